@@ -1,0 +1,124 @@
+"""The stages as container steps: each runs one program of the application, files in, files out."""
+
+import dagger
+from dagger import ReturnType, dag
+
+from .environment import APP, VENV, Environment
+
+ARTIFACTS = "/artifacts"
+SERVICE_PORT = 8000
+
+
+def trainer(environment: Environment, model_source: dagger.Directory) -> dagger.Container:
+    """A container that runs ``python -m model``."""
+    return environment.with_groups("model").with_directory(f"{APP}/model", model_source)
+
+
+def dataset_from_archive(trainer: dagger.Container, archive: dagger.File, options: list[str]) -> dagger.Directory:
+    """Unpack what the options ask for of an archive in the Speech Commands layout."""
+    mounted = trainer.with_mounted_file("/data/archive.tar.gz", archive)
+    return _dataset(mounted, "/data/archive.tar.gz", options)
+
+
+def dataset_synthetic(trainer: dagger.Container, options: list[str]) -> dagger.Directory:
+    """Speak the synthetic corpus."""
+    return _dataset(trainer, "synthetic", options)
+
+
+def _dataset(trainer: dagger.Container, name: str, options: list[str]) -> dagger.Directory:
+    command = ["python", "-m", "model", "data", "--dataset", name, "--output", "/data/set", *options]
+    return trainer.with_exec(command).directory("/data/set")
+
+
+def train(trainer: dagger.Container, dataset: dagger.Directory, options: list[str]) -> dagger.Directory:
+    """The ``model/`` part of the artefacts."""
+    output = f"{ARTIFACTS}/model"
+    command = ["python", "-m", "model", "train", "--dataset", "/data/set", "--output", output, *options]
+    return trainer.with_mounted_directory("/data/set", dataset).with_exec(command).directory(output)
+
+
+def clips(trainer: dagger.Container, dataset: dagger.Directory, options: list[str]) -> dagger.Directory:
+    """A few labelled recordings of the test split, a folder a label."""
+    command = ["python", "-m", "model", "clips", "--dataset", "/data/set", "--output", "/clips", *options]
+    return trainer.with_mounted_directory("/data/set", dataset).with_exec(command).directory("/clips")
+
+
+def prober(environment: Environment, service_source: dagger.Directory) -> dagger.Container:
+    """A container that runs ``python -m service.probe``: the test client, apart from the image it tests."""
+    return environment.with_groups("probe").with_directory(f"{APP}/service", service_source)
+
+
+def probe(
+    prober: dagger.Container,
+    image: dagger.Container,
+    clips: dagger.Directory,
+    limits: list[str],
+    expect: ReturnType = ReturnType.SUCCESS,
+) -> dagger.Container:
+    """Start ``image`` as its users do, send it ``clips`` and leave the findings in ``/artifacts/inference``."""
+    output = f"{ARTIFACTS}/inference"
+    url = f"http://api:{SERVICE_PORT}"
+    return (
+        prober.with_service_binding("api", image.as_service(use_entrypoint=True))
+        .with_mounted_directory("/clips", clips)
+        .with_directory(output, dag.directory())
+        .with_exec(
+            ["python", "-m", "service.probe", url, "--clips", "/clips", "--output", output, *limits],
+            expect=expect,
+        )
+    )
+
+
+def sbom(environment: Environment, image: dagger.Container) -> dagger.File:
+    """CycloneDX: the Python packages in the image's own environment."""
+    path = f"{ARTIFACTS}/sbom.cdx.json"
+    return (
+        environment.with_groups("sbom", venv="/opt/sbom")
+        .with_directory(VENV, image.directory(VENV))
+        .with_exec(
+            [
+                "cyclonedx-py",
+                "environment",
+                "--output-reproducible",
+                "--output-file",
+                path,
+                f"{VENV}/bin/python",
+            ]
+        )
+        .file(path)
+    )
+
+
+def image_facts(
+    environment: Environment, tools: dagger.Directory, archive: dagger.File, reference: str = ""
+) -> dagger.File:
+    """``image.json``: what the OCI archive says of itself, and where it is published."""
+    path = f"{ARTIFACTS}/image.json"
+    command = ["python", "-m", "tools.oci", "/image.tar", "--output", path]
+    if reference:
+        command += ["--reference", reference]
+    return (
+        environment.python()
+        .with_directory(f"{APP}/tools", tools)
+        .with_workdir(APP)
+        .with_mounted_file("/image.tar", archive)
+        .with_exec(command)
+        .file(path)
+    )
+
+
+def report(
+    environment: Environment,
+    tools: dagger.Directory,
+    artifacts: dagger.Directory,
+    options: list[str],
+    expect: ReturnType = ReturnType.SUCCESS,
+) -> dagger.Container:
+    """Judge the artefacts and write ``report.md`` and ``gates.json`` beside them; exit code 3: a gate failed."""
+    return (
+        environment.python()
+        .with_directory(f"{APP}/tools", tools)
+        .with_workdir(APP)
+        .with_directory(ARTIFACTS, artifacts)
+        .with_exec(["python", "-m", "tools.report", ARTIFACTS, *options], expect=expect)
+    )

@@ -1,0 +1,54 @@
+"""The module's graph, looked at without an engine: the client records calls, only awaited leaves would connect."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dagger.client._core import Context
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "ci" / "src"))
+
+
+@dataclass
+class Engine:
+    """Stands in for the engine: answers leaves from ``answers`` and records which were asked for, in order."""
+
+    answers: dict[str, Any] = field(default_factory=dict)
+    asked: list[tuple[str, dict[str, Any], Any]] = field(default_factory=list)
+
+    def leaves(self, name: str) -> list[dict[str, Any]]:
+        """The arguments of each leaf of that name."""
+        return [arguments for asked, arguments, _ in self.asked if asked == name]
+
+    def answer(self, context: Context) -> Any:
+        leaf = context.selections[-1]
+        self.asked.append((leaf.name, dict(leaf.args), context))
+        answer = self.answers.get(leaf.name)
+        return answer(leaf.args) if callable(answer) else answer
+
+
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch) -> Engine:
+    """An engine whose steps succeed unless a test sets ``answers`` otherwise."""
+    stand_in = Engine(
+        answers={
+            "exitCode": 0,
+            "publish": lambda args: f"{args['address']}@sha256:{'a' * 64}",
+            "stdout": "ok",
+        }
+    )
+
+    async def execute(self: Context, return_type: Any = None) -> Any:
+        return stand_in.answer(self)
+
+    async def execute_sync(self: Context, parent: Any, field_name: str, *_: Any) -> Any:
+        stand_in.asked.append((field_name, {}, parent._ctx))
+        return parent
+
+    monkeypatch.setattr(Context, "execute", execute)
+    monkeypatch.setattr(Context, "execute_sync", execute_sync)
+    return stand_in

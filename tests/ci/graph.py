@@ -1,0 +1,39 @@
+"""Reads the client's recorded calls (a private attribute of dagger-io: wrapped here alone)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+
+def chain(thing: Any) -> list[tuple[str, dict[str, Any]]]:
+    """The calls that made a container, directory or file: name and arguments, in order."""
+    context = getattr(thing, "_ctx", thing)
+    return [(selection.name, selection.args) for selection in context.selections]
+
+
+def everything(thing: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The calls of a thing and of all that went into it."""
+    for name, arguments in chain(thing):
+        yield name, arguments
+        for value in arguments.values():
+            for item in value if isinstance(value, list) else [value]:
+                if hasattr(item, "_ctx"):
+                    yield from everything(item)
+
+
+def commands(thing: Any) -> list[list[str]]:
+    """Every command that runs on the way to a thing."""
+    return [arguments["args"] for name, arguments in everything(thing) if name == "withExec"]
+
+
+def marks(thing: Any) -> set[str]:
+    """Names of the sources (made with ``marked``) that went into a thing."""
+    return {arguments["path"] for name, arguments in everything(thing) if name == "withNewFile"}
+
+
+def marked(name: str) -> Any:
+    """A directory that can be told apart in a graph."""
+    from dagger import dag
+
+    return dag.directory().with_new_file(name, "")

@@ -1,0 +1,195 @@
+"""Wiring of the stages: what goes into what, and what happens when a step fails."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dagger
+import pytest
+from dagger import dag
+
+from .conftest import Engine
+from .graph import chain, commands, everything, marked, marks
+
+pytestmark = pytest.mark.anyio
+SOURCES = ("lock", "model_source", "service_source", "tools_source", "checkout")
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+def module(**settings: str) -> Any:
+    from kws_ci.main import Kws
+
+    return Kws(**{name: marked(name) for name in SOURCES}, **settings)
+
+
+def test_dependencies_are_installed_before_code_is_copied() -> None:
+    kws = module()
+    for thing, code in (
+        (kws._trainer, "/app/model"),
+        (kws._build(marked("model").file("model")), "/app/service"),
+    ):
+        steps = chain(thing)
+        copied = [at for at, (name, args) in enumerate(steps) if args.get("path") == code]
+        installed = [
+            at for at, (name, args) in enumerate(steps) if name == "withExec" or args.get("path") == "/opt/venv"
+        ]
+        assert max(installed) < min(copied)
+
+
+def test_an_edit_of_the_service_does_not_retrain() -> None:
+    kws = module()
+    assert marks(kws.train(synthetic=True)) == {"lock", "model_source"}
+
+
+def test_an_edit_of_code_does_not_install_again() -> None:
+    from kws_ci.environment import Environment
+
+    environment = Environment("base", "", "", marked("lock"))
+    assert marks(environment.with_groups("model")) == {"lock"}
+
+
+def test_the_image_holds_only_environment_service_and_model() -> None:
+    image = module()._build(marked("model").file("model.onnx"))
+    layers = [args for name, args in chain(image) if name in ("withDirectory", "withFile", "withExec")]
+    assert [layer["path"] for layer in layers] == ["/opt/venv", "/app/service", "/app/model.onnx"]
+    assert marks(image) == {"lock", "service_source", "model"}
+    installs = [command for command in commands(image) if "tools/install.py" in command]
+    assert installs == [["python", "tools/install.py", "--venv", "/opt/venv", "service"]]
+
+
+def test_the_image_runs_as_a_numeric_user_with_a_healthcheck() -> None:
+    calls = dict(chain(module()._build(marked("model").file("model.onnx"))))
+    user, _, group = calls["withUser"]["name"].partition(":")
+    assert int(user) > 0
+    assert int(group) > 0
+    assert calls["withDockerHealthcheck"]["args"] == ["python", "-m", "service.healthcheck"]
+    assert calls["withExposedPort"]["port"] == 8000
+
+
+def test_labels_name_the_origin_and_leave_out_what_is_unknown() -> None:
+    kws = module(repository="https://example.org/kws", revision="abc")
+    image = kws._build(marked("model").file("model.onnx"))
+    labels = {args["name"]: args["value"] for name, args in chain(image) if name == "withLabel"}
+    assert labels["org.opencontainers.image.source"] == "https://example.org/kws"
+    assert labels["org.opencontainers.image.revision"] == "abc"
+    assert "org.opencontainers.image.version" not in labels
+
+
+def test_mirrors_reach_every_container() -> None:
+    kws = module(base_image="mirror/python", package_index="https://pypi.mirror", torch_index="https://torch.mirror")
+    image = kws._build(kws.train(synthetic=True).file("model.onnx"))
+    bases = {args["address"] for name, args in everything(image) if name == "from"}
+    assert bases == {"mirror/python"}
+    environment = {(args["name"], args["value"]) for name, args in everything(image) if name == "withEnvVariable"}
+    assert ("KWS_PACKAGE_INDEX", "https://pypi.mirror") in environment
+    assert ("KWS_TORCH_INDEX", "https://torch.mirror") in environment
+
+
+def test_the_official_archive_comes_verified_from_the_mirror_named() -> None:
+    kws = module(dataset_url="https://mirror/set.tar.gz", dataset_sha256="sha256:00")
+    downloads = [args for name, args in everything(kws.train()) if name == "http"]
+    assert downloads == [{"url": "https://mirror/set.tar.gz", "checksum": "sha256:00"}]
+
+
+def test_training_options_reach_the_trainer() -> None:
+    trained = module().train(synthetic=True, profile="quick", epochs=3, seed=7, labels=["up", "no"])
+    data, train = commands(trained)[-1], next(c for c in commands(trained) if "train" in c)
+    assert {"--profile=quick", "--epochs=3", "--seed=7", "--labels=up,no"} <= set(train)
+    assert {"--seed=7", "--labels=up,no"} <= set(data) | set(train)
+
+
+def test_a_given_model_is_not_trained_again() -> None:
+    assert not [c for c in commands(module().build(model=marked("m").file("model.onnx"))) if "train" in c]
+
+
+async def test_pipeline_without_an_address_publishes_nothing(engine: Engine) -> None:
+    await module().pipeline(synthetic=True)
+    assert engine.leaves("publish") == []
+
+
+async def test_pipeline_publishes_then_pulls_the_digest_and_tests_it(engine: Engine) -> None:
+    result = await module().pipeline(synthetic=True, address="127.0.0.1:5000/me/name", tags=["latest", "v1"])
+    assert [args["address"] for args in engine.leaves("publish")] == [
+        "127.0.0.1:5000/me/name:latest",
+        "127.0.0.1:5000/me/name:v1",
+    ]
+    pulled = f"127.0.0.1:5000/me/name@sha256:{'a' * 64}"
+    assert pulled in [args["address"] for name, args in everything(result) if name == "from"]
+    probes = [command for command in commands(result) if "service.probe" in command]
+    assert len(probes) >= 2
+
+
+async def test_a_failed_gate_stops_before_publishing_and_still_returns(engine: Engine) -> None:
+    engine.answers["exitCode"] = 3
+    result = await module().pipeline(synthetic=True, address="127.0.0.1:5000/me/name")
+    assert engine.leaves("publish") == []
+    assert chain(result)[-1] == ("directory", {"path": "/artifacts"})
+
+
+async def test_the_test_judges_before_anything_is_published(engine: Engine) -> None:
+    await module().pipeline(synthetic=True, address="127.0.0.1:5000/me/name")
+    order = [name for name, _, _ in engine.asked]
+    assert order.index("exitCode") < order.index("publish")
+    judged = next(context for name, _, context in engine.asked if name == "exitCode")
+    assert any("service.probe" in command for command in commands(judged))
+
+
+async def test_the_password_goes_to_the_registry_login_alone(engine: Engine) -> None:
+    secret = dag.set_secret("password", "hunter2")
+    result = await module().pipeline(synthetic=True, address="ghcr.io/me/name", username="me", password=secret)
+    logins = [args for name, args in everything(result) if name == "withRegistryAuth"]
+    assert logins
+    assert all(args["secret"] is secret for args in logins)
+    assert not [name for name, _ in everything(result) if name in ("withSecretVariable", "withMountedSecret")]
+
+
+async def test_a_registry_on_the_callers_machine_serves_push_and_pull(engine: Engine) -> None:
+    service = dag.container().as_service()
+    result = await module().pipeline(synthetic=True, address="127.0.0.1:5000/me/name", registry=service)
+    assert all(args["registryService"] is service for args in engine.leaves("publish"))
+    pulls = [args for name, args in everything(result) if name == "from" and "@sha256" in args["address"]]
+    assert pulls
+    assert all(args["registryService"] is service for args in pulls)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ({"address": "https://ghcr.io/me/name"}, "--address"),
+        ({"address": "ghcr.io/Me/Name"}, "--address"),
+        ({"address": "ghcr.io/me/name:latest"}, "--address"),
+        ({"address": "me/name"}, "--address"),
+        ({"address": "ghcr.io/me/name", "username": "me"}, "--password"),
+        ({"address": "ghcr.io/me/name", "tags": []}, "--tags"),
+        ({"address": "ghcr.io/me/name", "tags": ["a b"]}, "--tags"),
+    ],
+)
+async def test_arguments_that_cannot_work_are_named_before_any_work(
+    engine: Engine, arguments: dict[str, Any], named: str
+) -> None:
+    with pytest.raises(ValueError, match=named):
+        await module().pipeline(synthetic=True, **arguments)
+    assert engine.asked == []
+
+
+async def test_archive_and_synthetic_exclude_each_other(engine: Engine) -> None:
+    with pytest.raises(ValueError, match="--synthetic"):
+        await module().pipeline(dataset=marked("d").file("d.tar.gz"), synthetic=True)
+
+
+async def test_of_parallel_steps_the_first_failure_is_raised_bare() -> None:
+    from kws_ci.concurrency import together
+
+    async def fail() -> None:
+        raise dagger.DaggerError("step broke")
+
+    async def succeed() -> int:
+        return 1
+
+    assert await together(succeed(), succeed()) == [1, 1]
+    with pytest.raises(dagger.DaggerError, match="step broke"):
+        await together(succeed(), fail())

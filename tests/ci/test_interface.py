@@ -1,0 +1,46 @@
+"""What `dagger functions` and `--help` show: every function and argument is documented, and caching is safe."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture
+def kws() -> Any:
+    from kws_ci.main import Kws
+
+    return Kws.__dagger_module__.get_object("Kws")  # type: ignore[attr-defined]
+
+
+def test_every_function_and_argument_is_documented(kws: Any) -> None:
+    for name, function in kws.functions.items():
+        assert function.doc, name
+        for parameter in function.parameters.values():
+            assert parameter.doc, f"{name} --{parameter.name}"
+
+
+def test_the_stages_are_all_there(kws: Any) -> None:
+    assert {"train", "build", "image_tar", "publish", "test_predict", "serve", "pipeline"} <= set(kws.functions)
+
+
+def test_what_publishes_is_never_answered_from_the_function_cache(kws: Any) -> None:
+    assert kws.functions["publish"].cache_policy == "never"
+    assert kws.functions["pipeline"].cache_policy == "never"
+
+
+def test_checks_need_no_argument(kws: Any) -> None:
+    checks = {name: function for name, function in kws.functions.items() if function.check}
+    assert set(checks) == {"lint", "types", "unit_tests", "predict"}
+    assert not [name for name, function in checks.items() if function.parameters]
+
+
+def test_every_source_is_narrowed(kws: Any) -> None:
+    constructor = kws.get_constructor()
+    sources = [p for p in constructor.parameters.values() if p.default_path]
+    assert len(sources) == 5
+    for parameter in constructor.parameters.values():
+        assert parameter.doc, parameter.name
+    for parameter in sources:
+        assert parameter.ignore, parameter.name
