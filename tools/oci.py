@@ -22,7 +22,7 @@ def describe(archive: Path, reference: str = "") -> dict[str, Any]:
     Raises ArchiveError on anything but an OCI archive with one image.
     """
     try:
-        with tarfile.open(archive) as tar:
+        with tarfile.open(archive, "r:") as tar:
             index = _member(tar, "index.json")
             descriptor = _only_image(index)
             manifest = _blob(tar, descriptor["digest"])

@@ -1,0 +1,76 @@
+# The native wiring: the same stages as the Dagger module's, without containers.
+# A fresh machine needs Python 3.11 or newer and make; everything else is brought by tools/install.py.
+
+PYTHON    ?= python3
+DATASET   ?= synthetic
+ARTIFACTS ?= artifacts
+PORT      ?= 8000
+URL       ?= http://127.0.0.1:$(PORT)
+TRAIN     ?=
+MIN_ACCURACY ?= 0.9
+MIN_CLIP_ACCURACY ?= 0.8
+MAX_LATENCY_MS ?= 250
+
+BIN   := .venv/bin
+MODEL := $(ARTIFACTS)/model/model.onnx
+CLIPS := .cache/clips
+SERVER = KWS_MODEL=$(MODEL) $(BIN)/python -m service
+PROBE  = $(BIN)/python -m service.probe --clips $(CLIPS) --output $(ARTIFACTS)/inference \
+         --min-accuracy $(MIN_CLIP_ACCURACY) --max-latency-ms $(MAX_LATENCY_MS)
+
+.DEFAULT_GOAL := help
+.PHONY: help env pipeline train clips serve probe report test lint format e2e engine engine-stop clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+env: ## the locked dependencies in .venv (uv is brought too)
+	@$(PYTHON) tools/install.py dev
+
+pipeline: train clips ## data, train, serve, probe: everything in artifacts/ (DATASET=… for another data set)
+	@rm -rf $(ARTIFACTS)/inference
+	@set -e; port=$$($(BIN)/python -m tools.free_port); \
+	  KWS_PORT=$$port $(SERVER) & server=$$!; trap 'kill $$server 2>/dev/null || true; wait $$server || true' EXIT; \
+	  $(PROBE) http://127.0.0.1:$$port
+	@$(MAKE) --no-print-directory report
+
+train: env ## the model in artifacts/model (TRAIN='--epochs 5' for more options)
+	$(BIN)/python -m model train --dataset '$(DATASET)' --output $(ARTIFACTS)/model $(TRAIN)
+
+clips: env ## labelled recordings of the test split, for the probe
+	@$(BIN)/python -m model clips --dataset '$(DATASET)' --output $(CLIPS)
+
+serve: env ## the inference app at http://127.0.0.1:PORT
+	KWS_PORT=$(PORT) $(SERVER)
+
+probe: clips ## test a running service (URL=…)
+	$(PROBE) $(URL)
+
+report: env ## artifacts/report.md and the verdict of the gates
+	@$(BIN)/python -m tools.report $(ARTIFACTS) --min-accuracy $(MIN_ACCURACY)
+
+test: env lint ## lint, types and all tests that need no engine
+	$(BIN)/pytest --ignore=tests/e2e
+
+lint: env ## ruff, mypy, and the workflow under zizmor and (where installed) actionlint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/zizmor --offline --quiet --persona=pedantic .github/workflows
+	@if command -v actionlint >/dev/null; then actionlint; else echo "actionlint: not installed, not run"; fi
+
+format: env ## put the code into its form
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+e2e: env ## the pipeline on a real engine (needs dagger and an engine: see README)
+	$(BIN)/pytest tests/e2e -v
+
+engine: ## start an installed dagger-engine and a local registry
+	@tools/engine start
+
+engine-stop: ## stop what `make engine` started
+	@tools/engine stop
+
+clean: ## remove what was made, but the environment
+	rm -rf $(ARTIFACTS) .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis
