@@ -1,0 +1,45 @@
+"""The application factory."""
+
+from __future__ import annotations
+
+from flask import Flask
+
+from . import http, problems
+from .classifier import Classifier
+from .routes import health, page, predict
+from .settings import Settings
+from .state import State, attach, state_of
+
+
+def create_app(settings: Settings | None = None) -> Flask:
+    """The service, its model not loaded yet: `/readyz` and `/predict` answer 503 until `load_model`.
+
+    Args:
+        settings: by default read from the environment.
+
+    Raises:
+        SettingsError: the environment holds an impossible value.
+    """
+    settings = settings or Settings.from_env()
+    app = Flask(__name__, static_folder="static", static_url_path="/static")
+    app.request_class = http.Request
+    app.config["MAX_CONTENT_LENGTH"] = settings.max_upload_bytes
+    app.config["MAX_FORM_PARTS"] = 16
+    app.json.sort_keys = False  # type: ignore[attr-defined]  # labels keep the model's order
+    attach(app, State(settings))
+    http.register(app)
+    problems.register(app)
+    for routes in (predict, health, page):
+        app.register_blueprint(routes.blueprint)
+    return app
+
+
+def load_model(app: Flask) -> Classifier:
+    """Load the model and warm it up. To be called in each worker, after the fork.
+
+    Raises:
+        ModelError: there is no such model; the application stays not ready.
+    """
+    state = state_of(app)
+    state.classifier = Classifier(state.settings.model, state.settings.model_sha256)
+    return state.classifier

@@ -1,0 +1,188 @@
+"""The exported model, run by ONNX Runtime: waveform in, probabilities out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+
+from .audio import Waveform
+from .modelfile import ModelError, read_model
+
+Probabilities = npt.NDArray[np.float32]
+
+# Windows of a long recording go through the model in batches of this size, which bounds memory.
+_BATCH = 8
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """The model's identity, as its file states it.
+
+    Attributes:
+        labels: in the order of the model's outputs.
+        sample_rate: Hz.
+        clip_samples: samples of one window.
+        version: of the model.
+        sha256: of the model file.
+    """
+
+    labels: tuple[str, ...]
+    sample_rate: int
+    clip_samples: int
+    version: str
+    sha256: str
+
+
+class Classifier:
+    """A loaded model. Thread-safe; to be made after a fork (a session does not survive one).
+
+    Args:
+        path: the ONNX file.
+        sha256: expected digest of the file, empty for none.
+
+    Raises:
+        ModelError: missing, another digest, not ONNX, or not the interface that the module promises.
+    """
+
+    def __init__(self, path: Path, sha256: str = "") -> None:
+        data = read_model(path, sha256)
+        options = onnxruntime.SessionOptions()
+        # One thread a request: the network is small, and the requests are what runs in parallel.
+        options.intra_op_num_threads = 1
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 4
+        try:
+            self._session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # ONNX Runtime's exceptions have no common base but Exception
+            raise ModelError(f"{path} cannot be loaded: {_first_line(error)}") from None
+        self.info = _read_info(path, self._session, hashlib.sha256(data).hexdigest())
+        self._check(path)
+
+    def __call__(self, windows: Waveform) -> Probabilities:
+        """Probabilities float32[windows, classes] of float32[windows, clip_samples]."""
+        batches = [
+            self._session.run(["probabilities"], {"waveform": windows[start : start + _BATCH]})[0]
+            for start in range(0, len(windows), _BATCH)
+        ]
+        return batches[0] if len(batches) == 1 else np.concatenate(batches)
+
+    def _check(self, path: Path) -> None:
+        """Warm up, and see that the model keeps its promise: one and several windows, silence and noise."""
+        noise = np.random.default_rng(0).uniform(-0.5, 0.5, (2, self.info.clip_samples)).astype(np.float32)
+        for windows in (np.zeros((1, self.info.clip_samples), np.float32), noise):
+            try:
+                probabilities = self(windows)
+            except Exception as error:
+                raise ModelError(f"{path} fails on a trial input: {_first_line(error)}") from None
+            if probabilities.shape != (len(windows), len(self.info.labels)):
+                raise ModelError(
+                    f"{path} answers with the shape {list(probabilities.shape)} to {len(windows)} windows "
+                    f"and {len(self.info.labels)} labels"
+                )
+            if not np.allclose(probabilities.sum(axis=1), 1.0, atol=1e-3) or probabilities.min() < 0:
+                raise ModelError(f"{path} does not answer with probabilities (they do not sum to 1)")
+
+
+def _read_info(path: Path, session: onnxruntime.InferenceSession, sha256: str) -> ModelInfo:
+    metadata = session.get_modelmeta().custom_metadata_map
+    missing = [key for key in ("labels", "sample_rate", "clip_samples", "model_version") if not metadata.get(key)]
+    if missing:
+        raise ModelError(f"{path} lacks metadata: {', '.join(missing)}")
+    try:
+        labels = json.loads(metadata["labels"])
+    except ValueError:
+        labels = None
+    if (
+        not isinstance(labels, list)
+        or len(labels) < 2
+        or not all(isinstance(label, str) and label for label in labels)
+        or len(set(labels)) != len(labels)
+    ):
+        raise ModelError(f"{path} has wrong metadata: labels is not a JSON list of different words")
+    numbers = {}
+    for key, low, high in (("sample_rate", 1_000, 384_000), ("clip_samples", 160, 3_840_000)):
+        if not metadata[key].isdecimal() or not low <= int(metadata[key]) <= high:
+            raise ModelError(f"{path} has wrong metadata: {key} is {metadata[key]!r}")
+        numbers[key] = int(metadata[key])
+    _check_tensor(path, "input", "waveform", session.get_inputs(), numbers["clip_samples"])
+    _check_tensor(path, "output", "probabilities", session.get_outputs(), len(labels))
+    return ModelInfo(tuple(labels), version=metadata["model_version"], sha256=sha256, **numbers)
+
+
+def _check_tensor(path: Path, kind: str, name: str, tensors: list[onnxruntime.NodeArg], size: int) -> None:
+    """`tensors` must be one, `name`, float32[batch, size]; a size that is not stated is let pass."""
+    if [tensor.name for tensor in tensors] != [name]:
+        raise ModelError(f"{path} has the {kind}s {[tensor.name for tensor in tensors]}, not [{name!r}]")
+    shape = tensors[0].shape
+    if tensors[0].type != "tensor(float)" or len(shape) != 2 or (isinstance(shape[1], int) and shape[1] != size):
+        raise ModelError(f"{path}: {kind} {name} is {tensors[0].type}{shape}, not tensor(float)[batch, {size}]")
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n", 1)[0]
+
+
+@dataclass(frozen=True)
+class Classification:
+    """What the model says about one recording.
+
+    Attributes:
+        starts: first sample of each window.
+        levels: dBFS (root mean square) of each window.
+        probabilities: float32[windows, classes].
+        best: index of the window that speaks for the recording.
+        milliseconds: time inside the model.
+    """
+
+    starts: list[int]
+    levels: Waveform
+    probabilities: Probabilities
+    best: int
+    milliseconds: float
+
+
+# A window this much quieter than the loudest one does not speak for the recording: without a class for
+# silence a model may be sure of anything there.
+QUIET_DB = 20.0
+# Four windows a clip length: a word of up to three quarters of it lies whole in one of them.
+WINDOWS_PER_CLIP = 4
+
+
+def window_starts(samples: int, clip_samples: int) -> list[int]:
+    """First samples of the windows: every quarter of a clip, and one that ends where the recording ends."""
+    last = max(0, samples - clip_samples)
+    starts = list(range(0, last, clip_samples // WINDOWS_PER_CLIP))
+    return [*starts, last]
+
+
+def classify(classifier: Classifier, waveform: Waveform) -> Classification:
+    """Classify float32[samples] of any length but 0.
+
+    A recording shorter than a clip is padded with zeros at its end, as in training. From a longer one
+    windows are taken (`window_starts`), and the most confident of those within `QUIET_DB` of the loudest
+    speaks for it.
+    """
+    clip_samples = classifier.info.clip_samples
+    if len(waveform) < clip_samples:
+        waveform = np.pad(waveform, (0, clip_samples - len(waveform)))
+    starts = window_starts(len(waveform), clip_samples)
+    if len(starts) == 1:
+        windows = waveform[None, :]
+    else:
+        windows = np.stack([waveform[start : start + clip_samples] for start in starts])
+    begin = time.perf_counter()
+    probabilities = classifier(windows)
+    milliseconds = (time.perf_counter() - begin) * 1e3
+    if not np.isfinite(probabilities).all():
+        raise FloatingPointError("the model answered with probabilities that are not finite")
+    power = np.einsum("ws,ws->w", windows, windows) / clip_samples
+    levels = 10 * np.log10(power + 1e-12)
+    candidates = np.where(levels >= levels.max() - QUIET_DB, probabilities.max(axis=1), -1.0)
+    return Classification(starts, levels, probabilities, int(candidates.argmax()), milliseconds)

@@ -1,0 +1,81 @@
+# ruff: noqa: N999
+"""gunicorn's configuration; the values come from the environment (`service.settings`)."""
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+_here = Path(__file__).resolve().parent
+# gunicorn's own command does not look for packages in the working directory yet when it reads this file.
+sys.path.insert(0, str(_here.parent))
+
+from service.logs import JSONLogger  # noqa: E402
+from service.modelfile import ModelError, read_model  # noqa: E402
+from service.settings import Settings, SettingsError  # noqa: E402
+
+try:
+    settings = Settings.from_env()
+    read_model(settings.model, settings.model_sha256)
+except (SettingsError, ModelError) as error:
+    prefix = "KWS_MODEL: " if isinstance(error, ModelError) else ""
+    print(f"service: {prefix}{error}", file=sys.stderr)
+    sys.exit(2)
+
+wsgi_app = "service.app:create_app()"
+pythonpath = str(_here.parent)
+bind = f"[{settings.host}]:{settings.port}" if ":" in settings.host else f"{settings.host}:{settings.port}"
+
+worker_class = "gthread"
+workers = settings.workers
+threads = settings.threads
+# Even its import does not survive a fork: a worker that inherits ONNX Runtime aborts or hangs at its end.
+preload_app = False
+timeout = settings.timeout
+graceful_timeout = settings.graceful_timeout
+keepalive = settings.keepalive
+limit_request_line = 2048
+limit_request_fields = 64
+limit_request_field_size = 4096
+
+# Heartbeat files on a disk can stall a worker; the control socket wants a home that a container lacks.
+if os.access("/dev/shm", os.W_OK):  # noqa: S108
+    worker_tmp_dir = "/dev/shm"  # noqa: S108
+control_socket_disable = True
+
+logger_class = JSONLogger
+loglevel = settings.log_level
+accesslog = "-" if settings.access_log else None
+
+# The first worker that cannot load the model takes this token, tells, and ends the service. The others wait for
+# that: gunicorn 27.0.1 falls over with a traceback when a second worker fails while it stops for the first.
+_token_read, _token_write = os.pipe()
+os.set_blocking(_token_read, False)
+os.write(_token_write, b"!")
+
+
+def on_starting(server: Any) -> None:
+    """Refuse what would break at the workers' end."""
+    if server.cfg.preload_app or "onnxruntime" in sys.modules:
+        print("service: --preload is not supported: ONNX Runtime does not survive a fork", file=sys.stderr)
+        sys.exit(2)
+
+
+def post_worker_init(worker: Any) -> None:
+    """Load the model in the worker, before it accepts its first connection."""
+    from service.app import load_model
+
+    try:
+        info = load_model(worker.wsgi).info
+    except ModelError as error:
+        try:
+            os.read(_token_read, 1)
+        except BlockingIOError:
+            while worker.alive:
+                time.sleep(0.05)
+            sys.exit(0)
+        worker.log.critical("KWS_MODEL: %s", error)
+        sys.exit(3)  # "failed to boot": gunicorn stops instead of starting workers for ever
+    fields = {"model_version": info.version, "model_sha256": info.sha256, "labels": info.labels}
+    worker.log.error_log.info("model loaded", extra={"fields": fields})

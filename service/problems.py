@@ -1,0 +1,122 @@
+"""Errors as RFC 9457 problem documents (`application/problem+json`), each kind with a stable `type`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+from flask import Flask, Response, g
+from werkzeug.exceptions import HTTPException
+
+
+@dataclass(frozen=True)
+class ProblemType:
+    """One kind of error; its `type` is the path `/problems/<name>`, which answers with this description."""
+
+    status: int
+    title: str
+    remedy: str
+
+
+PROBLEMS = {
+    "nothing-uploaded": ProblemType(
+        400,
+        "No audio was uploaded",
+        "Send the audio as the multipart/form-data field 'file' or as the raw request body.",
+    ),
+    "several-files": ProblemType(400, "More than one file was uploaded", "Send one request for each audio file."),
+    "bad-request": ProblemType(400, "The request is malformed", "Correct the request as the detail says."),
+    "not-found": ProblemType(404, "No such resource", "See / for what this service offers."),
+    "method-not-allowed": ProblemType(
+        405, "The method is not allowed here", "Use one of the methods that the Allow header names."
+    ),
+    "too-large": ProblemType(413, "The upload is too large", "Send a shorter recording, a lower sample rate or FLAC."),
+    "not-audio": ProblemType(
+        415, "The upload is not audio in a supported format", "Send WAV, FLAC, Ogg (Vorbis, Opus) or MP3."
+    ),
+    "audio-empty": ProblemType(422, "The audio holds no samples", "Send a recording that is not empty."),
+    "audio-too-long": ProblemType(422, "The audio is too long", "Cut the recording into shorter pieces."),
+    "audio-rate": ProblemType(
+        422, "The sample rate is out of range", "Send audio with a sample rate that the detail allows."
+    ),
+    "audio-samples": ProblemType(
+        422,
+        "The audio holds impossible samples",
+        "Send finite samples, at full scale ±1.0; floating-point files on another scale must be normalised.",
+    ),
+    "audio-corrupt": ProblemType(
+        422, "The audio cannot be decoded to its end", "Encode the recording again; the file is damaged."
+    ),
+    "internal-error": ProblemType(
+        500, "The service failed", "Try again; if it stays, report the request_id to the operator."
+    ),
+    "not-ready": ProblemType(503, "The service is not ready", "Try again after the time in Retry-After."),
+}
+
+_BY_STATUS = {400: "bad-request", 404: "not-found", 405: "method-not-allowed", 413: "too-large"}
+
+
+class Problem(Exception):  # noqa: N818  # the RFC's word; it is an answer
+    """An error to be answered as a problem document.
+
+    Args:
+        name: a key of `PROBLEMS`.
+        detail: what was wrong with this request; the kind's remedy (what to do) is appended.
+        headers: further response headers.
+    """
+
+    def __init__(self, name: str, detail: str, headers: dict[str, str] | None = None) -> None:
+        super().__init__(detail)
+        self.name = name
+        self.detail = detail
+        self.headers = headers or {}
+
+
+def problem_response(name: str, detail: str, headers: dict[str, str] | None = None) -> Response:
+    """The problem document `name` as a response."""
+    kind = PROBLEMS[name]
+    return _document(f"/problems/{name}", kind.status, kind.title, f"{detail} {kind.remedy}", headers)
+
+
+def _document(type_: str, status: int, title: str, detail: str, headers: dict[str, str] | None) -> Response:
+    g.problem = type_
+    document: dict[str, Any] = {"type": type_, "title": title, "status": status, "detail": detail}
+    document["request_id"] = g.get("request_id")
+    response = Response(json.dumps(document) + "\n", status, mimetype="application/problem+json")
+    response.headers.update(headers or {})
+    return response
+
+
+def _from_problem(problem: Problem) -> Response:
+    return problem_response(problem.name, problem.detail, problem.headers)
+
+
+def _from_http_exception(error: HTTPException) -> Response:
+    """Werkzeug's and Flask's own errors, an unexpected exception (500) among them."""
+    status = error.code or 500
+    own = error.get_response()
+    if status < 400:  # a redirect (trailing slash) is not an error
+        return Response(own.get_data(), status, own.headers)
+    headers = {name: own.headers[name] for name in ("Allow", "Retry-After") if name in own.headers}
+    if status >= 500:
+        return problem_response("internal-error", "An unexpected error was logged by the service.")
+    if status in _BY_STATUS:
+        return problem_response(_BY_STATUS[status], _detail(error, status), headers)
+    # Any other status has no more meaning than the status itself (RFC 9457, section 4.2.1).
+    return _document("about:blank", status, HTTPStatus(status).phrase, error.description or "", headers)
+
+
+def _detail(error: HTTPException, status: int) -> str:
+    if status == 404:
+        return "There is nothing at this path."
+    if status == 405:
+        return "This path does not answer this method."
+    return error.description or HTTPStatus(status).phrase
+
+
+def register(app: Flask) -> None:
+    """Answer every error of `app` with a problem document."""
+    app.register_error_handler(Problem, _from_problem)
+    app.register_error_handler(HTTPException, _from_http_exception)

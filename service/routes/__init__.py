@@ -1,0 +1,1 @@
+"""The service's views, one blueprint a file."""

@@ -1,0 +1,84 @@
+"""`POST /predict`: the keyword in one recording."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from flask import Blueprint, Response, g, jsonify, request
+
+from ..audio import decode
+from ..classifier import Probabilities, classify
+from ..problems import Problem
+from ..state import state_of
+
+blueprint = Blueprint("predict", __name__)
+
+
+@blueprint.post("/predict")
+def predict() -> Response:
+    """Classify an uploaded recording: the multipart field `file`, or the raw body whatever its media type."""
+    begin = time.perf_counter()
+    state = state_of()
+    classifier = state.ready()
+    info = classifier.info
+    data = _upload()
+    received = time.perf_counter()
+    audio = decode(data, info.sample_rate, state.settings.max_seconds)
+    decoded = time.perf_counter()
+    result = classify(classifier, audio.waveform)
+    answer = _scores(info.labels, result.probabilities[result.best]) | {
+        "latency_ms": round(result.milliseconds, 3),
+        "model_version": info.version,
+        "request_id": g.request_id,
+        "audio": {
+            "seconds": round(audio.seconds, 3),
+            "sample_rate": audio.sample_rate,
+            "channels": audio.channels,
+            "format": audio.format,
+        },
+    }
+    if len(result.starts) > 1:
+        answer["windows"] = [
+            {
+                "start": round(start / info.sample_rate, 3),
+                "end": round((start + info.clip_samples) / info.sample_rate, 3),
+                "level_dbfs": round(float(level), 1),
+            }
+            | _scores(info.labels, probabilities)
+            for start, level, probabilities in zip(result.starts, result.levels, result.probabilities, strict=True)
+        ]
+    response = jsonify(answer)
+    response.headers["Server-Timing"] = (
+        f"receive;dur={(received - begin) * 1e3:.3f}, decode;dur={(decoded - received) * 1e3:.3f}, "
+        f"inference;dur={result.milliseconds:.3f}, total;dur={(time.perf_counter() - begin) * 1e3:.3f}"
+    )
+    return response
+
+
+def _scores(labels: tuple[str, ...], probabilities: Probabilities) -> dict[str, Any]:
+    best = int(probabilities.argmax())
+    return {
+        "prediction": labels[best],
+        "confidence": round(float(probabilities[best]), 6),
+        "probabilities": {label: round(float(p), 6) for label, p in zip(labels, probabilities, strict=True)},
+    }
+
+
+def _upload() -> bytes:
+    """The bytes of the one uploaded file."""
+    if request.mimetype == "multipart/form-data":
+        files = request.files.getlist("file")
+        if len(files) > 1:
+            raise Problem("several-files", f"The form has {len(files)} fields 'file'.")
+        if not files:
+            raise Problem("nothing-uploaded", "The form has no file field 'file'.")
+        data = files[0].read()
+        if not data:
+            raise Problem("nothing-uploaded", "The form's field 'file' is empty.")
+        return data
+    # Not by media type: `curl --data-binary` calls everything a URL-encoded form.
+    data = request.get_data(cache=False)
+    if not data:
+        raise Problem("nothing-uploaded", "The request body is empty.")
+    return data

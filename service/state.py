@@ -1,0 +1,42 @@
+"""What the views of one application share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from flask import Flask, current_app
+
+from .classifier import Classifier
+from .problems import Problem
+from .settings import Settings
+
+_EXTENSION = "kws"
+
+
+@dataclass
+class State:
+    """The settings, and the model once it is loaded."""
+
+    settings: Settings
+    classifier: Classifier | None = None
+
+    def ready(self) -> Classifier:
+        """The model.
+
+        Raises:
+            Problem: not-ready, it is not loaded.
+        """
+        if self.classifier is None:
+            raise Problem("not-ready", "The model is not loaded.", {"Retry-After": "1"})
+        return self.classifier
+
+
+def attach(app: Flask, state: State) -> None:
+    """Make `state` the one of `app`."""
+    app.extensions[_EXTENSION] = state
+
+
+def state_of(app: Flask | None = None) -> State:
+    """The state of `app`, by default of the application that answers the current request."""
+    found: State = (app or current_app).extensions[_EXTENSION]
+    return found

@@ -1,0 +1,91 @@
+"""A real model with an exact rule, and audio for it: the label is the pure tone that the waveform holds."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import soundfile
+from onnx import TensorProto, helper, numpy_helper
+
+SAMPLE_RATE = 16_000
+CLIP_SAMPLES = 16_000
+VERSION = "0123456789ab"
+TONES = {"up": 500, "down": 1_000, "yes": 2_000, "no": 3_000}
+LABELS = list(TONES)
+
+METADATA = {
+    "labels": json.dumps(LABELS),
+    "sample_rate": str(SAMPLE_RATE),
+    "clip_samples": str(CLIP_SAMPLES),
+    "model_version": VERSION,
+}
+
+
+def tone_model(metadata: dict[str, str] | None = None, *, softmax: bool = True) -> onnx.ModelProto:
+    """waveform float32[batch, 16000] -> probabilities float32[batch, 4]: softmax of 8 x relative tone energy."""
+    time = np.arange(CLIP_SAMPLES) / SAMPLE_RATE
+    phase = 2 * np.pi * time[:, None] * np.array(list(TONES.values()))
+    basis = np.concatenate([np.cos(phase), np.sin(phase)], axis=1).astype(np.float32)
+    pair_sum = np.concatenate([np.eye(4), np.eye(4)]).astype(np.float32)
+    constants = {
+        "basis": basis,
+        "pair_sum": pair_sum,
+        "eight": np.float32(8),
+        "epsilon": np.float32(1e-6),
+        "last": np.array([1]),
+    }
+    nodes = [
+        helper.make_node("MatMul", ["waveform", "basis"], ["projection"]),
+        helper.make_node("Mul", ["projection", "projection"], ["power"]),
+        helper.make_node("MatMul", ["power", "pair_sum"], ["energy"]),
+        helper.make_node("ReduceSum", ["energy", "last"], ["sum"], keepdims=1),
+        helper.make_node("Add", ["sum", "epsilon"], ["total"]),
+        helper.make_node("Div", ["energy", "total"], ["relative"]),
+        helper.make_node("Mul", ["relative", "eight"], ["logits"]),
+        helper.make_node("Softmax" if softmax else "Identity", ["logits"], ["probabilities"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "tones",
+        [helper.make_tensor_value_info("waveform", TensorProto.FLOAT, ["batch", CLIP_SAMPLES])],
+        [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["batch", len(LABELS)])],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    helper.set_model_props(model, METADATA if metadata is None else metadata)
+    onnx.checker.check_model(model)
+    return model
+
+
+def save_model(path: Path, metadata: dict[str, str] | None = None, *, softmax: bool = True) -> Path:
+    """Write `tone_model` to `path`."""
+    onnx.save(tone_model(metadata, softmax=softmax), str(path))
+    return path
+
+
+def tone(
+    label: str, seconds: float = 1.0, rate: int = SAMPLE_RATE, channels: int = 1, amplitude: float = 0.5
+) -> npt.NDArray[np.float32]:
+    """float32[frames, channels]: the tone of `label`."""
+    time = np.arange(round(seconds * rate)) / rate
+    wave = (amplitude * np.sin(2 * np.pi * TONES[label] * time)).astype(np.float32)
+    return np.repeat(wave[:, None], channels, axis=1)
+
+
+def encode(
+    samples: npt.NDArray[np.generic], rate: int = SAMPLE_RATE, container: str = "WAV", subtype: str = "PCM_16"
+) -> bytes:
+    """The samples as the bytes of an audio file."""
+    buffer = io.BytesIO()
+    soundfile.write(buffer, samples, rate, format=container, subtype=subtype)
+    return buffer.getvalue()
+
+
+def wav(label: str, seconds: float = 1.0, rate: int = SAMPLE_RATE, channels: int = 1) -> bytes:
+    """A 16-bit WAV of the tone of `label`."""
+    return encode(tone(label, seconds, rate, channels), rate)
