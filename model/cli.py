@@ -1,0 +1,190 @@
+"""The command line: ``train``, ``data``, ``clips``. Heavy imports stay inside the commands that need them."""
+
+import os
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+import typer
+
+from model import artefacts, console, files, options
+from model.data import materialise, official
+from model.data.layout import NOISE_FOLDER, require_clips, scan
+from model.errors import Interrupted, ParityError, UserError
+from model.settings import Settings, make_settings, parse_labels
+
+app = typer.Typer(
+    name="python -m model",
+    help="Train a keyword classifier from a data set, and check what comes out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+# Typer carries its own copy of click in newer versions; this finds the right class in all.
+_UsageError: type[Exception] = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
+
+
+@app.command()
+def train(
+    dataset: options.Dataset = "speech-commands",
+    output: options.Output = Path("artifacts/model"),
+    labels: options.Labels = options.DEFAULT_LABELS,
+    profile: options.Profile = "standard",
+    seed: options.Seed = 0,
+    epochs: options.Epochs = None,
+    batch_size: options.BatchSize = None,
+    learning_rate: options.LearningRate = None,
+    weight_decay: options.WeightDecay = None,
+    label_smoothing: options.LabelSmoothing = None,
+    dropout: options.Dropout = None,
+    mixup: options.Mixup = None,
+    ema_decay: options.EmaDecay = None,
+    width: options.Width = None,
+    threads: options.Threads = None,
+    dataset_url: options.DatasetUrl = official.URL,
+    dataset_sha256: options.DatasetSha256 = official.SHA256,
+    synthetic_size: options.SyntheticSize = 400,
+    synthetic_seed: options.SyntheticSeed = 0,
+) -> None:
+    """Train, choose the best epoch on validation, test once, export; everything into one folder.
+
+    Writes best_model.pth, model.onnx, train.log, train_metrics.json, evaluation.json, report.md and plots/.
+    """
+    settings = make_settings(
+        profile,
+        labels=parse_labels(labels),
+        seed=seed,
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        weight_decay=weight_decay,
+        label_smoothing=label_smoothing,
+        dropout=dropout,
+        mixup=mixup,
+        ema_decay=ema_decay,
+        width=width,
+        threads=threads or (default_threads() if threads is None else 0),
+    )
+    with (
+        files.atomic_directory(output, artefacts.is_former_run) as folder,
+        console.logged_to(folder / artefacts.LOG),
+    ):
+        source = options.resolve(dataset, settings.labels, dataset_url, dataset_sha256, synthetic_size, synthetic_seed)
+        require_clips(scan(source.root, settings.labels), settings.labels, source.name)  # before torch loads
+        _train(folder, source, settings)
+    console.log.info("written to %s", output)
+
+
+@app.command()
+def data(
+    output: options.Output,
+    dataset: options.Dataset = "speech-commands",
+    labels: options.Labels = options.DEFAULT_LABELS,
+    other_words: options.OtherWords = "",
+    dataset_url: options.DatasetUrl = official.URL,
+    dataset_sha256: options.DatasetSha256 = official.SHA256,
+    synthetic_size: options.SyntheticSize = 400,
+    synthetic_seed: options.SyntheticSeed = 0,
+) -> None:
+    """Write a data set as a folder in the Speech Commands layout: the labels' words, the noise, the split lists."""
+    wanted = parse_labels(labels)
+    words = (*wanted, *_parse_other(other_words, wanted))
+    with files.atomic_directory(output, materialise.is_former_data) as folder:
+        source = options.resolve(dataset, words, dataset_url, dataset_sha256, synthetic_size, synthetic_seed)
+        if "all" in words:
+            found = (path.name for path in source.root.iterdir() if path.is_dir() and path.name != NOISE_FOLDER)
+            words = tuple(dict.fromkeys((*wanted, *sorted(found))))
+        layout = scan(source.root, words)
+        require_clips(layout, wanted, source.name)
+        materialise.write_data(folder, layout, source)
+    console.log.info("written to %s", output)
+
+
+@app.command()
+def clips(
+    output: options.Output,
+    dataset: options.Dataset = "speech-commands",
+    labels: options.Labels = options.DEFAULT_LABELS,
+    per_label: options.PerLabel = 10,
+    dataset_url: options.DatasetUrl = official.URL,
+    dataset_sha256: options.DatasetSha256 = official.SHA256,
+    synthetic_size: options.SyntheticSize = 400,
+    synthetic_seed: options.SyntheticSeed = 0,
+) -> None:
+    """Write a few WAVs of the test split as LABEL/NAME.wav, for a probe; the same choice each time."""
+    wanted = parse_labels(labels)
+    if per_label < 1:
+        raise UserError(f"--per-label {per_label} is out of range; give 1 or more")
+    with files.atomic_directory(output, materialise.is_former_clips) as folder:
+        source = options.resolve(dataset, wanted, dataset_url, dataset_sha256, synthetic_size, synthetic_seed)
+        layout = scan(source.root, wanted)
+        require_clips(layout, wanted, source.name, ("testing",))
+        materialise.write_clips(folder, layout, source, wanted, per_label)
+    console.log.info("written to %s", output)
+
+
+def default_threads() -> int:
+    """The processors that this process may use, up to 4: beyond that the small network gains nothing."""
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(4, available)
+
+
+def _train(folder: Path, source: Any, settings: Settings) -> None:
+    from model import run
+
+    with console.bar("training (epochs)", quiet=True) as show:
+
+        def on_epoch(epoch: Any, best: bool) -> None:
+            console.log.info(
+                "epoch %3d/%d  train loss %.4f acc %.4f  val loss %.4f acc %.4f%s",
+                *(epoch.epoch, settings.epochs, epoch.train_loss, epoch.train_acc, epoch.val_loss, epoch.val_acc),
+                "  *" if best else "",
+            )
+            show(epoch.epoch, settings.epochs)
+
+        run.train_into(folder, source, settings, on_epoch)
+
+
+def _parse_other(text: str, labels: tuple[str, ...]) -> tuple[str, ...]:
+    words = tuple(word.strip() for word in text.split(",") if word.strip())
+    return tuple(word for word in dict.fromkeys(words) if word not in labels)
+
+
+def _interrupt(signum: int, _frame: FrameType | None) -> NoReturn:
+    for again in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(again, signal.SIG_IGN)  # one is enough; let the clean-up finish
+    raise Interrupted(signum)
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(code)
+
+
+def main() -> NoReturn:
+    """Run the command line. Exit codes: 0 done, 1 a fault or failed parity, 2 bad input, 128 + n on signal n."""
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signum, _interrupt)
+    console.set_up()
+    try:
+        sys.exit(typer.main.get_command(app).main(prog_name="python -m model", standalone_mode=False) or 0)
+    except UserError as error:
+        _fail(str(error), 2)
+    except ParityError as error:
+        _fail(str(error), 1)
+    except _UsageError as error:
+        if message := error.format_message():  # type: ignore[attr-defined]
+            _fail(f"{message.rstrip('.')}; see --help", 2)
+        sys.exit(2)  # no command was given: the help has been shown
+    except Interrupted as stop:
+        _fail(f"stopped by {signal.Signals(stop.signum).name}; nothing was written", 128 + stop.signum)
+    except OSError as error:
+        if files.no_space(error):
+            _fail("no space left on the disk for the output or the cache; free some, or set --output or KWS_CACHE", 2)
+        if isinstance(error, PermissionError):
+            _fail(f"'{error.filename}' cannot be read or written ({files.reason(error)}); change its permissions", 2)
+        raise

@@ -1,0 +1,73 @@
+"""What a run tells: plain lines on stdout, the same with times in a log file, and bars where there is a terminal."""
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+log = logging.getLogger("model")
+
+_console = Console(soft_wrap=True, highlight=False, markup=False)
+
+
+class _ConsoleHandler(logging.Handler):
+    """Prints above a bar that is being drawn."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        _console.print(self.format(record))
+
+
+def set_up() -> None:
+    """Send the package's log records to stdout."""
+    handler = _ConsoleHandler()
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    log.handlers = [handler]
+    log.setLevel(logging.INFO)
+    log.propagate = False
+
+
+@contextmanager
+def logged_to(path: Path) -> Iterator[None]:
+    """Also write what is logged to a file, with times (UTC) and levels."""
+    handler = logging.FileHandler(path, mode="w", encoding="utf-8")
+    formatter = logging.Formatter("%(asctime)s.%(msecs)03dZ %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S")
+    formatter.converter = time.gmtime
+    handler.setFormatter(formatter)
+    log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        handler.close()
+
+
+@contextmanager
+def bar(what: str, scale: int = 1, quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar: call what it gives with (done, total). Without a terminal, a line at each fourth of the way.
+
+    ``scale`` divides the numbers shown (1,000,000 for bytes as MB); ``quiet`` leaves the plain lines out.
+    """
+    if _console.is_terminal:
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        with Progress(*columns, TimeRemainingColumn(), console=_console, transient=True) as progress:
+            task = progress.add_task(what, total=None)
+
+            def show(done: int, total: int) -> None:
+                progress.update(task, completed=done // scale, total=total // scale or None)
+
+            yield show
+        return
+    told = -1
+
+    def tell(done: int, total: int) -> None:
+        nonlocal told
+        quarter = done * 4 // total if total else 0
+        if quarter > told and not quiet:
+            told = quarter
+            log.info("%s: %d of %s", what, done // scale, total // scale if total else "?")
+
+    yield tell

@@ -1,0 +1,98 @@
+"""Fetch one big file over HTTP: resumed where it stopped, verified by SHA-256. Standard library only."""
+
+import http.client
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from model.data.source import sha256_of
+from model.errors import UserError
+
+Progress = Callable[[int, int], None]  # bytes done, bytes in all (0: not known)
+
+_TIMEOUT = 60.0
+_ATTEMPTS = 4  # in a row without a byte of progress
+_BLOCK = 1 << 18
+
+
+def download(url: str, sha256: str, target: Path, progress: Progress = lambda *_: None, pause: float = 2.0) -> None:
+    """``url`` into ``target``, which appears only when complete and verified.
+
+    What has arrived stays in ``target``.part when the connection or the process dies, and is gone on with (HTTP Range,
+    RFC 9110). A part that turns out wrong is thrown away, and fetched anew once if it was an old one.
+
+    Raises:
+        UserError: a bad URL, an unreachable server, an incomplete transfer or a wrong checksum.
+        OSError: the disk.
+    """
+    if urlsplit(url).scheme not in ("http", "https"):
+        raise UserError(f"--dataset-url '{url}' is not an http(s) address; correct it, or give a path to --dataset")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(target.name + ".part")
+    resumed = part.exists()
+    _complete(url, part, progress, pause)
+    actual = sha256_of(part)
+    if actual != sha256 and resumed:
+        part.unlink()
+        _complete(url, part, progress, pause)
+        actual = sha256_of(part)
+    if actual != sha256:
+        part.unlink()
+        raise UserError(
+            f"download of {url} has the wrong checksum: SHA-256 {actual}, expected {sha256}; "
+            "run again, or give the right --dataset-sha256"
+        )
+    part.rename(target)
+
+
+def _complete(url: str, part: Path, progress: Progress, pause: float) -> None:
+    """Fetch the rest of ``part``, trying again as long as bytes keep coming."""
+    failures = 0
+    while True:
+        before = part.stat().st_size if part.exists() else 0
+        try:
+            if _fetch(url, part, before, progress):
+                return
+            problem = "the connection ended early"
+        except urllib.error.HTTPError as error:
+            if error.code < 500 and error.code not in (408, 429):
+                raise UserError(
+                    f"cannot download {url}: HTTP {error.code} {error.reason}; check --dataset-url"
+                ) from error
+            problem = f"HTTP {error.code} {error.reason}"
+        except (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError) as error:
+            problem = str(getattr(error, "reason", error)) or type(error).__name__
+        size = part.stat().st_size if part.exists() else 0
+        failures = 0 if size > before else failures + 1
+        if failures == _ATTEMPTS:
+            raise UserError(
+                f"cannot download {url}: {problem} ({size:,} bytes kept); check the network and run again to go on"
+            )
+        time.sleep(pause * failures)
+
+
+def _fetch(url: str, part: Path, start: int, progress: Progress) -> bool:
+    """One request, from byte ``start``; whether the file is complete afterwards."""
+    request = urllib.request.Request(url, headers={"User-Agent": "kws", "Accept-Encoding": "identity"})  # noqa: S310
+    if start:
+        request.add_header("Range", f"bytes={start}-")
+    try:
+        response = urllib.request.urlopen(request, timeout=_TIMEOUT)  # noqa: S310 - http(s) only, checked above
+    except urllib.error.HTTPError as error:
+        if error.code == 416 and start:  # nothing after `start`: complete, or a part longer than the file
+            return True
+        raise
+    with response:
+        resumes = response.status == 206 and (response.headers.get("Content-Range") or "").startswith(f"bytes {start}-")
+        done = start if resumes else 0
+        length = response.headers.get("Content-Length")
+        total = done + int(length) if length and length.isdigit() else 0
+        with part.open("ab" if resumes else "wb") as file:
+            while block := response.read(_BLOCK):
+                file.write(block)
+                done += len(block)
+                progress(done, total)
+    return not total or done == total

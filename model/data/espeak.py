@@ -1,0 +1,89 @@
+"""espeak-ng in this process, through the shared library that the wheel espeakng-loader carries.
+
+The library keeps its state in globals: one thread only, and what it says depends on what it said before. So a
+reproducible corpus needs a fresh process for each fixed sequence of utterances, and the random seed set anew for each.
+The C interface is declared in espeak-ng's ``speak_lib.h``.
+"""
+
+import ctypes
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from model.errors import UserError
+
+_AUDIO_OUTPUT_SYNCHRONOUS = 2
+_INITIALIZE_DONT_EXIT = 0x8000
+_CHARS_UTF8 = 1
+_RATE, _PITCH, _RANGE = 1, 3, 4  # espeak_PARAMETER
+_POS_CHARACTER = 1
+
+_Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
+
+
+class Espeak:
+    """A speaking espeak-ng; make one in a process.
+
+    Raises:
+        UserError: the library is not installed or does not start.
+    """
+
+    def __init__(self) -> None:
+        data = data_path()
+        import espeakng_loader
+
+        self._library = ctypes.CDLL(espeakng_loader.get_library_path())
+        self._chunks: list[npt.NDArray[np.int16]] = []
+        self._callback = _Callback(self._receive)  # kept, else it is collected while C still calls it
+        self.rate = self._library.espeak_Initialize(
+            _AUDIO_OUTPUT_SYNCHRONOUS, 0, str(data).encode(), _INITIALIZE_DONT_EXIT
+        )
+        if self.rate <= 0:
+            raise UserError(f"espeak-ng does not start with the voices in '{data}'; reinstall espeakng-loader")
+        self._library.espeak_SetSynthCallback(self._callback)
+
+    def say(
+        self, text: str, voice: str, seed: int, *, speed: int, pitch: int, pitch_range: int
+    ) -> npt.NDArray[np.int16]:
+        """``int16[samples]`` at ``self.rate``; empty when the voice has no sound for the text.
+
+        ``voice`` is like ``en-us+f1``; ``speed`` is in words a minute, 80 to 450; ``pitch`` and ``pitch_range`` run
+        from 0 to 99.
+
+        Raises:
+            ValueError: no such voice.
+        """
+        if self._library.espeak_SetVoiceByName(voice.encode()) != 0:
+            raise ValueError(f"espeak-ng has no voice '{voice}'")
+        self._library.espeak_ng_SetRandSeed(ctypes.c_long(seed))
+        for parameter, value in ((_RATE, speed), (_PITCH, pitch), (_RANGE, pitch_range)):
+            self._library.espeak_SetParameter(parameter, value, 0)
+        self._chunks.clear()
+        data = text.encode()
+        self._library.espeak_Synth(data, ctypes.c_size_t(len(data) + 1), 0, _POS_CHARACTER, 0, _CHARS_UTF8, None, None)
+        self._library.espeak_Synchronize()
+        return np.concatenate(self._chunks) if self._chunks else np.empty(0, dtype=np.int16)
+
+    def _receive(self, samples: "ctypes._Pointer[ctypes.c_short]", count: int, _events: object) -> int:
+        if samples and count > 0:
+            self._chunks.append(np.ctypeslib.as_array(samples, (count,)).copy())
+        return 0
+
+
+def data_path() -> Path:
+    """The folder with espeak-ng's voices.
+
+    Raises:
+        UserError: espeakng-loader is not installed.
+    """
+    try:
+        import espeakng_loader
+    except ImportError as error:
+        raise UserError("the synthetic corpus needs the package espeakng-loader; install the model group") from error
+    return Path(espeakng_loader.get_data_path())
+
+
+def variants() -> list[str]:
+    """The names of the voice variants (``f1``, ``Andy``, …), sorted."""
+    return sorted(path.name for path in (data_path() / "voices" / "!v").iterdir())

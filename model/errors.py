@@ -1,0 +1,20 @@
+"""Errors that a user can cause and mend, as opposed to faults of the program."""
+
+
+class UserError(Exception):
+    """Bad input: the command line shows the message as one line and exits with code 2.
+
+    The message names the input and the remedy.
+    """
+
+
+class ParityError(Exception):
+    """The exported model does not compute what the trained one does: exit code 1, nothing is written."""
+
+
+class Interrupted(BaseException):
+    """SIGTERM or SIGINT arrived: unwinds the stack, so that temporary files are removed on the way."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(f"stopped by signal {signum}")
+        self.signum = signum

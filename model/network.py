@@ -1,0 +1,44 @@
+"""TC-ResNet8: temporal convolutions over log-mel bands (Choi et al. 2019, arXiv:1904.03814).
+
+The mel bands are the input *channels*, so that each convolution is one-dimensional, over time, and sees all frequencies
+at once. On a CPU such dense 1-D convolutions train many times faster than the 2-D depthwise ones of rival networks.
+"""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class ResidualBlock(nn.Module):
+    """Two temporal convolutions, the first halving the frame rate, beside a 1x1 shortcut."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int = 9, stride: int = 2) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv1d(inputs, outputs, kernel, stride, kernel // 2, bias=False)
+        self.norm1 = nn.BatchNorm1d(outputs)
+        self.conv2 = nn.Conv1d(outputs, outputs, kernel, 1, kernel // 2, bias=False)
+        self.norm2 = nn.BatchNorm1d(outputs)
+        self.shortcut = nn.Conv1d(inputs, outputs, 1, stride, bias=False)
+        self.shortcut_norm = nn.BatchNorm1d(outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[batch, inputs, frames]`` -> ``[batch, outputs, ceil(frames / stride)]``."""
+        y = F.relu(self.norm1(self.conv1(x)))
+        y = self.norm2(self.conv2(y))
+        return F.relu(y + self.shortcut_norm(self.shortcut(x)))
+
+
+class TCResNet8(nn.Module):
+    """Log-mel features -> logits. ``width`` multiplies the paper's channels 16, 24, 32, 48."""
+
+    def __init__(self, classes: int, bands: int = 40, width: float = 1.5, dropout: float = 0.3) -> None:
+        super().__init__()
+        stem, *widths = (max(8, round(channels * width / 8) * 8) for channels in (16, 24, 32, 48))
+        self.stem = nn.Conv1d(bands, stem, 3, padding=1, bias=False)
+        self.blocks = nn.Sequential(*(ResidualBlock(i, o) for i, o in zip([stem, *widths], widths, strict=False)))
+        self.dropout = nn.Dropout(dropout)
+        self.classifier = nn.Linear(widths[-1], classes)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """``float32[batch, bands, frames]`` -> logits ``float32[batch, classes]``; any number of frames from 1."""
+        x = self.blocks(self.stem(features))
+        return self.classifier(self.dropout(x.mean(dim=2)))

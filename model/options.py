@@ -1,0 +1,106 @@
+"""The options that commands share, each readable from an environment variable ``KWS_…``."""
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from model import console
+from model.data import official, source
+from model.errors import UserError
+from model.settings import LABELS, PROFILES
+
+_DATA, _RECIPE = "Data set", "Recipe (default: the profile's)"
+
+Dataset = Annotated[
+    str,
+    typer.Option(
+        envvar="KWS_DATASET",
+        help="speech-commands (the official archive), synthetic (spoken by espeak-ng), or a folder or .tar.gz in the "
+        "Speech Commands layout.",
+        rich_help_panel=_DATA,
+    ),
+]
+Labels = Annotated[
+    str, typer.Option(envvar="KWS_LABELS", help="The words to tell apart, with commas.", rich_help_panel=_DATA)
+]
+DatasetUrl = Annotated[
+    str,
+    typer.Option(
+        envvar="KWS_DATASET_URL", help="Where speech-commands is fetched from, a mirror say.", rich_help_panel=_DATA
+    ),
+]
+DatasetSha256 = Annotated[
+    str, typer.Option(envvar="KWS_DATASET_SHA256", help="What it must hash to.", rich_help_panel=_DATA)
+]
+SyntheticSize = Annotated[
+    int, typer.Option(envvar="KWS_SYNTHETIC_SIZE", help="Clips a word of synthetic.", rich_help_panel=_DATA)
+]
+SyntheticSeed = Annotated[
+    int, typer.Option(envvar="KWS_SYNTHETIC_SEED", help="Seed of synthetic.", rich_help_panel=_DATA)
+]
+OtherWords = Annotated[
+    str,
+    typer.Option(
+        envvar="KWS_OTHER_WORDS",
+        help="Further words to include, with commas, or 'all' that the data set has.",
+        rich_help_panel=_DATA,
+    ),
+]
+Output = Annotated[Path, typer.Option(envvar="KWS_OUTPUT", help="Folder to write; replaced whole at the end.")]
+PerLabel = Annotated[int, typer.Option(envvar="KWS_PER_LABEL", help="Clips a label.")]
+
+Profile = Annotated[
+    str,
+    typer.Option(envvar="KWS_PROFILE", help=f"{' or '.join(PROFILES)}: fast, or as good as it gets in two minutes."),
+]
+Seed = Annotated[int, typer.Option(envvar="KWS_SEED", help="Same seed, same data, same machine: same model.")]
+Threads = Annotated[
+    int | None,
+    typer.Option(envvar="KWS_THREADS", help="Threads of the network.", show_default="the processors, up to 4"),
+]
+
+
+def _recipe(name: str, help_: str) -> typer.models.OptionInfo:
+    return typer.Option(envvar=f"KWS_{name}", help=help_, show_default=False, rich_help_panel=_RECIPE)
+
+
+Epochs = Annotated[int | None, _recipe("EPOCHS", "Passes over the training split.")]
+BatchSize = Annotated[int | None, _recipe("BATCH_SIZE", "Clips a step.")]
+LearningRate = Annotated[float | None, _recipe("LEARNING_RATE", "Peak of the one-cycle schedule.")]
+WeightDecay = Annotated[float | None, _recipe("WEIGHT_DECAY", "Of AdamW.")]
+LabelSmoothing = Annotated[float | None, _recipe("LABEL_SMOOTHING", "Share of the target spread over all labels.")]
+Dropout = Annotated[float | None, _recipe("DROPOUT", "Before the last layer.")]
+Mixup = Annotated[float | None, _recipe("MIXUP", "Alpha of mixup; 0: none.")]
+EmaDecay = Annotated[float | None, _recipe("EMA_DECAY", "Of the averaged weights, a step.")]
+Width = Annotated[float | None, _recipe("WIDTH", "Multiplies the network's channels.")]
+
+DEFAULT_LABELS = ",".join(LABELS)
+
+
+def resolve(
+    dataset: str,
+    words: tuple[str, ...],
+    url: str = official.URL,
+    sha256: str = official.SHA256,
+    synthetic_size: int = 400,
+    synthetic_seed: int = 0,
+) -> source.Source:
+    """What ``--dataset`` names, as a folder that has ``words``.
+
+    Raises:
+        UserError: it is not there, or not what it should be.
+    """
+    if not re.fullmatch("[0-9a-fA-F]{64}", sha256):
+        raise UserError(f"--dataset-sha256 '{sha256}' is no SHA-256; give its 64 hex digits")
+    with console.bar("unpacking (MB)", 1_000_000) as unpacking:
+        if dataset == "speech-commands":
+            with console.bar("downloading (MB)", 1_000_000) as downloading:
+                return official.fetch(url, sha256.lower(), words, downloading, unpacking)
+        if dataset == "synthetic":
+            from model.data import synthetic
+
+            with console.bar("speaking (clips)") as speaking:
+                return synthetic.make(synthetic.Corpus(words, synthetic_size, synthetic_seed), speaking)
+        return source.from_path(Path(dataset), words, unpacking)

@@ -1,0 +1,99 @@
+"""What a training run is told: the recipe's numbers, its profiles, and their limits. Standard library only."""
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from model.errors import UserError
+
+LABELS = ("up", "down", "yes", "no")
+SAMPLE_RATE = 16_000
+CLIP_SAMPLES = 16_000
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One training run. Everything that changes the result is in here, and nothing else does, on one machine."""
+
+    labels: tuple[str, ...] = LABELS
+    profile: str = "standard"
+    epochs: int = 60
+    batch_size: int = 128
+    learning_rate: float = 4e-3  # peak of the one-cycle schedule
+    weight_decay: float = 1e-2
+    warmup: float = 0.15  # share of the steps before the peak
+    label_smoothing: float = 0.1
+    dropout: float = 0.3
+    mixup: float = 0.2  # alpha of the Beta distribution; 0 turns mixing off
+    ema_decay: float = 0.995
+    width: float = 1.5
+    noise_probability: float = 0.8
+    speed_copies: bool = True
+    seed: int = 0
+    threads: int = 1
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings as plain JSON values."""
+        return {**asdict(self), "labels": list(self.labels)}
+
+
+# What each profile changes, chosen on the validation split (docs/model.md).
+PROFILES: dict[str, dict[str, Any]] = {
+    "quick": {"epochs": 8, "ema_decay": 0.97, "mixup": 0.0, "speed_copies": False, "width": 1.0},
+    "standard": {},
+}
+
+# name: (lowest, highest) value allowed, both included.
+_BOUNDS: dict[str, tuple[float, float]] = {
+    "epochs": (1, 10_000),
+    "batch_size": (2, 65_536),
+    "learning_rate": (1e-8, 10.0),
+    "weight_decay": (0.0, 10.0),
+    "warmup": (0.0, 0.9),
+    "label_smoothing": (0.0, 0.9),
+    "dropout": (0.0, 0.95),
+    "mixup": (0.0, 10.0),
+    "ema_decay": (0.0, 0.99999),
+    "width": (0.25, 8.0),
+    "noise_probability": (0.0, 1.0),
+    "seed": (0, 2**31 - 1),
+    "threads": (1, 1024),
+}
+
+
+def option_name(field: str) -> str:
+    """The command-line option of a settings field: ``batch_size`` -> ``--batch-size``."""
+    return "--" + field.replace("_", "-")
+
+
+def parse_labels(text: str) -> tuple[str, ...]:
+    """``"up,down"`` -> ``("up", "down")``.
+
+    Raises:
+        UserError: fewer than two words, a word twice, or one that cannot be the name of a folder.
+    """
+    labels = tuple(word.strip() for word in text.split(",") if word.strip())
+    if len(labels) < 2:
+        raise UserError(f"--labels '{text}' names fewer than two words; give them as up,down,yes,no")
+    if len(set(labels)) != len(labels):
+        raise UserError(f"--labels '{text}' names a word twice; name each once")
+    for label in labels:
+        if label.startswith((".", "_")) or "/" in label or "\\" in label or not label.isprintable():
+            raise UserError(f"--labels: '{label}' cannot be the name of a word's folder; use plain words")
+    return labels
+
+
+def make_settings(profile: str, **chosen: Any) -> Settings:
+    """A profile's settings, with what the user chose (``None`` means not chosen) on top.
+
+    Raises:
+        UserError: an unknown profile, or a value out of its bounds.
+    """
+    if profile not in PROFILES:
+        raise UserError(f"--profile '{profile}' is unknown; choose one of {', '.join(PROFILES)}")
+    values = {**PROFILES[profile], **{name: value for name, value in chosen.items() if value is not None}}
+    settings = replace(Settings(profile=profile), **values)
+    for name, (lowest, highest) in _BOUNDS.items():
+        value = getattr(settings, name)
+        if not lowest <= value <= highest:  # also catches NaN
+            raise UserError(f"{option_name(name)} {value} is out of range; give {lowest:g} to {highest:g}")
+    return settings
