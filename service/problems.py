@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-from flask import Flask, Response, g
+from flask import Flask, Response, current_app, g
 from werkzeug.exceptions import HTTPException
 
 
@@ -111,6 +111,8 @@ def _from_http_exception(error: HTTPException) -> Response:
 def _detail(error: HTTPException, status: int) -> str:
     if status == 404:
         return "There is nothing at this path."
+    if status == 413:
+        return f"A request may have at most {current_app.config['MAX_CONTENT_LENGTH']} bytes and a few form fields."
     if status == 405:
         return "This path does not answer this method."
     return error.description or HTTPStatus(status).phrase

@@ -79,7 +79,7 @@ def probe(
         raise typer.BadParameter(f"{output}: {error.strerror}", param_hint="--output") from None
     failures: list[str] = []
     client = Client(url, timeout)
-    client.model_version = model_version
+    client.expected_version = model_version
     metrics: dict[str, Any] = {"url": url, "http_status": None}
     response: dict[str, Any] | None = None
     try:

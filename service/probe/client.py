@@ -46,8 +46,10 @@ class Client:
         """The HTTP status of the last request to /predict that was answered."""
         self.labels: list[str] | None = None
         """The label set; the first answer sets it unless it is set before."""
+        self.expected_version: str | None = None
+        """The model version that must answer, where it is known."""
         self.model_version: str | None = None
-        """The model's version; the first answer sets it unless it is set before."""
+        """The model version that answered; the first answer sets it, the others must agree."""
 
     def wait_until_ready(self, seconds: float) -> float:
         """Ask `/readyz` until it answers 200; returns the seconds that took.
@@ -104,8 +106,9 @@ class Client:
             check_answer(answer, self.labels)
             if answer["request_id"] != request_id:
                 raise AnswerError("request_id is not the X-Request-ID that was sent")
-            if answer["model_version"] != (self.model_version or answer["model_version"]):
-                raise AnswerError(f"model_version is {answer['model_version']!r}, not {self.model_version!r}")
+            expected = self.expected_version or self.model_version
+            if expected is not None and answer["model_version"] != expected:
+                raise AnswerError(f"model_version is {answer['model_version']!r}, not {expected!r}")
         except AnswerError as error:
             raise ProbeError(f"{name}: wrong answer from /predict: {error}") from None
         self.labels = list(answer["probabilities"]) if self.labels is None else self.labels

@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 from flask import Blueprint, Response, g, jsonify, request
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from ..audio import decode
 from ..classifier import Probabilities, classify
@@ -81,4 +82,7 @@ def _upload() -> bytes:
     data = request.get_data(cache=False)
     if not data:
         raise Problem("nothing-uploaded", "The request body is empty.")
+    # Werkzeug cuts a body of unknown length (chunked) at the limit without a word.
+    if request.content_length is None and len(data) >= (request.max_content_length or 0):
+        raise RequestEntityTooLarge
     return data

@@ -1,0 +1,174 @@
+"""`POST /predict` through the real server."""
+
+from __future__ import annotations
+
+import re
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from service.classifier import window_starts
+from service.probe.answer import check_answer
+
+from .server import Server
+from .tones import CLIP_SAMPLES, LABELS, SAMPLE_RATE, VERSION, encode, tone, wav
+
+
+def predict(http: httpx.Client, data: bytes, **headers: str) -> dict[str, Any]:
+    response = http.post("/predict", content=data, headers=headers)
+    assert response.status_code == 200, response.text
+    assert response.headers["Content-Type"] == "application/json"
+    answer: dict[str, Any] = response.json()
+    check_answer(answer, LABELS)
+    return answer
+
+
+@pytest.mark.parametrize("label", LABELS)
+def test_the_right_word(http: httpx.Client, label: str) -> None:
+    answer = predict(http, wav(label))
+    assert answer["prediction"] == label
+    # The model's rule by hand: softmax over (8, 0, 0, 0).
+    assert answer["confidence"] == pytest.approx(np.exp(8) / (np.exp(8) + 3), abs=2e-6)
+    assert list(answer["probabilities"]) == LABELS
+    assert answer["model_version"] == VERSION
+    assert answer["audio"] == {"seconds": 1.0, "sample_rate": 16_000, "channels": 1, "format": "WAV"}
+    assert "windows" not in answer
+
+
+@pytest.mark.parametrize(
+    ("rate", "channels", "container", "subtype"),
+    [
+        (8_000, 1, "WAV", "PCM_U8"),
+        (44_100, 2, "WAV", "PCM_16"),
+        (48_000, 2, "WAVEX", "PCM_24"),
+        (22_050, 1, "WAV", "PCM_32"),
+        (96_000, 1, "WAV", "FLOAT"),
+        (16_000, 6, "FLAC", "PCM_16"),
+        (44_100, 2, "FLAC", "PCM_24"),
+        (16_000, 1, "OGG", "VORBIS"),
+        (48_000, 2, "OGG", "OPUS"),
+        (44_100, 1, "MP3", "MPEG_LAYER_III"),
+    ],
+)
+def test_whatever_the_encoding(http: httpx.Client, rate: int, channels: int, container: str, subtype: str) -> None:
+    for label in LABELS:
+        answer = predict(http, encode(tone(label, 1.0, rate, channels), rate, container, subtype))
+        assert answer["prediction"] == label
+        assert (answer["audio"]["sample_rate"], answer["audio"]["channels"]) == (rate, channels)
+
+
+def test_multipart_and_raw_give_the_same(http: httpx.Client) -> None:
+    data = encode(np.random.default_rng(1).uniform(-0.5, 0.5, (12_345, 2)), 22_050)
+    raw = predict(http, data)
+    # Neither the file's name nor its media type matters, only its content.
+    for name, media_type in (("a.wav", "audio/wav"), ("x", "text/plain"), ("../ü\n.exe", "application/zip")):
+        response = http.post("/predict", files={"file": (name, data, media_type)})
+        assert response.json()["probabilities"] == raw["probabilities"]
+    # curl --data-binary says so:
+    as_form = predict(http, data, **{"Content-Type": "application/x-www-form-urlencoded"})
+    assert as_form["probabilities"] == raw["probabilities"]
+
+
+def test_chunked_upload_without_length(http: httpx.Client) -> None:
+    data = wav("down")
+    response = http.post("/predict", content=(data[i : i + 999] for i in range(0, len(data), 999)))
+    assert response.json()["prediction"] == "down"
+
+
+def test_short_audio_is_padded_at_its_end(http: httpx.Client) -> None:
+    rng = np.random.default_rng(2)
+    for samples in (1, 100, 15_999):
+        noise = rng.integers(-9_000, 9_000, (samples, 1)).astype(np.int16)
+        padded = np.concatenate([noise, np.zeros((CLIP_SAMPLES - samples, 1), np.int16)])
+        assert predict(http, encode(noise))["probabilities"] == predict(http, encode(padded))["probabilities"]
+
+
+def test_window_starts() -> None:
+    assert window_starts(CLIP_SAMPLES, CLIP_SAMPLES) == [0]
+    assert window_starts(CLIP_SAMPLES + 1, CLIP_SAMPLES) == [0, 1]
+    assert window_starts(20_000, CLIP_SAMPLES) == [0, 4_000]
+    assert window_starts(25_000, CLIP_SAMPLES) == [0, 4_000, 8_000, 9_000]
+    for samples in range(CLIP_SAMPLES + 1, 50_000, 997):
+        starts = window_starts(samples, CLIP_SAMPLES)
+        assert starts == sorted(set(starts))
+        assert starts[-1] + CLIP_SAMPLES == samples
+        assert max(np.diff(starts)) <= CLIP_SAMPLES // 4
+
+
+def test_windows_of_longer_audio(http: httpx.Client) -> None:
+    """Half a second of silence, a second of a word, 0.7 s of silence."""
+    silence = np.zeros((8_000, 1), np.float32)
+    samples = np.concatenate([silence, tone("no"), silence, silence[:3_200]])
+    answer = predict(http, encode(samples))
+    assert answer["prediction"] == "no"
+    windows = answer["windows"]
+    assert [window["start"] for window in windows] == [0, 0.25, 0.5, 0.75, 1.0, 1.2]
+    assert all(window["end"] == pytest.approx(window["start"] + 1) for window in windows)
+    loudest = max(windows, key=lambda window: window["level_dbfs"])
+    assert loudest["start"] == 0.5
+    assert loudest["level_dbfs"] == pytest.approx(20 * np.log10(0.5 / np.sqrt(2)), abs=0.1)
+
+
+def test_each_window_is_what_its_samples_alone_give(http: httpx.Client) -> None:
+    samples = np.random.default_rng(3).integers(-9_000, 9_000, (40_000, 1)).astype(np.int16)
+    answer = predict(http, encode(samples))
+    for window in answer["windows"]:
+        start = round(window["start"] * SAMPLE_RATE)
+        alone = predict(http, encode(samples[start : start + CLIP_SAMPLES]))
+        for label in LABELS:
+            assert window["probabilities"][label] == pytest.approx(alone["probabilities"][label], abs=2e-6)
+
+
+def test_a_faint_window_does_not_speak_for_the_recording(http: httpx.Client) -> None:
+    """The model is sure of the faint tone, and only half sure of the loud mixture."""
+    mixture = tone("up", amplitude=0.4) + tone("down", amplitude=0.3)
+    faint = tone("yes", amplitude=0.002)
+    answer = predict(http, encode(np.concatenate([mixture, faint, faint]), subtype="FLOAT"))
+    assert answer["prediction"] == "up"
+    assert max(answer["windows"], key=lambda window: window["confidence"])["prediction"] == "yes"
+
+
+def test_a_minute_in_one_request(http: httpx.Client) -> None:
+    answer = predict(http, encode(tone("yes", 60.0), container="FLAC"))
+    assert answer["audio"]["seconds"] == 60.0
+    assert len(answer["windows"]) == 237
+    assert answer["windows"][-1]["end"] == 60.0
+
+
+def test_concurrent_requests_get_their_own_answers(server: Server) -> None:
+    barrier = threading.Barrier(16)
+
+    def work(index: int) -> int:
+        label = LABELS[index % 4]
+        with httpx.Client(base_url=server.url, timeout=30, trust_env=False) as client:
+            barrier.wait()
+            for turn in range(20):
+                request_id = f"{index}-{turn}"
+                answer = predict(client, wav(label), **{"X-Request-ID": request_id})
+                assert answer["prediction"] == label
+                assert answer["request_id"] == request_id
+        return 20
+
+    with ThreadPoolExecutor(16) as pool:
+        assert sum(pool.map(work, range(16))) == 320
+
+
+def test_headers(http: httpx.Client) -> None:
+    response = http.post("/predict", content=wav("up"), headers={"X-Request-ID": "trace:1.a_B-2"})
+    assert response.headers["X-Request-ID"] == response.json()["request_id"] == "trace:1.a_B-2"
+    assert response.headers["Cache-Control"] == "no-store"
+    timing = dict(re.findall(r"(\w+);dur=([\d.]+)", response.headers["Server-Timing"]))
+    assert set(timing) == {"receive", "decode", "inference", "total"}
+    assert float(timing["inference"]) == response.json()["latency_ms"]
+    assert float(timing["total"]) >= float(timing["decode"]) + float(timing["inference"])
+
+
+@pytest.mark.parametrize("given", ["", "a b", 'x"y', "<script>", "a" * 129, "a;b"])
+def test_a_harmful_request_id_is_replaced(http: httpx.Client, given: str) -> None:
+    made = http.get("/healthz", headers={"X-Request-ID": given}).headers["X-Request-ID"]
+    assert re.fullmatch(r"[0-9a-f]{32}", made)
+    assert http.get("/healthz").headers["X-Request-ID"] != made
