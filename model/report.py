@@ -9,6 +9,8 @@ matplotlib.use("svg")  # no display needed
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
+from model.markdown import percent, table
+
 # Mid-tones that read on white and on GitHub's dark grey alike; the background stays transparent.
 _INK, _BLUE, _ORANGE = "#7d8590", "#2f81f7", "#db6d28"
 _STYLE: Any = {
@@ -63,17 +65,6 @@ def plot_confusion(matrix: list[list[int]], labels: list[str], path: Path) -> No
 def _save(figure: Figure, path: Path) -> None:
     figure.savefig(path, format="svg", transparent=True, metadata={"Date": None})
     plt.close(figure)
-
-
-def percent(share: float) -> str:
-    """``0.96531`` -> ``96.5 %``."""
-    return f"{100 * share:.1f} %"
-
-
-def table(header: list[str], rows: list[list[Any]]) -> str:
-    """A Markdown table; numbers to the right, all but the first column."""
-    lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
-    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
 def render(metrics: dict[str, Any], evaluation: dict[str, Any]) -> str:

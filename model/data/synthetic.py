@@ -65,9 +65,7 @@ def make(corpus: Corpus, progress: "Progress" = lambda *_: None) -> source.Sourc
         UserError: too few clips to fill the splits, or a word that cannot be spoken.
     """
     if corpus.clips_per_word < SMALLEST:
-        raise UserError(
-            f"--synthetic-size {corpus.clips_per_word} is too few clips a word for three splits; give {SMALLEST} or more"
-        )
+        raise UserError(f"--synthetic-size {corpus.clips_per_word} is too few clips a word; give {SMALLEST} or more")
     root = source.cache_root() / "synthetic" / corpus.key
     with files.locked(root.with_suffix(".lock")):
         if not root.is_dir():
