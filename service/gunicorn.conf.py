@@ -62,6 +62,11 @@ def on_starting(server: Any) -> None:
         sys.exit(2)
 
 
+def pre_request(worker: Any, req: Any) -> None:  # noqa: ARG001
+    """Let the application end the connection after a body that it leaves unread (`service.http`)."""
+    req.body.close_connection = req.force_close
+
+
 def post_worker_init(worker: Any) -> None:
     """Load the model in the worker, before it accepts its first connection."""
     from service.app import load_model
@@ -79,3 +84,4 @@ def post_worker_init(worker: Any) -> None:
         sys.exit(3)  # "failed to boot": gunicorn stops instead of starting workers for ever
     fields = {"model_version": info.version, "model_sha256": info.sha256, "labels": info.labels}
     worker.log.error_log.info("model loaded", extra={"fields": fields})
+    worker.log.keep_stderr()

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import logging
+import os
+import sys
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from gunicorn.glogging import Logger
@@ -40,6 +44,19 @@ class JSONLogger(Logger):
         service.handlers = list(self.error_log.handlers)
         service.setLevel(self.loglevel)
         service.propagate = False
+
+    def keep_stderr(self) -> None:
+        """Keep stderr for JSON lines: libmpg123 writes about every oddity of an MP3 there, a sender's own.
+
+        What Python says when a signal kills the process still gets there.
+        """
+        for handler in self.error_log.handlers:
+            if isinstance(handler, logging.StreamHandler) and handler.stream is sys.stderr:
+                own = os.fdopen(os.dup(sys.stderr.fileno()), "w")
+                handler.setStream(own)
+                faulthandler.enable(own)
+                with Path(os.devnull).open("w") as nowhere:
+                    os.dup2(nowhere.fileno(), sys.stderr.fileno())
 
     def access(self, resp: Any, req: Any, environ: dict[str, Any], request_time: timedelta) -> None:  # noqa: ARG002
         """Log one answered request."""

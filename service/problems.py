@@ -8,6 +8,7 @@ from http import HTTPStatus
 from typing import Any
 
 from flask import Flask, Response, current_app, g
+from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import HTTPException
 
 
@@ -118,7 +119,13 @@ def _detail(error: HTTPException, status: int) -> str:
     return error.description or HTTPStatus(status).phrase
 
 
+def _from_broken_body(error: ParseException) -> Response:
+    """gunicorn's errors while the body is read: a malformed chunk."""
+    return problem_response("bad-request", f"The request body cannot be read: {error}.")
+
+
 def register(app: Flask) -> None:
     """Answer every error of `app` with a problem document."""
+    app.register_error_handler(ParseException, _from_broken_body)
     app.register_error_handler(Problem, _from_problem)
     app.register_error_handler(HTTPException, _from_http_exception)

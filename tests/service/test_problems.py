@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http.client import HTTPConnection
 from pathlib import Path
 
 import httpx
@@ -13,6 +14,7 @@ from service.app import create_app
 from service.problems import PROBLEMS
 from service.settings import Settings
 
+from .server import Server
 from .tones import encode, tone, wav
 
 
@@ -170,3 +172,16 @@ def test_the_page_needs_nothing_from_elsewhere(http: httpx.Client) -> None:
     assert "style=" not in page.text
     assert " onclick" not in page.text
     assert page.text.count("<script") == page.text.count('<script src="/static/') == 1
+
+
+def test_a_refused_upload_ends_its_connection(server: Server) -> None:
+    """The body is left unread, so the answer must say that no other request can follow."""
+    connection = HTTPConnection("127.0.0.1", server.port, timeout=10)
+    connection.request("POST", "/predict", headers={"Content-Length": "50000000"})
+    response = connection.getresponse()
+    assert response.status == 413
+    assert response.headers["Connection"] == "close"
+    connection.close()
+    connection.request("POST", "/predict", b"x")
+    assert connection.getresponse().headers["Connection"] == "keep-alive"
+    connection.close()
