@@ -173,7 +173,9 @@ class Kws:
         """Run the inference image; `dagger call serve --model=… up --ports=8000:8000` opens it on this machine."""
         return self._build(model or self._model(dataset, synthetic)).as_service(use_entrypoint=True)
 
-    @function(cache="never")  # type: ignore[call-overload]
+    # The CLI hides every function called "pipeline" (dagger 0.21, dagql/dagui/opts.go: a former core function of that
+    # name). The underscore makes the API's name "Pipeline", which it shows, and calls, as `pipeline`.
+    @function(name="_pipeline", cache="never")  # type: ignore[call-overload]
     async def pipeline(
         self,
         dataset: Dataset = None,
@@ -239,12 +241,7 @@ class Kws:
     @function
     async def gates(self, artifacts: Annotated[dagger.Directory, Doc("What `pipeline` returned")]) -> str:
         """Fail, with a line a failed gate, where the pipeline's verdict was no."""
-        judged = self._environment.python().with_directory("/app/tools", self.tools_source).with_workdir("/app")
-        return await (
-            judged.with_mounted_directory(stages.ARTIFACTS, artifacts)
-            .with_exec(["python", "-m", "tools.gates", stages.ARTIFACTS])
-            .stdout()
-        )
+        return await stages.verdict(self._environment, self.tools_source, artifacts).stdout()
 
     @function
     @check
@@ -333,7 +330,9 @@ class Kws:
         return stages.probe(prober, built, clips, limits, expect)
 
     def _judge(self, artifacts: dagger.Directory, options: list[str]) -> dagger.Container:
-        return stages.report(self._environment, self.tools_source, artifacts, options, ReturnType.ANY)
+        return stages.report(
+            self._environment, self.model_source, self.tools_source, artifacts, options, ReturnType.ANY
+        )
 
 
 def _options(**values: str | int | list[str] | None) -> list[str]:

@@ -7,6 +7,8 @@ from .environment import APP, VENV, Environment
 
 ARTIFACTS = "/artifacts"
 SERVICE_PORT = 8000
+# What the report needs of the trainer: it runs without torch.
+REPORT_SOURCES = ["__init__.py", "summary.py", "markdown.py", "errors.py"]
 
 
 def trainer(environment: Environment, model_source: dagger.Directory) -> dagger.Container:
@@ -109,6 +111,7 @@ def image_facts(
 
 def report(
     environment: Environment,
+    model_source: dagger.Directory,
     tools: dagger.Directory,
     artifacts: dagger.Directory,
     options: list[str],
@@ -117,8 +120,20 @@ def report(
     """Judge the artefacts and write ``report.md`` and ``gates.json`` beside them; exit code 3: a gate failed."""
     return (
         environment.python()
+        .with_directory(f"{APP}/model", model_source, include=REPORT_SOURCES)
         .with_directory(f"{APP}/tools", tools)
         .with_workdir(APP)
         .with_directory(ARTIFACTS, artifacts)
         .with_exec(["python", "-m", "tools.report", ARTIFACTS, *options], expect=expect)
+    )
+
+
+def verdict(environment: Environment, tools: dagger.Directory, artifacts: dagger.Directory) -> dagger.Container:
+    """Fail where the verdict in ``gates.json`` is no."""
+    return (
+        environment.python()
+        .with_directory(f"{APP}/tools", tools)
+        .with_workdir(APP)
+        .with_mounted_directory(ARTIFACTS, artifacts)
+        .with_exec(["python", "-m", "tools.gates", ARTIFACTS])
     )
