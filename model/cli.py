@@ -11,7 +11,7 @@ import typer
 
 from model import artefacts, console, files, options
 from model.data import materialise, official
-from model.data.layout import NOISE_FOLDER, require_clips, scan
+from model.data.layout import EVERY_WORD, require_clips, scan, words_of
 from model.errors import Interrupted, ParityError, UserError
 from model.settings import Settings, make_settings, parse_labels
 
@@ -95,9 +95,8 @@ def data(
     words = (*wanted, *_parse_other(other_words, wanted))
     with files.atomic_directory(output, materialise.is_former_data) as folder:
         source = options.resolve(dataset, words, dataset_url, dataset_sha256, synthetic_size, synthetic_seed)
-        if "all" in words:
-            found = (path.name for path in source.root.iterdir() if path.is_dir() and path.name != NOISE_FOLDER)
-            words = tuple(dict.fromkeys((*wanted, *sorted(found))))
+        if EVERY_WORD in words:
+            words = tuple(dict.fromkeys((*wanted, *words_of(source.root))))
         layout = scan(source.root, words)
         require_clips(layout, wanted, source.name)
         materialise.write_data(folder, layout, source)
@@ -150,6 +149,8 @@ def _train(folder: Path, source: Any, settings: Settings) -> None:
 
 
 def _parse_other(text: str, labels: tuple[str, ...]) -> tuple[str, ...]:
+    if text.strip() == "all":
+        return (EVERY_WORD,)
     words = tuple(word.strip() for word in text.split(",") if word.strip())
     return tuple(word for word in dict.fromkeys(words) if word not in labels)
 
@@ -185,6 +186,6 @@ def main() -> NoReturn:
     except OSError as error:
         if files.no_space(error):
             _fail("no space left on the disk for the output or the cache; free some, or set --output or KWS_CACHE", 2)
-        if isinstance(error, PermissionError):
-            _fail(f"'{error.filename}' cannot be read or written ({files.reason(error)}); change its permissions", 2)
-        raise
+        if error.filename is None:
+            raise
+        _fail(f"'{error.filename}' cannot be read or written ({files.reason(error)}); mend it or give another path", 2)

@@ -5,6 +5,7 @@ import fcntl
 import json
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -115,10 +116,15 @@ def _replace(working: Path, output: Path) -> None:
         working.rename(output)
         return
     old = working.with_suffix(".old")
-    output.rename(old)
+    # Between the two names there is no output: not the moment to be stopped.
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
-        working.rename(output)
-    except BaseException:
-        old.rename(output)
-        raise
+        output.rename(old)
+        try:
+            working.rename(output)
+        except OSError:
+            old.rename(output)
+            raise
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
     shutil.rmtree(old, ignore_errors=True)

@@ -13,6 +13,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from model.augment import Augmenter, mixup
 from model.dataset import Corpus, Split
+from model.errors import UserError
 from model.features import log_mel
 from model.network import TCResNet8
 from model.settings import Settings
@@ -72,6 +73,9 @@ def train(settings: Settings, corpus: Corpus, on_epoch: OnEpoch = lambda *_: Non
     The weights that are validated and kept are an exponential moving average over the steps. ``on_epoch`` is told
     each epoch and whether it is the best so far. The same settings and corpus give the same weights, bit for bit, on
     one machine.
+
+    Raises:
+        UserError: the loss ran away.
     """
     torch.set_num_threads(settings.threads)
     torch.use_deterministic_algorithms(True)
@@ -112,6 +116,8 @@ def train(settings: Settings, corpus: Corpus, on_epoch: OnEpoch = lambda *_: Non
             trained.seconds_by_part["network"] += time.perf_counter() - clock
             loss_sum += float(loss.detach()) * len(batch)
             correct += int((logits.detach().argmax(1) == targets.argmax(1)).sum())
+        if not math.isfinite(loss_sum):
+            raise UserError(f"training diverged in epoch {number} (loss {loss_sum}); lower --learning-rate")
         clock = time.perf_counter()
         val_loss, val_acc = score(average.module, validation)
         trained.seconds_by_part["validate"] += time.perf_counter() - clock

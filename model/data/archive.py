@@ -8,11 +8,11 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
-from model.data.layout import AUDIO_SUFFIXES, INFO_FILE, NOISE_FOLDER, TESTING_LIST, VALIDATION_LIST
+from model.data.layout import AUDIO_SUFFIXES, EVERY_WORD, INFO_FILE, NOISE_FOLDER, TESTING_LIST, VALIDATION_LIST
 from model.errors import UserError
 
 _TOP_FILES = (VALIDATION_LIST, TESTING_LIST, INFO_FILE)
-_DONE = ".complete"
+_DONE, _ALL_DONE = ".complete", ".complete-with-every-word"
 
 Progress = Callable[[int, int], None]  # bytes done, bytes in all
 
@@ -20,24 +20,27 @@ Progress = Callable[[int, int], None]  # bytes done, bytes in all
 def unpack(archive: Path, into: Path, words: tuple[str, ...], progress: Progress = lambda *_: None) -> None:
     """Add the folders of ``words``, the noise and the split lists to ``into``; what is there already stays.
 
-    Each folder is moved into place whole. Words that the archive does not have are left out.
+    Each folder is moved into place whole. Words that the archive does not have are left out; ``EVERY_WORD`` among
+    ``words`` stands for all it has. The caller holds a lock on ``into``.
 
     Raises:
         UserError: no gzip'd tar, truncated or damaged, or with a member that is a link or leads out of ``into``.
         OSError: no space left, among others.
     """
     wanted = {word for word in (*words, NOISE_FOLDER) if not (into / word).is_dir()}
-    if not wanted and (into / _DONE).exists():
+    if (into / _ALL_DONE).exists() or (not wanted and (into / _DONE).exists()):
         return
     into.parent.mkdir(parents=True, exist_ok=True)
-    working = Path(tempfile.mkdtemp(prefix=".unpack.", suffix=".tmp", dir=into.parent))
+    for left in into.parent.glob(f".{into.name}.*.tmp"):
+        shutil.rmtree(left, ignore_errors=True)  # by a run that was killed
+    working = Path(tempfile.mkdtemp(prefix=f".{into.name}.", suffix=".tmp", dir=into.parent))
     try:
         _extract(archive, working, wanted, progress)
         into.mkdir(exist_ok=True)
         for name in sorted(path.name for path in working.iterdir()):
             if not (into / name).exists():
                 (working / name).rename(into / name)
-        (into / _DONE).touch()
+        (into / (_ALL_DONE if EVERY_WORD in words else _DONE)).touch()
     finally:
         shutil.rmtree(working, ignore_errors=True)
 
@@ -74,6 +77,6 @@ def _target(member: tarfile.TarInfo, wanted: set[str]) -> str | None:
         return None
     if path.name in _TOP_FILES:
         return path.name
-    if path.suffix.lower() in AUDIO_SUFFIXES and path.parent.name in wanted:
+    if path.suffix.lower() in AUDIO_SUFFIXES and (path.parent.name in wanted or EVERY_WORD in wanted):
         return f"{path.parent.name}/{path.name}"
     return None

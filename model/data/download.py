@@ -1,6 +1,7 @@
 """Fetch one big file over HTTP: resumed where it stopped, verified by SHA-256. Standard library only."""
 
 import http.client
+import ssl
 import time
 import urllib.error
 import urllib.request
@@ -63,7 +64,7 @@ def _complete(url: str, part: Path, progress: Progress, pause: float) -> None:
                     f"cannot download {url}: HTTP {error.code} {error.reason}; check --dataset-url"
                 ) from error
             problem = f"HTTP {error.code} {error.reason}"
-        except (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError) as error:
+        except (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError, ssl.SSLError) as error:
             problem = str(getattr(error, "reason", error)) or type(error).__name__
         size = part.stat().st_size if part.exists() else 0
         failures = 0 if size > before else failures + 1

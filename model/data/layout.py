@@ -22,6 +22,7 @@ NOISE_FOLDER = "_background_noise_"
 VALIDATION_LIST = "validation_list.txt"
 TESTING_LIST = "testing_list.txt"
 INFO_FILE = "dataset.json"
+EVERY_WORD = "*"  # stands for all words that a data set has
 AUDIO_SUFFIXES = (".wav", ".flac")
 SPLITS = ("training", "validation", "testing")
 
@@ -121,7 +122,7 @@ def require_clips(layout: Layout, labels: tuple[str, ...], what: str, splits: tu
     counts = Counter((clip.word, clip.split) for clip in layout.clips)
     for label in labels:
         if not any(counts[label, split] for split in SPLITS):
-            words = sorted(p.name for p in layout.root.iterdir() if p.is_dir() and not p.name.startswith(("_", ".")))
+            words = words_of(layout.root)
             known = f"it has {', '.join(words[:40])}" if words else "it has no folders of words"
             raise UserError(
                 f"label '{label}' has no clips in data set '{what}' ({known}); change --labels or add clips"
@@ -132,6 +133,11 @@ def require_clips(layout: Layout, labels: tuple[str, ...], what: str, splits: tu
                     f"label '{label}' has no clips in the {split} split of data set '{what}'; "
                     "add clips of more speakers, or list some for it"
                 )
+
+
+def words_of(root: Path) -> list[str]:
+    """The words that a data set has folders of, sorted; neither the noise nor hidden folders."""
+    return sorted(path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith(("_", ".")))
 
 
 def read_info(root: Path) -> dict[str, str]:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from model import files
 from model.data import source
-from model.data.layout import INFO_FILE, NOISE_FOLDER, TESTING_LIST, VALIDATION_LIST
+from model.data.layout import EVERY_WORD, INFO_FILE, NOISE_FOLDER, TESTING_LIST, VALIDATION_LIST
 from model.errors import UserError
 
 if TYPE_CHECKING:
@@ -66,6 +66,8 @@ def make(corpus: Corpus, progress: "Progress" = lambda *_: None) -> source.Sourc
     """
     if corpus.clips_per_word < SMALLEST:
         raise UserError(f"--synthetic-size {corpus.clips_per_word} is too few clips a word; give {SMALLEST} or more")
+    if EVERY_WORD in corpus.words:
+        raise UserError("--other-words all: the synthetic corpus has only the words that are named; name them")
     root = source.cache_root() / "synthetic" / corpus.key
     with files.locked(root.with_suffix(".lock")):
         if not root.is_dir():
