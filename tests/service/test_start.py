@@ -13,6 +13,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from service.classifier import Classifier
+from service.modelfile import ModelError
+
 from .server import COMMAND, ROOT, Server, environment, free_port
 from .tones import METADATA, save_model
 
@@ -101,6 +104,16 @@ def broken(path: Path, kind: str) -> tuple[Path, str]:
         "wrong length",
     ],
 )
+def test_wrong_models_are_told_apart(tmp_path: Path, kind: str) -> None:
+    path, message = broken(tmp_path / "model.onnx", kind)
+    with pytest.raises(ModelError) as caught:
+        Classifier(path)
+    assert str(caught.value).startswith(str(path))
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["truncated", "wrong length"])
 def test_a_wrong_model_ends_the_start(tmp_path: Path, kind: str) -> None:
     path, message = broken(tmp_path / "model.onnx", kind)
     run = start(model=path)
