@@ -1,0 +1,95 @@
+"""The training loop, on the small spoken corpus."""
+
+import dataclasses
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from model import dataset, training
+from model.data.layout import NOISE_FOLDER, scan
+from model.errors import UserError
+from model.settings import LABELS, make_settings
+
+from .conftest import tone_files, write_files
+
+
+@pytest.fixture(scope="module")
+def corpus(spoken: Path) -> dataset.Corpus:
+    return dataset.load(scan(spoken, LABELS), LABELS, speed_copies=True)
+
+
+SETTINGS = make_settings("quick", epochs=3, batch_size=32, threads=2, speed_copies=True, mixup=0.2)
+
+
+def test_same_seed_same_weights_bit_for_bit(corpus: dataset.Corpus) -> None:
+    one, same = (training.train(SETTINGS, corpus) for _ in range(2))
+    other = training.train(dataclasses.replace(SETTINGS, seed=1), corpus)
+    assert one.history == same.history
+    weights, again, different = (list(run.network.state_dict().values()) for run in (one, same, other))
+    assert all(torch.equal(a, b) for a, b in zip(weights, again, strict=True))
+    assert not all(torch.equal(a, b) for a, b in zip(weights, different, strict=True))
+
+
+def test_the_best_validation_epoch_s_weights_are_kept(corpus: dataset.Corpus) -> None:
+    told: list[tuple[int, bool]] = []
+    trained = training.train(SETTINGS, corpus, lambda epoch, best: told.append((epoch.epoch, best)))
+    assert [number for number, _ in told] == [1, 2, 3]
+    assert trained.best_epoch == max(number for number, best in told if best)
+    best = max(trained.history, key=lambda epoch: (epoch.val_acc, -epoch.val_loss))
+    assert trained.best == best
+    loss, accuracy = training.score(trained.network, corpus.splits["validation"])
+    assert (loss, accuracy) == (best.val_loss, best.val_acc)
+
+
+def test_the_test_split_has_no_part_in_training(corpus: dataset.Corpus) -> None:
+    testing = corpus.splits["testing"]
+    blank = dataclasses.replace(testing, power=torch.full_like(testing.power, math.nan))
+    without = dataclasses.replace(corpus, splits={**corpus.splits, "testing": blank})
+    assert training.train(SETTINGS, without).history == training.train(SETTINGS, corpus).history
+
+
+def test_a_loss_that_runs_away_is_said(corpus: dataset.Corpus) -> None:
+    broken = dataclasses.replace(
+        corpus.splits["training"], power=torch.full_like(corpus.splits["training"].power, math.inf)
+    )
+    infinite = dataclasses.replace(corpus, splits={**corpus.splits, "training": broken})
+    with pytest.raises(UserError, match=r"training diverged in epoch 1 .*; lower --learning-rate"):
+        training.train(SETTINGS, infinite)
+
+
+def test_training_learns_without_noise_and_with_an_odd_last_batch(tmp_path: Path) -> None:
+    files = {name: data for name, data in tone_files().items() if NOISE_FOLDER not in name}
+    layout = scan(write_files(tmp_path, files), ("low", "high"))
+    tones = dataset.load(layout, ("low", "high"), speed_copies=False)
+    size = len(tones.splits["training"])
+    settings = make_settings("quick", labels=("low", "high"), epochs=12, batch_size=size - 1, ema_decay=0.5, threads=1)
+    assert training.train(settings, tones).best.val_acc > 0.9
+
+
+def test_a_corpus_has_what_its_files_hold(corpus: dataset.Corpus, spoken: Path) -> None:
+    assert [len(corpus.splits[name]) for name in ("training", "validation", "testing")] == [128, 16, 16]
+    assert corpus.splits["training"].power.shape == (3, 128, 40, 101)
+    assert corpus.splits["testing"].power.shape == (1, 16, 40, 101)
+    assert corpus.noise.shape[0] > 6 * 1900
+    clip = corpus.splits["testing"].clips[3]
+    assert LABELS[int(corpus.splits["testing"].targets[3])] == clip.word
+    waveforms = dataset.waveforms(spoken, (clip,))
+    torch.testing.assert_close(
+        dataset.features.mel_power(waveforms)[0], corpus.splits["testing"].power[0, 3], rtol=1e-3, atol=1e-6
+    )
+
+
+def test_broken_clips_are_left_out_and_a_split_must_keep_some(tmp_path: Path) -> None:
+    root = write_files(tmp_path, tone_files())
+    layout = scan(root, ("low", "high"))
+    of_high = [clip for clip in layout.of_split("validation") if clip.word == "high"]
+    (root / of_high[0].name).write_bytes(b"")
+    part = dataset.load(layout, ("low", "high"), speed_copies=False).splits["validation"]
+    assert list(part.audit.broken) == [of_high[0].name]
+    assert len(part) == len(layout.of_split("validation")) - 1 == len(part.targets) == part.power.shape[1]
+    for clip in of_high:
+        (root / clip.name).write_bytes(b"")
+    with pytest.raises(UserError, match="label 'high' has no readable clips in the validation split"):
+        dataset.load(layout, ("low", "high"), speed_copies=False)
