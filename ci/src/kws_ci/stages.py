@@ -73,7 +73,7 @@ def probe(
 
 def sbom(environment: Environment, image: dagger.Container) -> dagger.File:
     """CycloneDX: the Python packages in the image's own environment."""
-    path = f"{ARTIFACTS}/sbom.cdx.json"
+    path = "/sbom.cdx.json"
     return (
         environment.with_groups("sbom", venv="/opt/sbom")
         .with_directory(VENV, image.directory(VENV))
