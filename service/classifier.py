@@ -7,13 +7,16 @@ import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
 
 from .audio import Waveform
 from .modelfile import ModelError, read_model
+
+if TYPE_CHECKING:
+    import onnxruntime
 
 Probabilities = npt.NDArray[np.float32]
 
@@ -52,6 +55,10 @@ class Classifier:
     """
 
     def __init__(self, path: Path, sha256: str = "") -> None:
+        # Not with this module, which gunicorn's main process imports: workers that inherit ONNX Runtime abort
+        # or hang at their end.
+        import onnxruntime
+
         data = read_model(path, sha256)
         options = onnxruntime.SessionOptions()
         # One thread a request: the network is small, and the requests are what runs in parallel.
@@ -173,10 +180,7 @@ def classify(classifier: Classifier, waveform: Waveform) -> Classification:
     if len(waveform) < clip_samples:
         waveform = np.pad(waveform, (0, clip_samples - len(waveform)))
     starts = window_starts(len(waveform), clip_samples)
-    if len(starts) == 1:
-        windows = waveform[None, :]
-    else:
-        windows = np.stack([waveform[start : start + clip_samples] for start in starts])
+    windows = np.stack([waveform[start : start + clip_samples] for start in starts])
     begin = time.perf_counter()
     probabilities = classifier(windows)
     milliseconds = (time.perf_counter() - begin) * 1e3

@@ -1,7 +1,6 @@
 """The model file, as far as it can be judged without ONNX Runtime.
 
-Apart from `service.classifier`, because gunicorn's main process checks the file before it forks workers and
-must not import ONNX Runtime: a worker that inherits it aborts or hangs at its end.
+gunicorn's main process judges it so, to end with one line before any worker is forked.
 """
 
 from __future__ import annotations
