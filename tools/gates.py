@@ -62,7 +62,9 @@ def _inference_gates(name: str, folder: Path, model_version: str) -> list[Gate]:
     """The probe's verdict: answers of the right form, its limits, and that the model asked is the one trained."""
     path = folder / "inference_metrics.json"
     if not path.is_file():
-        return [Gate(f"{name} answers", "a probe's metrics", f"no {path.name}: the service never answered", False)]
+        reason = folder / "error.txt"
+        why = reason.read_text().splitlines()[0] if reason.is_file() else f"no {path.name}"
+        return [Gate(f"{name} answers", "no failure", f"the service never answered ({why})", False)]
     metrics = read(path)
     failures = metrics["failures"]
     answered = metrics.get("model_version")

@@ -205,7 +205,7 @@ class Kws:
         data = self._dataset(dataset, synthetic, seed, labels)
         model = self._train(data, profile, epochs, seed, labels)
         built = self._build(model.file("model.onnx"))
-        clips = self._clips(data)
+        clips = self._clips(data, labels)
         # The other containers install while the model trains.
         await together(
             model.sync(),
@@ -214,14 +214,17 @@ class Kws:
             self._environment.with_groups("probe").sync(),
             self._environment.with_groups("sbom", venv="/opt/sbom").sync(),
         )
-        tested = self._probe(built, clips, min_clip_accuracy, max_latency_ms, ReturnType.ANY)
         archive = built.as_tarball()
         materials = stages.sbom(self._environment, built)
-        await together(tested.sync(), archive.sync(), materials.sync())
+        inference, *_ = await together(
+            stages.findings(self._probe(built, clips, min_clip_accuracy, max_latency_ms, ReturnType.ANY)),
+            archive.sync(),
+            materials.sync(),
+        )
         artifacts = (
             dag.directory()
             .with_directory("model", model)
-            .with_directory("inference", tested.directory(f"{stages.ARTIFACTS}/inference"))
+            .with_directory("inference", inference)
             .with_file("image/inference_image.tar", archive)
             .with_file("image/sbom.cdx.json", materials)
             .with_file("image/image.json", stages.image_facts(self._environment, self.tools_source, archive))
@@ -231,10 +234,10 @@ class Kws:
             return await judged.directory(stages.ARTIFACTS).sync()
 
         reference = await target.publish(built, names)
-        published = self._probe(target.pull(reference), clips, min_clip_accuracy, max_latency_ms, ReturnType.ANY)
+        pulled = self._probe(target.pull(reference), clips, min_clip_accuracy, max_latency_ms, ReturnType.ANY)
         facts = stages.image_facts(self._environment, self.tools_source, archive, reference)
         artifacts = artifacts.with_file("image/image.json", facts).with_directory(
-            "inference/published", published.directory(f"{stages.ARTIFACTS}/inference")
+            "inference/published", await stages.findings(pulled)
         )
         return await self._judge(artifacts, gates).directory(stages.ARTIFACTS).sync()
 
@@ -291,7 +294,7 @@ class Kws:
             raise ValueError("--dataset and --synthetic exclude each other: give one")
         options = _options(labels=labels)
         if synthetic:
-            return stages.dataset_synthetic(self._trainer, options + _options(seed=seed))
+            return stages.dataset_synthetic(self._trainer, options + _options(synthetic_seed=seed))
         if archive is None:
             archive = dag.http(self.dataset_url, checksum=self.dataset_sha256)
         return stages.dataset_from_archive(self._trainer, archive, options)
@@ -310,8 +313,8 @@ class Kws:
     def _model(self, archive: dagger.File | None, synthetic: bool) -> dagger.File:
         return self._train(self._dataset(archive, synthetic)).file("model.onnx")
 
-    def _clips(self, data: dagger.Directory) -> dagger.Directory:
-        return stages.clips(self._trainer, data, [])
+    def _clips(self, data: dagger.Directory, labels: list[str] | None = None) -> dagger.Directory:
+        return stages.clips(self._trainer, data, _options(labels=labels))
 
     def _build(self, model: dagger.File) -> dagger.Container:
         origin = image.Origin(self.repository, self.revision, self.version)

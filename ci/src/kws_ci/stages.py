@@ -71,6 +71,14 @@ def probe(
     )
 
 
+async def findings(probed: dagger.Container) -> dagger.Directory:
+    """What the probe left; where the service did not even start, the engine's words for it."""
+    try:
+        return await probed.directory(f"{ARTIFACTS}/inference").sync()
+    except dagger.QueryError as error:
+        return dag.directory().with_new_file("error.txt", f"{error}\n")
+
+
 def sbom(environment: Environment, image: dagger.Container) -> dagger.File:
     """CycloneDX: the Python packages in the image's own environment."""
     path = "/sbom.cdx.json"

@@ -1,0 +1,128 @@
+"""Each function of the module alone, on a real engine."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from .conftest import ROOT, Call, Repository, Run, dagger
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
+
+
+def test_train(dataset: Path, call: Call, tmp_path: Path) -> None:
+    call("train", f"--dataset={dataset}", "--profile=quick", "--epochs=1", "--output", str(tmp_path / "model"))
+    metrics = json.loads((tmp_path / "model" / "train_metrics.json").read_text())
+    assert metrics["epochs"] == 1
+    assert (tmp_path / "model" / "best_model.pth").is_file()
+
+
+def test_image_tar_is_an_oci_archive(first_run: Run, call: Call, tmp_path: Path) -> None:
+    model = first_run.artifacts / "model" / "model.onnx"
+    call("image-tar", f"--model={model}", "--output", str(tmp_path / "image.tar"))
+    command = ["python", "-m", "tools.oci", str(tmp_path / "image.tar"), "--output", str(tmp_path / "image.json")]
+    subprocess.run(command, cwd=ROOT, check=True)
+    layers = [layer["digest"] for layer in json.loads((tmp_path / "image.json").read_text())["layers"]]
+    assert layers == [layer["digest"] for layer in first_run.json("image/image.json")["layers"]]
+
+
+def test_build_gives_a_container(first_run: Run, call: Call) -> None:
+    model = first_run.artifacts / "model" / "model.onnx"
+    assert call("build", f"--model={model}", "user").stdout.strip() == "10001:10001"
+
+
+def test_publish_then_test_what_was_published(
+    first_run: Run, repository: Repository, call: Call, tmp_path: Path
+) -> None:
+    model = first_run.artifacts / "model" / "model.onnx"
+    reference = call("publish", f"--model={model}", f"--address={repository.address}", "--tags=a").stdout.strip()
+    assert reference.startswith(f"{repository.address}@sha256:")
+    assert repository.tags() == ["a"]
+    clips = noise_clips(tmp_path / "clips")
+    output = tmp_path / "inference"
+    call(
+        "test-predict", f"--reference={reference}", f"--clips={clips}", "--min-clip-accuracy=0", "--output", str(output)
+    )
+    assert json.loads((output / "inference_metrics.json").read_text())["http_status"] == 200
+
+
+def test_a_registry_on_the_callers_machine(first_run: Run, repository: Repository, call: Call) -> None:
+    model = first_run.artifacts / "model" / "model.onnx"
+    service = f"--registry=tcp://{repository.address.partition('/')[0]}"
+    call("publish", f"--model={model}", f"--address={repository.address}", service)
+    assert repository.tags() == ["latest"]
+
+
+def test_test_predict_fails_where_a_limit_is_missed(first_run: Run, call: Call, tmp_path: Path) -> None:
+    model = first_run.artifacts / "model" / "model.onnx"
+    clips = noise_clips(tmp_path / "clips")
+    done = call("test-predict", f"--model={model}", f"--clips={clips}", "--max-latency-ms=0.001", "sync", fails=True)
+    assert "0.001" in done.stderr
+
+
+def test_serve_answers_on_this_machine(first_run: Run) -> None:
+    model = first_run.artifacts / "model" / "model.onnx"
+    port = int(subprocess.check_output(["python", "-m", "tools.free_port"], cwd=ROOT))
+    command = ["dagger", "call", "serve", f"--model={model}", "up", f"--ports={port}:8000"]
+    with subprocess.Popen(
+        command, cwd=ROOT, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as up:
+        try:
+            deadline = time.monotonic() + 240
+            while True:
+                try:
+                    with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5) as response:
+                        assert response.status == 200
+                    break
+                except (urllib.error.URLError, OSError):
+                    assert up.poll() is None, "dagger call serve ended"
+                    assert time.monotonic() < deadline, "the service did not answer within 240 s"
+                    time.sleep(0.5)
+        finally:
+            os.killpg(up.pid, signal.SIGINT)
+            up.wait(timeout=120)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["pipeline", "--synthetic", "--address=ghcr.io/Upper/Case"], "--address"),
+        (["pipeline", "--synthetic", "--address=ghcr.io/me/name", "--username=me"], "--password"),
+        (["pipeline", "--synthetic", "--tags=a b", "--address=ghcr.io/me/name"], "--tags"),
+    ],
+)
+def test_an_argument_that_cannot_work_is_named_at_once(call: Call, arguments: list[str], named: str) -> None:
+    assert named in call(*arguments, fails=True, timeout=120).stderr
+
+
+def test_functions_read_well() -> None:
+    listed = dagger("functions").stdout
+    for name in ("pipeline", "train", "build", "image-tar", "publish", "test-predict", "serve", "gates"):
+        assert name in listed
+    assert "registry" in dagger("call", "pipeline", "--help").stdout
+
+
+@pytest.mark.parametrize("check", ["lint", "types", "unit-tests", "predict"])
+def test_checks_are_green(check: str) -> None:
+    done = dagger("check", check, timeout=1700)
+    assert done.returncode == 0, done.stderr[-6000:]
+
+
+def noise_clips(folder: Path) -> Path:
+    """One second of noise as a clip of each label: enough to be answered, whatever the answer."""
+    import numpy as np
+    import soundfile
+
+    for number, label in enumerate(("up", "down", "yes", "no")):
+        (folder / label).mkdir(parents=True)
+        noise = np.random.default_rng(number).normal(0, 0.1, 16000).astype("float32")
+        soundfile.write(folder / label / "noise.wav", noise, 16000)
+    return folder
