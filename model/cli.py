@@ -170,6 +170,9 @@ def main() -> NoReturn:
     """Run the command line. Exit codes: 0 done, 1 a fault or failed parity, 2 bad input, 128 + n on signal n."""
     for signum in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signum, _interrupt)
+    # torch's OpenMP threads wait for one another by spinning. Where others use the processors, too, that costs
+    # ten times the work itself; a short spin costs nothing. Read once, when torch is loaded.
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     console.set_up()
     try:
         sys.exit(typer.main.get_command(app).main(prog_name="python -m model", standalone_mode=False) or 0)

@@ -2,6 +2,7 @@
 
 import io
 import os
+import signal
 import subprocess
 import sys
 import tarfile
@@ -13,6 +14,9 @@ import numpy as np
 import pytest
 import soundfile
 
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # before torch loads, as the command line does
+
+from model import cli as command_line
 from model.data import synthetic
 from model.settings import LABELS, SAMPLE_RATE
 
@@ -48,6 +52,24 @@ def cli() -> Cli:
         )
 
     return run
+
+
+@pytest.fixture
+def main(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Cli]:
+    """As ``cli``, but in this process, which has torch loaded already; without the environment."""
+    handlers = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)}
+
+    def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        monkeypatch.setattr(sys, "argv", ["model", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            command_line.main()
+        said = capsys.readouterr()
+        return subprocess.CompletedProcess(sys.argv, int(stop.value.code or 0), said.out, said.err)
+
+    yield run
+    for signum, handler in handlers.items():
+        signal.signal(signum, handler)
 
 
 def command(*arguments: str | Path) -> list[str]:
