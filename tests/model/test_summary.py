@@ -12,8 +12,15 @@ import pytest
 from .conftest import ROOT
 
 PROBE = {
-    **{"http_status": 200, "latency_ms": 0.7, "p50_ms": 1.5, "p95_ms": 2.5, "p99_ms": 3.5},
-    **{"accuracy": 0.975, "clips": 40, "correct": 39, "failures": []},
+    "http_status": 200,
+    "latency_ms": 0.7,
+    "p50_ms": 1.5,
+    "p95_ms": 2.5,
+    "p99_ms": 3.5,
+    "accuracy": 0.975,
+    "clips": 40,
+    "correct": 39,
+    "failures": [],
     "limits": {"min_accuracy": {"metric": "accuracy", "limit": 0.9, "value": 0.975, "passed": True}},
 }
 IMAGE = {
