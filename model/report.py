@@ -7,6 +7,7 @@ import matplotlib
 
 matplotlib.use("svg")  # no display needed
 import matplotlib.pyplot as plt
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from model.markdown import percent, table
@@ -51,8 +52,8 @@ def plot_confusion(matrix: list[list[int]], labels: list[str], path: Path) -> No
     with plt.rc_context({**_STYLE, "axes.grid": False}):
         figure, axis = plt.subplots(figsize=(size + 0.6, size), layout="constrained")
         shares = [[cell / max(1, sum(row)) for cell in row] for row in matrix]
-        # From faint to strong blue by opacity, so that an empty cell shows the page's own background.
-        axis.imshow([[1.0] * len(labels)] * len(labels), alpha=shares, cmap="Blues", vmin=0, vmax=1.4)
+        # One blue, more or less opaque, so that an empty cell shows the page's own background.
+        axis.imshow([[(*to_rgb(_BLUE), share) for share in row] for row in shares])
         for i, row in enumerate(matrix):
             for j, count in enumerate(row):
                 axis.text(j, i, str(count), ha="center", va="center", color="white" if shares[i][j] > 0.5 else _INK)
