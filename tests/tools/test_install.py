@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -125,4 +126,4 @@ def test_nothing_is_done_twice_but_a_changed_choice_installs_anew(
 
 def test_a_failing_installer_ends_with_one_line() -> None:
     with pytest.raises(SystemExit, match="ended with exit code"):
-        install.run(["uv", "pip", "no-such-command"], "", capture=True)
+        install.run([sys.executable, "-c", "raise SystemExit(1)"], "", capture=True)

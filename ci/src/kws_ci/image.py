@@ -9,6 +9,7 @@ from .stages import SERVICE_PORT
 
 # Numeric, so that Kubernetes' runAsNonRoot can be checked without a passwd entry.
 USER = "10001:10001"
+EPOCH = 0
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,11 @@ class Origin:
 def build(
     environment: Environment, service_source: dagger.Directory, model: dagger.File, origin: Origin
 ) -> dagger.Container:
-    """Layers from the one that changes least: base, dependencies, service, and the model last."""
-    packages = environment.with_groups("service", bytecode=True).directory(VENV)
+    """Layers from the one that changes least: base, dependencies, service, and the model last.
+
+    Times of files are set to one: the same content gives the same layer, wherever and whenever it comes from.
+    """
+    packages = environment.with_groups("service", bytecode=True).directory(VENV).with_timestamps(EPOCH)
     container = (
         environment.python()
         .with_env_variable("PATH", f"{VENV}/bin:$PATH", expand=True)
@@ -44,8 +48,8 @@ def build(
         .with_env_variable("KWS_PORT", str(SERVICE_PORT))
         .with_workdir(APP)
         .with_directory(VENV, packages)
-        .with_directory(f"{APP}/service", service_source)
-        .with_file(f"{APP}/model.onnx", model, permissions=0o444)
+        .with_directory(f"{APP}/service", service_source.with_timestamps(EPOCH))
+        .with_file(f"{APP}/model.onnx", model.with_timestamps(EPOCH), permissions=0o444)
         .with_user(USER)
         .with_exposed_port(SERVICE_PORT)
         .with_docker_healthcheck(
