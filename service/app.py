@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from flask import Flask
 
-from . import http, problems
-from .classifier import Classifier
+from . import http, problems, samples
+from .classifier import Classifier, ModelInfo
 from .routes import health, page, predict
 from .settings import Settings
 from .state import State, attach, state_of
@@ -34,12 +34,17 @@ def create_app(settings: Settings | None = None) -> Flask:
     return app
 
 
-def load_model(app: Flask) -> Classifier:
-    """Load the model and warm it up. To be called in each worker, after the fork.
+def load_model(app: Flask) -> tuple[ModelInfo, samples.Verdict]:
+    """Load the model, warm it up and let it classify the samples. To be called in each worker, after the fork.
+
+    Where it fails on the samples, the application stays not ready and `state.verdict` says why.
 
     Raises:
         ModelError: there is no such model; the application stays not ready.
     """
     state = state_of(app)
-    state.classifier = Classifier(state.settings.model, state.settings.model_sha256)
-    return state.classifier
+    classifier = Classifier(state.settings.model, state.settings.model_sha256)
+    state.verdict = verdict = samples.check(classifier, state.settings.samples, state.settings.max_seconds)
+    if verdict.ready:
+        state.classifier = classifier
+    return classifier.info, verdict

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+from numpy.lib.stride_tricks import sliding_window_view
 
 from .audio import Waveform
 from .modelfile import ModelError, read_model
@@ -179,14 +181,19 @@ def classify(classifier: Classifier, waveform: Waveform) -> Classification:
     """
     clip_samples = classifier.info.clip_samples
     if len(waveform) < clip_samples:
-        waveform = np.pad(waveform, (0, clip_samples - len(waveform)))
+        padded = np.zeros(clip_samples, np.float32)
+        padded[: len(waveform)] = waveform
+        waveform = padded
     starts = window_starts(len(waveform), clip_samples)
-    windows = np.stack([waveform[start : start + clip_samples] for start in starts])
+    windows = waveform[None, :] if len(starts) == 1 else sliding_window_view(waveform, clip_samples)[starts]
     begin = time.perf_counter()
     probabilities = classifier(windows)
     milliseconds = (time.perf_counter() - begin) * 1e3
     if not np.isfinite(probabilities).all():
         raise FloatingPointError("the model answered with probabilities that are not finite")
+    if len(starts) == 1:
+        level = 10 * math.log10(float(np.dot(waveform, waveform)) / clip_samples + 1e-12)
+        return Classification(starts, np.array([level]), probabilities, 0, milliseconds)
     power = np.einsum("ws,ws->w", windows, windows) / clip_samples
     levels = 10 * np.log10(power + 1e-12)
     candidates = np.where(levels >= levels.max() - SAME_SOUND_DB, probabilities.max(axis=1), -1.0)

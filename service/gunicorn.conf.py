@@ -74,7 +74,7 @@ def pre_request(worker: Any, req: Any) -> None:  # noqa: ARG001
 def post_worker_init(worker: Any) -> None:
     """Load the model in the worker, before it accepts its first connection."""
     try:
-        info = load_model(worker.wsgi).info
+        info, verdict = load_model(worker.wsgi)
     except ModelError as error:
         try:
             os.read(_token_read, 1)
@@ -86,4 +86,10 @@ def post_worker_init(worker: Any) -> None:
         sys.exit(3)  # "failed to boot": gunicorn stops instead of starting workers for ever
     fields = {"model_version": info.version, "model_sha256": info.sha256, "labels": info.labels}
     worker.log.error_log.info("model loaded", extra={"fields": fields})
+    if not verdict.ready:
+        worker.log.error("not ready: %s", verdict.summary)
+    elif not verdict.checked or verdict.wrong:
+        worker.log.warning("ready: %s", verdict.summary)
+    else:
+        worker.log.info("ready: %s", verdict.summary)
     worker.log.keep_stderr()

@@ -40,8 +40,8 @@ class Request(flask.Request):
 
 def _begin() -> None:
     """Take the caller's X-Request-ID where it is harmless, or make one."""
-    given = request.headers.get("X-Request-ID", "")
-    g.request_id = given if _REQUEST_ID.fullmatch(given) else os.urandom(16).hex()
+    given = request.environ.get("HTTP_X_REQUEST_ID")
+    g.request_id = given if given and _REQUEST_ID.fullmatch(given) else os.urandom(16).hex()
 
 
 def _finish(response: Response) -> Response:

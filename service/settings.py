@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 PREFIX = "KWS_"
+_SAMPLES = Path(__file__).with_name("samples")
 
 
 class SettingsError(ValueError):
@@ -24,6 +25,8 @@ class Settings:
     """The exported model."""
     model_sha256: str = ""
     """When given, the model file must have this SHA-256 (64 hexadecimal digits)."""
+    samples: Path = _SAMPLES
+    """Folder of recordings named for their words; most must be classified correctly before the service is ready."""
     host: str = "127.0.0.1"
     """Address to listen on."""
     port: int = 8000
@@ -113,6 +116,12 @@ def _host(text: str) -> str:
     return text
 
 
+def _folder(text: str) -> Path:
+    if not Path(text).is_dir():
+        raise ValueError("must be a folder")
+    return Path(text)
+
+
 def _sha256(text: str) -> str:
     digest = text.lower().removeprefix("sha256:")
     if not re.fullmatch(r"[0-9a-f]{64}", digest):
@@ -123,6 +132,7 @@ def _sha256(text: str) -> str:
 _READERS: dict[str, Callable[[str], Any]] = {
     "model": Path,
     "model_sha256": _sha256,
+    "samples": _folder,
     "host": _host,
     "port": _number(int, 1, 65535),
     "workers": _number(int, 1, 64),

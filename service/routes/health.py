@@ -16,6 +16,8 @@ def live() -> Response:
 
 @blueprint.get("/readyz")
 def ready() -> Response:
-    """The model is loaded and has answered a trial input; 503 until then."""
-    info = state_of().ready().info
-    return jsonify(status="ready", model_version=info.version, labels=info.labels)
+    """The model is loaded and has classified the samples that ship with the service; 503 until then."""
+    state = state_of()
+    info = state.ready().info
+    summary = state.verdict.summary if state.verdict else ""
+    return jsonify(status="ready", model_version=info.version, labels=info.labels, samples=summary)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import Any
 
-from flask import Blueprint, Response, g, jsonify, request
+from flask import Blueprint, Response, g, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from ..audio import decode
@@ -49,7 +50,7 @@ def predict() -> Response:
             | _scores(info.labels, probabilities)
             for start, level, probabilities in zip(result.starts, result.levels, result.probabilities, strict=True)
         ]
-    response = jsonify(answer)
+    response = Response(json.dumps(answer) + "\n", mimetype="application/json")
     response.headers["Server-Timing"] = (
         f"receive;dur={(received - begin) * 1e3:.3f}, decode;dur={(decoded - received) * 1e3:.3f}, "
         f"inference;dur={result.milliseconds:.3f}, total;dur={(time.perf_counter() - begin) * 1e3:.3f}"
@@ -62,7 +63,7 @@ def _scores(labels: tuple[str, ...], probabilities: Probabilities) -> dict[str, 
     return {
         "prediction": labels[best],
         "confidence": round(float(probabilities[best]), 6),
-        "probabilities": {label: round(float(p), 6) for label, p in zip(labels, probabilities, strict=True)},
+        "probabilities": dict(zip(labels, (round(p, 6) for p in probabilities.tolist()), strict=True)),
     }
 
 

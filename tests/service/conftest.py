@@ -11,7 +11,7 @@ from service.app import create_app, load_model
 from service.settings import Settings
 
 from .server import Server
-from .tones import save_model
+from .tones import save_model, save_samples
 
 
 @pytest.fixture(scope="session")
@@ -35,8 +35,8 @@ def http(server: Server) -> Iterator[httpx.Client]:
 
 
 @pytest.fixture
-def app_client(tone_model_path: Path) -> FlaskClient:
+def app_client(tone_model_path: Path, tmp_path: Path) -> FlaskClient:
     """The application in this process, model loaded."""
-    app = create_app(Settings(model=tone_model_path))
+    app = create_app(Settings(model=tone_model_path, samples=save_samples(tmp_path)))
     load_model(app)
     return app.test_client()

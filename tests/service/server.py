@@ -13,6 +13,8 @@ from typing import Any
 
 import httpx
 
+from .tones import save_samples
+
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "gunicorn", "--config", "service/gunicorn.conf.py", "service.app:create_app()"]
 
@@ -34,10 +36,11 @@ def environment(**settings: object) -> dict[str, str]:
 class Server:
     """A running service on a free port, its logs in `folder`."""
 
-    def __init__(self, folder: Path, model: Path, **settings: object) -> None:
+    def __init__(self, folder: Path, model: Path, *, wait: bool = True, **settings: object) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.folder = folder
+        settings.setdefault("samples", save_samples(folder / "samples"))
         self.begin = time.monotonic()
         with (folder / "stdout").open("wb") as out, (folder / "stderr").open("wb") as err:
             self.process = subprocess.Popen(
@@ -48,18 +51,20 @@ class Server:
                 stderr=err,
             )
         try:
-            self._wait_until_ready()
+            if wait:
+                self.wait_for("/readyz")
         except BaseException:
             self.process.kill()
             self.process.wait()
             raise
 
-    def _wait_until_ready(self, seconds: float = 30) -> None:
+    def wait_for(self, path: str, seconds: float = 30) -> None:
+        """Until `path` answers 200."""
         while time.monotonic() - self.begin < seconds:
             if self.process.poll() is not None:
                 break
             try:
-                if httpx.get(f"{self.url}/readyz", timeout=5, trust_env=False).status_code == 200:
+                if httpx.get(f"{self.url}{path}", timeout=5, trust_env=False).status_code == 200:
                     return
             except httpx.HTTPError:
                 time.sleep(0.05)

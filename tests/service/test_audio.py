@@ -7,6 +7,7 @@ import pytest
 import soundfile
 import soxr
 
+from service import audio
 from service.audio import MAX_AMPLITUDE, decode
 from service.problems import Problem
 
@@ -161,3 +162,30 @@ def test_unfinished_wav_header_is_accepted() -> None:
 
 def test_truncated_wav_keeps_what_is_there() -> None:
     assert decode(wav("yes")[: 44 + 2 * 8_000], SAMPLE_RATE, 60).seconds == 0.5
+
+
+def test_the_direct_path_gives_what_libsndfile_gives(monkeypatch: pytest.MonkeyPatch) -> None:
+    noise = np.random.default_rng(5).integers(-32_768, 32_767, (5_001, 1), endpoint=True).astype(np.int16)
+    data = encode(noise)
+    assert audio._plain_wav(data, 16_000) is not None
+    direct = decode(data, 16_000, 60.0)
+    monkeypatch.setattr(audio, "_plain_wav", lambda *_: None)
+    read = decode(data, 16_000, 60.0)
+    np.testing.assert_array_equal(direct.waveform, read.waveform)
+    assert direct.waveform.dtype == read.waveform.dtype == np.float32
+    assert (direct.seconds, direct.sample_rate, direct.channels, direct.format) == (
+        read.seconds,
+        read.sample_rate,
+        read.channels,
+        read.format,
+    )
+
+
+def test_the_direct_path_takes_no_other_file() -> None:
+    data = encode(np.ones((100, 1), np.int16))
+    for offset in range(44):
+        changed = bytearray(data)
+        changed[offset] ^= 1
+        assert audio._plain_wav(bytes(changed), 16_000) is None, offset
+    for other in (data[:-1], data[:-2], data + b"\0\0", data[:44], b"", encode(np.ones((100, 2), np.int16))):
+        assert audio._plain_wav(other, 16_000) is None

@@ -155,6 +155,7 @@ def test_health(http: httpx.Client) -> None:
         "status": "ready",
         "model_version": "0123456789ab",
         "labels": ["up", "down", "yes", "no"],
+        "samples": "4 of 4 samples classified correctly.",
     }
 
 

@@ -43,7 +43,7 @@ class Load:
                 response = connection.getresponse()
                 document = response.read()
                 closing = response.will_close
-                if response.status != 200 or b'"prediction":"yes"' not in document:
+                if response.status != 200 or b'"prediction": "yes"' not in document:
                     raise AssertionError(f"{response.status} {document!r}")
                 with self.lock:
                     self.answered += 1
@@ -105,7 +105,7 @@ def test_sigterm_waits_for_a_request_in_flight(tone_model_path: Path, tmp_path: 
         connection.send(body[1000:])
         response = connection.getresponse()
         assert response.status == 200
-        assert b'"prediction":"yes"' in response.read()
+        assert b'"prediction": "yes"' in response.read()
         assert server.process.wait(20) == 0
 
 

@@ -18,7 +18,7 @@ from service.classifier import Classifier
 from service.modelfile import ModelError
 
 from .server import COMMAND, ROOT, Server, environment, free_port
-from .tones import METADATA, save_model
+from .tones import METADATA, save_model, save_samples
 
 Run = subprocess.CompletedProcess[str]
 
@@ -170,12 +170,13 @@ def imported(code: str) -> set[str]:
     return set(run.stdout.split())
 
 
-def test_the_service_never_imports_the_trainer(tone_model_path: Path) -> None:
+def test_the_service_never_imports_the_trainer(tone_model_path: Path, tmp_path: Path) -> None:
     modules = imported(
         "from pathlib import Path\n"
         "from service.app import create_app, load_model\n"
         "from service.settings import Settings\n"
-        f"app = create_app(Settings(model=Path({str(tone_model_path)!r})))\n"
+        f"paths = Path({str(tone_model_path)!r}), Path({str(save_samples(tmp_path))!r})\n"
+        "app = create_app(Settings(model=paths[0], samples=paths[1]))\n"
         "load_model(app)\n"
         "assert app.test_client().get('/readyz').status_code == 200"
     )

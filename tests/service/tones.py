@@ -68,6 +68,14 @@ def save_model(path: Path, metadata: dict[str, str] | None = None, *, softmax: b
     return path
 
 
+def save_samples(folder: Path) -> Path:
+    """A sample for each label, for readiness; returns the folder."""
+    folder.mkdir(exist_ok=True)
+    for label in LABELS:
+        (folder / f"{label}.wav").write_bytes(wav(label))
+    return folder
+
+
 def tone(
     label: str, seconds: float = 1.0, rate: int = SAMPLE_RATE, channels: int = 1, amplitude: float = 0.5
 ) -> npt.NDArray[np.float32]:
