@@ -37,9 +37,10 @@ def build(
 ) -> dagger.Container:
     """Layers from the one that changes least: base, dependencies, service, and the model last.
 
-    Times of files are set to one: the same content gives the same layer, wherever and whenever it comes from.
+    Code and model get one time, so that equal content gives equal layers wherever it comes from. (The environment
+    keeps its times: the engine cannot set them on links that point outside a directory.)
     """
-    packages = environment.with_groups("service", bytecode=True).directory(VENV).with_timestamps(EPOCH)
+    packages = environment.with_groups("service", bytecode=True).directory(VENV)
     container = (
         environment.python()
         .with_env_variable("PATH", f"{VENV}/bin:$PATH", expand=True)
