@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from flask import Flask
 
-from . import http, problems, samples
+from . import http, metrics, problems, samples
 from .classifier import Classifier, ModelInfo
-from .routes import health, page, predict
+from .routes import about, detect, health, page, predict, v2
 from .settings import Settings
 from .state import State, attach, state_of
 
@@ -29,7 +29,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     attach(app, State(settings))
     http.register(app)
     problems.register(app)
-    for routes in (predict, health, page):
+    for routes in (predict, detect, v2, health, about, page):
         app.register_blueprint(routes.blueprint)
     return app
 
@@ -45,6 +45,8 @@ def load_model(app: Flask) -> tuple[ModelInfo, samples.Verdict]:
     state = state_of(app)
     classifier = Classifier(state.settings.model, state.settings.model_sha256)
     state.verdict = verdict = samples.check(classifier, state.settings.samples, state.settings.max_seconds)
+    info = classifier.info
+    metrics.MODEL.labels(info.version, info.revision, info.sha256).set(1)
     if verdict.ready:
         state.classifier = classifier
-    return classifier.info, verdict
+    return info, verdict

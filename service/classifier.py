@@ -36,6 +36,9 @@ class ModelInfo:
         clip_samples: samples of one window.
         version: of the model.
         sha256: of the model file.
+        revision: of the source it was trained with, empty where it does not say.
+        threshold: of a detection, None where it does not say.
+        metadata: all that the file says.
     """
 
     labels: tuple[str, ...]
@@ -43,6 +46,18 @@ class ModelInfo:
     clip_samples: int
     version: str
     sha256: str
+    revision: str
+    threshold: float | None
+    metadata: dict[str, str]
+
+    def identity(self) -> dict[str, str | float | None]:
+        """What every place that names the model says of it."""
+        return {
+            "model_version": self.version,
+            "model_revision": self.revision,
+            "model_sha256": self.sha256,
+            "threshold": self.threshold,
+        }
 
 
 class Classifier:
@@ -77,7 +92,7 @@ class Classifier:
     def __call__(self, windows: Waveform) -> Probabilities:
         """Probabilities float32[windows, classes] of float32[windows, clip_samples]."""
         batches = [
-            self._session.run(["probabilities"], {"waveform": windows[start : start + _BATCH]})[0]
+            self._session.run(["probabilities"], {"waveform": np.ascontiguousarray(windows[start : start + _BATCH])})[0]
             for start in range(0, len(windows), _BATCH)
         ]
         return batches[0] if len(batches) == 1 else np.concatenate(batches)
@@ -122,7 +137,27 @@ def _read_info(path: Path, session: onnxruntime.InferenceSession, sha256: str) -
         numbers[key] = int(metadata[key])
     _check_tensor(path, "input", "waveform", session.get_inputs(), numbers["clip_samples"])
     _check_tensor(path, "output", "probabilities", session.get_outputs(), len(labels))
-    return ModelInfo(tuple(labels), version=metadata["model_version"], sha256=sha256, **numbers)
+    return ModelInfo(
+        tuple(labels),
+        version=metadata["model_version"],
+        sha256=sha256,
+        revision=metadata.get("revision", ""),
+        threshold=_threshold(path, metadata.get("threshold")),
+        metadata=dict(metadata),
+        **numbers,
+    )
+
+
+def _threshold(path: Path, text: str | None) -> float | None:
+    if text is None:
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 < value <= 1:
+        raise ModelError(f"{path} has wrong metadata: threshold is {text!r}")
+    return value
 
 
 def _check_tensor(path: Path, kind: str, name: str, tensors: list[onnxruntime.NodeArg], size: int) -> None:

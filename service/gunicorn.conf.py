@@ -1,8 +1,11 @@
 # ruff: noqa: N999
 """gunicorn's configuration; the values come from the environment (`service.settings`)."""
 
+import atexit
 import os
+import shutil
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -13,6 +16,20 @@ sys.path.insert(0, str(_here.parent))
 
 # The workers inherit what is imported here, which saves them memory and time, and one thread is all they need.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+# In memory where that is possible: the workers' metrics, and their heartbeat (on a disk it can stall a worker).
+_memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108
+# Must be known before prometheus_client is imported.
+if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="kws-metrics-", dir=_memory)
+
+    def _remove_metrics(folder: str = os.environ["PROMETHEUS_MULTIPROC_DIR"], owner: int = os.getpid()) -> None:
+        if os.getpid() == owner:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    atexit.register(_remove_metrics)
+
+from prometheus_client.multiprocess import mark_process_dead  # noqa: E402
 
 from service.app import load_model  # noqa: E402
 from service.logs import JSONLogger  # noqa: E402
@@ -43,9 +60,9 @@ limit_request_line = 2048
 limit_request_fields = 64
 limit_request_field_size = 4096
 
-# Heartbeat files on a disk can stall a worker; the control socket wants a home that a container lacks.
-if os.access("/dev/shm", os.W_OK):  # noqa: S108
-    worker_tmp_dir = "/dev/shm"  # noqa: S108
+if _memory:
+    worker_tmp_dir = _memory
+# It wants a home, which a container lacks.
 control_socket_disable = True
 
 logger_class = JSONLogger
@@ -71,6 +88,11 @@ def pre_request(worker: Any, req: Any) -> None:  # noqa: ARG001
     req.body.close_connection = req.force_close
 
 
+def child_exit(server: Any, worker: Any) -> None:  # noqa: ARG001
+    """Forget what the worker had in flight."""
+    mark_process_dead(worker.pid)
+
+
 def post_worker_init(worker: Any) -> None:
     """Load the model in the worker, before it accepts its first connection."""
     try:
@@ -84,7 +106,7 @@ def post_worker_init(worker: Any) -> None:
             sys.exit(0)
         worker.log.critical("KWS_MODEL: %s", error)
         sys.exit(3)  # "failed to boot": gunicorn stops instead of starting workers for ever
-    fields = {"model_version": info.version, "model_sha256": info.sha256, "labels": info.labels}
+    fields = info.identity() | {"labels": info.labels}
     worker.log.error_log.info("model loaded", extra={"fields": fields})
     if not verdict.ready:
         worker.log.error("not ready: %s", verdict.summary)

@@ -10,6 +10,10 @@ from typing import IO, TYPE_CHECKING, Any
 
 import flask
 from flask import Flask, Response, g, request
+from werkzeug.exceptions import RequestEntityTooLarge
+
+from . import metrics
+from .problems import Problem
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -52,6 +56,7 @@ def _finish(response: Response) -> Response:
         close = getattr(request.environ["wsgi.input"], "close_connection", None)
         if close is not None:
             close()
+    metrics.REQUESTS.labels(request.endpoint or "none", str(response.status_code)).inc()
     headers["X-Request-ID"] = g.request_id
     # Only what is the same for everybody may be kept, and even that only after asking (ETag).
     headers["Cache-Control"] = "no-cache" if request.endpoint == "static" else "no-store"
@@ -65,7 +70,11 @@ def _with_safe_headers(application: WSGIApplication) -> WSGIApplication:
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
             return start_response(status, headers + _SAFE_HEADERS, exc_info)
 
-        return application(environ, start)
+        metrics.IN_FLIGHT.inc()
+        try:
+            return application(environ, start)
+        finally:
+            metrics.IN_FLIGHT.dec()
 
     return wrapped
 
@@ -75,3 +84,25 @@ def register(app: Flask) -> None:
     app.wsgi_app = _with_safe_headers(app.wsgi_app)  # type: ignore[assignment, method-assign]
     app.before_request(_begin)
     app.after_request(_finish)
+
+
+def upload() -> bytes:
+    """The bytes of the one uploaded file."""
+    if request.mimetype == "multipart/form-data":
+        files = request.files.getlist("file")
+        if len(files) > 1:
+            raise Problem("several-files", f"The form has {len(files)} fields 'file'.")
+        if not files:
+            raise Problem("nothing-uploaded", "The form has no file field 'file'.")
+        data = files[0].read()
+        if not data:
+            raise Problem("nothing-uploaded", "The form's field 'file' is empty.")
+        return data
+    # Not by media type: `curl --data-binary` calls everything a URL-encoded form.
+    data = request.get_data(cache=False)
+    if not data:
+        raise Problem("nothing-uploaded", "The request body is empty.")
+    # Werkzeug cuts a body of unknown length (chunked) at the limit without a word.
+    if request.content_length is None and len(data) >= (request.max_content_length or 0):
+        raise RequestEntityTooLarge
+    return data

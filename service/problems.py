@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-from flask import Flask, Response, current_app, g
+from flask import Flask, Response, current_app, g, request
 from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import HTTPException
+
+from . import metrics
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,9 @@ def _document(type_: str, status: int, title: str, detail: str, headers: dict[st
     g.problem = type_
     document: dict[str, Any] = {"type": type_, "title": title, "status": status, "detail": detail}
     document["request_id"] = g.get("request_id")
+    if request.path.startswith("/v2/"):
+        document["error"] = detail  # the Open Inference Protocol's one member
+    metrics.REJECTED.labels(type_.rpartition("/")[2]).inc()
     response = Response(json.dumps(document) + "\n", status, mimetype="application/problem+json")
     response.headers.update(headers or {})
     return response

@@ -6,12 +6,12 @@ import json
 import time
 from typing import Any
 
-from flask import Blueprint, Response, g, request
-from werkzeug.exceptions import RequestEntityTooLarge
+from flask import Blueprint, Response, g
 
+from .. import metrics
 from ..audio import decode
 from ..classifier import Probabilities, classify
-from ..problems import Problem
+from ..http import upload
 from ..state import state_of
 
 blueprint = Blueprint("predict", __name__)
@@ -24,7 +24,7 @@ def predict() -> Response:
     state = state_of()
     classifier = state.ready()
     info = classifier.info
-    data = _upload()
+    data = upload()
     received = time.perf_counter()
     audio = decode(data, info.sample_rate, state.settings.max_seconds)
     decoded = time.perf_counter()
@@ -32,6 +32,7 @@ def predict() -> Response:
     answer = _scores(info.labels, result.probabilities[result.best]) | {
         "latency_ms": round(result.milliseconds, 3),
         "model_version": info.version,
+        "model_sha256": info.sha256,
         "request_id": g.request_id,
         "audio": {
             "seconds": round(audio.seconds, 3),
@@ -55,6 +56,12 @@ def predict() -> Response:
         f"receive;dur={(received - begin) * 1e3:.3f}, decode;dur={(decoded - received) * 1e3:.3f}, "
         f"inference;dur={result.milliseconds:.3f}, total;dur={(time.perf_counter() - begin) * 1e3:.3f}"
     )
+    metrics.DECODE.observe(decoded - received)
+    metrics.INFERENCE.observe(result.milliseconds / 1e3)
+    metrics.TOTAL.observe(time.perf_counter() - begin)
+    metrics.PREDICTIONS.labels(answer["prediction"]).inc()
+    metrics.LEVEL.observe(float(result.levels[result.best]))
+    metrics.DURATION.observe(audio.seconds)
     return response
 
 
@@ -65,25 +72,3 @@ def _scores(labels: tuple[str, ...], probabilities: Probabilities) -> dict[str, 
         "confidence": round(float(probabilities[best]), 6),
         "probabilities": dict(zip(labels, (round(p, 6) for p in probabilities.tolist()), strict=True)),
     }
-
-
-def _upload() -> bytes:
-    """The bytes of the one uploaded file."""
-    if request.mimetype == "multipart/form-data":
-        files = request.files.getlist("file")
-        if len(files) > 1:
-            raise Problem("several-files", f"The form has {len(files)} fields 'file'.")
-        if not files:
-            raise Problem("nothing-uploaded", "The form has no file field 'file'.")
-        data = files[0].read()
-        if not data:
-            raise Problem("nothing-uploaded", "The form's field 'file' is empty.")
-        return data
-    # Not by media type: `curl --data-binary` calls everything a URL-encoded form.
-    data = request.get_data(cache=False)
-    if not data:
-        raise Problem("nothing-uploaded", "The request body is empty.")
-    # Werkzeug cuts a body of unknown length (chunked) at the limit without a word.
-    if request.content_length is None and len(data) >= (request.max_content_length or 0):
-        raise RequestEntityTooLarge
-    return data

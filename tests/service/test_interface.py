@@ -1,0 +1,189 @@
+"""Metrics, OpenAPI, model card, detections and the Open Inference Protocol, through the real server."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from .server import Server
+from .tones import CLIP_SAMPLES, LABELS, METADATA, SAMPLE_RATE, VERSION, encode, save_model, tone, wav
+
+
+def counters(text: str) -> dict[str, float]:
+    lines = [line.rpartition(" ") for line in text.splitlines() if not line.startswith("#")]
+    return {name: float(value) for name, _, value in lines}
+
+
+def test_metrics_add_the_workers_up(tone_model_path: Path, tmp_path: Path) -> None:
+    with Server(tmp_path, tone_model_path) as server:
+        for _ in range(20):  # new connections, so that both workers answer
+            assert httpx.post(f"{server.url}/predict", content=wav("yes"), trust_env=False).status_code == 200
+        for _ in range(3):
+            httpx.post(f"{server.url}/predict", content=b"no audio", trust_env=False)
+        answer = httpx.get(f"{server.url}/metrics", trust_env=False)
+        assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+        found = counters(answer.text)
+        assert found['kws_predictions_total{label="yes"}'] == 20
+        assert found['kws_requests_total{endpoint="predict.predict",status="200"}'] == 20
+        assert found['kws_rejected_total{reason="not-audio"}'] == 3
+        for stage in ("decode", "inference", "total"):
+            assert found[f'kws_latency_seconds_count{{stage="{stage}"}}'] == 20
+        assert found["kws_input_seconds_sum"] == 20
+        assert found["kws_input_level_dbfs_sum"] == pytest.approx(20 * 20 * np.log10(0.5 / np.sqrt(2)), abs=0.1)
+        assert found["kws_in_flight"] == 1  # this one
+        folder = Path(f"/proc/{server.process.pid}/environ").read_bytes()
+        assert b"PROMETHEUS" not in folder  # made by the service itself
+        before = set(Path("/dev/shm").glob("kws-metrics-*"))  # noqa: S108
+        server.stop()
+        assert len(before - set(Path("/dev/shm").glob("kws-metrics-*"))) >= 1  # noqa: S108
+
+
+def test_one_identity_everywhere(server: Server, http: httpx.Client, tone_model_path: Path) -> None:
+    digest = hashlib.sha256(tone_model_path.read_bytes()).hexdigest()
+    answer = http.post("/predict", content=wav("up")).json()
+    assert (answer["model_version"], answer["model_sha256"]) == (VERSION, digest)
+    assert http.get("/v2/models/kws").json()["parameters"]["model_sha256"] == digest
+    card = http.get("/model-card").json()
+    assert (card["model_version"], card["model_sha256"], card["metadata"]) == (VERSION, digest, METADATA)
+    assert card["window_seconds"] == 1
+    assert f'kws_model_info{{revision="",sha256="{digest}",version="{VERSION}"}} 1.0' in http.get("/metrics").text
+    assert any(line.get("model_sha256") == digest for line in server.log())
+
+
+def test_the_description_names_what_there_is(http: httpx.Client) -> None:
+    document = http.get("/openapi.json").json()
+    assert document["openapi"].startswith("3.1")
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            answer = http.request(method, path.replace("{name}", "kws"), content=b"x" if method == "post" else None)
+            assert str(answer.status_code) in operation["responses"], (path, answer.text)
+            media_type = answer.headers["Content-Type"].partition(";")[0]
+            assert media_type in operation["responses"][str(answer.status_code)]["content"]
+    references = set(re.findall(r"#/components/schemas/(\w+)", json.dumps(document)))
+    assert references == set(document["components"]["schemas"])
+    prediction = http.post("/predict", content=wav("up", 1.5)).json()
+    assert set(document["components"]["schemas"]["Prediction"]["properties"]) == set(prediction)
+
+
+def test_the_docs_page_takes_nothing_from_outside(http: httpx.Client) -> None:
+    page = http.get("/docs")
+    assert page.status_code == 200
+    links = re.findall(r'(?:src|href)="([^"]*)"', page.text)
+    assert links
+    assert all(link.startswith(("/", "data:")) for link in links)
+
+
+def silence(seconds: float) -> np.ndarray[Any, Any]:
+    return np.zeros((round(seconds * SAMPLE_RATE), 1), np.float32)
+
+
+def test_each_spoken_word_is_detected_once(http: httpx.Client) -> None:
+    pieces = [
+        silence(0.73),
+        tone("yes", 0.6),
+        silence(0.9),
+        tone("down", 0.5),
+        silence(1.4),
+        tone("yes", 0.7),
+        silence(0.3),
+    ]
+    answer = http.post("/detect", content=encode(np.concatenate(pieces))).json()
+    found = answer["detections"]
+    assert [item["label"] for item in found] == ["yes", "down", "yes"]
+    for item, (start, end) in zip(found, [(0.73, 1.33), (2.23, 2.73), (4.13, 4.83)], strict=True):
+        assert item["start"] == pytest.approx(start, abs=0.02)
+        assert item["end"] == pytest.approx(end, abs=0.02)
+        assert item["confidence"] > 0.9
+    assert (answer["threshold"], answer["seconds"]) == (0.5, 5.13)
+
+
+def test_no_word_no_detection(http: httpx.Client) -> None:
+    assert http.post("/detect", content=encode(silence(3))).json()["detections"] == []
+    mixture = tone("up", 3.0) * 0.5 + tone("no", 3.0) * 0.5
+    assert http.post("/detect?threshold=0.9", content=encode(mixture)).json()["detections"] == []
+    assert len(http.post("/detect", content=wav("no", 0.2)).json()["detections"]) == 1
+
+
+def test_the_models_own_threshold(tmp_path: Path) -> None:
+    model = save_model(tmp_path / "model.onnx", METADATA | {"threshold": "0.75", "revision": "abc"})
+    with Server(tmp_path, model, workers=1) as server:
+        answer = httpx.post(f"{server.url}/detect", content=wav("up"), trust_env=False).json()
+        assert answer["threshold"] == 0.75
+        assert httpx.get(f"{server.url}/model-card", trust_env=False).json()["model_revision"] == "abc"
+
+
+@pytest.mark.parametrize("threshold", ["0", "1.1", "nan", "x", "-1", ""])
+def test_a_wrong_threshold(http: httpx.Client, threshold: str) -> None:
+    answer = http.post("/detect", params={"threshold": threshold}, content=wav("up"))
+    assert (answer.status_code, answer.json()["type"]) == (400, "/problems/bad-request")
+
+
+def tensor(words: list[str], **changes: object) -> dict[str, Any]:
+    data = np.stack([tone(word)[:, 0] for word in words])
+    fields = {"name": "waveform", "datatype": "FP32", "shape": list(data.shape), "data": data.ravel().tolist()}
+    return {"id": "7", "inputs": [fields | changes]}
+
+
+def test_infer_a_batch(http: httpx.Client) -> None:
+    answer = http.post("/v2/models/kws/infer", json=tensor(["no", "up", "yes"])).json()
+    output = answer["outputs"][0]
+    assert (answer["id"], answer["model_name"], answer["model_version"]) == ("7", "kws", VERSION)
+    assert (output["name"], output["datatype"], output["shape"]) == ("probabilities", "FP32", [3, 4])
+    best = np.array(output["data"]).reshape(3, 4).argmax(axis=1)
+    assert [LABELS[index] for index in best] == ["no", "up", "yes"]
+    same = http.post(f"/v2/models/kws/versions/{VERSION}/infer", json=tensor(["no", "up", "yes"])).json()
+    assert same["outputs"] == answer["outputs"]
+
+
+def test_infer_with_binary_tensors(http: httpx.Client) -> None:
+    """As tritonclient sends and asks by default."""
+    raw = tone("down")[:, 0].astype("<f4").tobytes()
+    fields = {"name": "waveform", "datatype": "FP32", "shape": [1, CLIP_SAMPLES]}
+    fields["parameters"] = {"binary_data_size": len(raw)}  # type: ignore[assignment]
+    head = json.dumps({"inputs": [fields], "parameters": {"binary_data_output": True}}).encode()
+    sent = {"Inference-Header-Content-Length": str(len(head))}
+    answer = http.post("/v2/models/kws/infer", content=head + raw, headers=sent)
+    length = int(answer.headers["Inference-Header-Content-Length"])
+    output = json.loads(answer.content[:length])["outputs"][0]
+    assert output["parameters"] == {"binary_data_size": 16}
+    assert LABELS[int(np.frombuffer(answer.content[length:], "<f4").argmax())] == "down"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"", b"[]", b"{}", b"[" * 100_000, b'{"inputs": [1]}',
+        json.dumps(tensor(["up"], name="x")).encode(),
+        json.dumps(tensor(["up"], datatype="INT8")).encode(),
+        json.dumps(tensor(["up"], shape=[1, 5])).encode(),
+        json.dumps(tensor(["up"], shape=[2, CLIP_SAMPLES])).encode(),
+        json.dumps(tensor(["up"], shape=[True, CLIP_SAMPLES])).encode(),
+        json.dumps(tensor(["up"], shape=[10**9, CLIP_SAMPLES])).encode(),
+        json.dumps(tensor(["up"], data=["a"] * CLIP_SAMPLES)).encode(),
+        json.dumps(tensor(["up"], data={})).encode(),
+        json.dumps(tensor(["up"], data=[1e39] * CLIP_SAMPLES)).encode(),
+        json.dumps(tensor(["up"], data=[float("nan")] * CLIP_SAMPLES)).encode(),
+        json.dumps(tensor(["up"], parameters={"binary_data_size": 4})).encode(),
+        json.dumps(tensor(["up"]) | {"outputs": [{"name": "other"}]}).encode(),
+        json.dumps(tensor(["up"]) | {"outputs": 5}).encode(),
+    ],
+)  # fmt: skip
+def test_wrong_tensors(http: httpx.Client, body: bytes) -> None:
+    answer = http.post("/v2/models/kws/infer", content=body)
+    assert answer.status_code in (400, 422), answer.text
+    assert answer.json()["error"] == answer.json()["detail"]
+
+
+def test_the_protocols_other_paths(http: httpx.Client) -> None:
+    assert http.get("/v2").json()["name"] == "kws"
+    assert http.get("/v2/health/live").status_code == http.get("/v2/health/ready").status_code == 200
+    assert http.get("/v2/models/kws/ready").json()["ready"] is True
+    assert http.get("/v2/models/other").status_code == http.get("/v2/models/kws/versions/0").status_code == 404
+    assert http.get("/v2/models/kws").json()["inputs"][0]["shape"] == [-1, CLIP_SAMPLES]
