@@ -37,10 +37,12 @@ def build(
 ) -> dagger.Container:
     """Layers from the one that changes least: base, dependencies, service, and the model last.
 
-    Code and model get one time, so that equal content gives equal layers wherever it comes from. (The environment
-    keeps its times: the engine cannot set them on links that point outside a directory.)
+    Every file gets one time, so that equal content gives equal layers wherever it comes from.
     """
-    packages = environment.with_groups("service", bytecode=True).directory(VENV)
+    installed = environment.with_groups("service", bytecode=True)
+    # By touch: the engine's own way follows links, and those to the base image's Python lead outside a directory.
+    touch = ["find", VENV, "-exec", "touch", "--no-dereference", f"--date=@{EPOCH}", "{}", "+"]
+    packages = installed.with_exec(touch).directory(VENV)
     container = (
         environment.python()
         .with_env_variable("PATH", f"{VENV}/bin:$PATH", expand=True)
