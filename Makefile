@@ -19,7 +19,7 @@ PROBE  = $(BIN)/python -m service.probe --clips $(CLIPS) --output $(ARTIFACTS)/i
          --min-accuracy $(MIN_CLIP_ACCURACY) --max-latency-ms $(MAX_LATENCY_MS)
 
 .DEFAULT_GOAL := help
-.PHONY: help env pipeline train clips serve probe report test lint format e2e engine engine-stop clean
+.PHONY: help env pipeline train clips serve probe bench-service report test lint format e2e engine engine-stop clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ probe: clips ## test a running service (URL=…)
 
 report: env ## artifacts/report.md and the verdict of the gates
 	@$(BIN)/python -m tools.report $(ARTIFACTS) --min-accuracy $(MIN_ACCURACY)
+
+bench-service: env ## /predict beside a bare Flask view, with wrk (needs a trained model)
+	@$(BIN)/python -m tools.bench_service $(MODEL) service/samples/yes.wav
 
 test: env lint ## lint, types and all tests that need no engine
 	$(BIN)/pytest --ignore=tests/e2e

@@ -35,6 +35,7 @@ from service.app import load_model  # noqa: E402
 from service.logs import JSONLogger  # noqa: E402
 from service.modelfile import ModelError, read_model  # noqa: E402
 from service.settings import Settings, SettingsError  # noqa: E402
+from service.worker import Worker  # noqa: E402
 
 try:
     settings = Settings.from_env()
@@ -48,7 +49,9 @@ wsgi_app = "service.app:create_app()"
 pythonpath = str(_here.parent)
 bind = f"[{settings.host}]:{settings.port}" if ":" in settings.host else f"{settings.host}:{settings.port}"
 
-worker_class = "gthread"
+worker_class = "service.worker.Worker"
+Worker.queue = settings.queue
+Worker.request_timeout = settings.request_timeout
 workers = settings.workers
 threads = settings.threads
 # A worker that inherits ONNX Runtime, even only its import, aborts or hangs at its end.
@@ -86,6 +89,7 @@ def on_starting(server: Any) -> None:
 def pre_request(worker: Any, req: Any) -> None:  # noqa: ARG001
     """Let the application end the connection after a body that it leaves unread (`service.http`)."""
     req.body.close_connection = req.force_close
+    req.unreader.sock.in_body = True
 
 
 def child_exit(server: Any, worker: Any) -> None:  # noqa: ARG001

@@ -50,7 +50,7 @@ def _begin() -> None:
 
 def _finish(response: Response) -> Response:
     headers = response.headers
-    if response.status_code == 413:
+    if response.status_code in (408, 413):
         # The rest of the body is not read, so no further request can come over this connection. Said to
         # gunicorn (see its configuration), which drops an application's Connection header.
         close = getattr(request.environ["wsgi.input"], "close_connection", None)

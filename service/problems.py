@@ -52,6 +52,10 @@ PROBLEMS = {
     "audio-corrupt": ProblemType(
         422, "The audio cannot be decoded to its end", "Encode the recording again; the file is damaged."
     ),
+    "request-timeout": ProblemType(
+        408, "The upload took too long", "Send it over a faster connection, or a smaller one."
+    ),
+    "overloaded": ProblemType(503, "Too many requests wait", "Try again after the time in Retry-After."),
     "internal-error": ProblemType(
         500, "The service failed", "Try again; if it stays, report the request_id to the operator."
     ),
@@ -75,6 +79,10 @@ class Problem(Exception):  # noqa: N818  # the RFC's word; it is an answer
         self.name = name
         self.detail = detail
         self.headers = headers or {}
+
+
+class BodyTimeout(Exception):  # noqa: N818  # an answer, as above
+    """The request's body did not arrive in time (`service.worker`)."""
 
 
 def problem_response(name: str, detail: str, headers: dict[str, str] | None = None) -> Response:
@@ -129,8 +137,13 @@ def _from_broken_body(error: ParseException) -> Response:
     return problem_response("bad-request", f"The request body cannot be read: {error}.")
 
 
+def _from_body_timeout(_: BodyTimeout) -> Response:
+    return problem_response("request-timeout", "The request's body did not arrive in time.")
+
+
 def register(app: Flask) -> None:
     """Answer every error of `app` with a problem document."""
     app.register_error_handler(ParseException, _from_broken_body)
+    app.register_error_handler(BodyTimeout, _from_body_timeout)
     app.register_error_handler(Problem, _from_problem)
     app.register_error_handler(HTTPException, _from_http_exception)

@@ -39,6 +39,10 @@ class Settings:
     """Largest request body, in bytes."""
     max_seconds: float = 60.0
     """Longest audio, in seconds."""
+    queue: int = 64
+    """Requests a process lets wait for a thread; further ones are answered 503 at once."""
+    request_timeout: int = 15
+    """Seconds within which a request's headers and body must have arrived, in total."""
     timeout: int = 30
     """Seconds after which a worker that gives no sign of life is replaced."""
     graceful_timeout: int = 20
@@ -139,6 +143,8 @@ _READERS: dict[str, Callable[[str], Any]] = {
     "threads": _number(int, 1, 64),
     "max_upload_bytes": _number(int, 1024, 1 << 30),
     "max_seconds": _number(float, 0.1, 3600),
+    "queue": _number(int, 0, 10_000),
+    "request_timeout": _number(int, 1, 3600),
     "timeout": _number(int, 1, 3600),
     "graceful_timeout": _number(int, 1, 3600),
     "keepalive": _number(int, 0, 3600),
