@@ -54,6 +54,7 @@ def render(artefacts: Path) -> str:
     try:
         sections = [
             "# Keyword classifier: pipeline report",
+            *_failed(verdict),
             _headline(metrics, evaluation, inference, published, image),
             *_gates(verdict, {"before publishing": inference, "published image": published}),
             *_test_split(evaluation),
@@ -109,6 +110,14 @@ def _headline(
             + (f" and is published as `{reference}`." if reference else " and was not published.")
         )
     return "\n".join(lines)
+
+
+def _failed(verdict: dict[str, Any] | None) -> list[str]:
+    """What a reader must see first: each gate that was missed, with its figure."""
+    failed = [gate for gate in (verdict or {}).get("gates", []) if not gate["passed"]]
+    return (
+        ["\n".join(f"- ❌ **{g['name']}**: {g['value']}, the bound is {g['bound']}" for g in failed)] if failed else []
+    )
 
 
 def _gates(verdict: dict[str, Any] | None, probes: dict[str, dict[str, Any] | None]) -> list[str]:
@@ -178,7 +187,7 @@ def _latency(inference: dict[str, Any] | None, published: dict[str, Any] | None)
         [
             where,
             probe.get("http_status") or "none",
-            *(_number(probe.get(key)) for key in ("p50_ms", "p95_ms", "p99_ms", "latency_ms")),
+            *(_number(probe.get(key)) for key in ("p50_ms", "p95_ms", "p99_ms", "server_latency_ms")),
             f"{probe['correct']} of {probe['clips']}" if "clips" in probe else "-",
         ]
         for where, probe in probes.items()

@@ -13,7 +13,8 @@ from .conftest import ROOT
 
 PROBE = {
     "http_status": 200,
-    "latency_ms": 0.7,
+    "latency_ms": 1.5,
+    "server_latency_ms": 0.7,
     "p50_ms": 1.5,
     "p95_ms": 2.5,
     "p99_ms": 3.5,
@@ -91,6 +92,14 @@ def test_a_missed_limit_is_plain_to_see(artefacts: Path) -> None:
     page = (artefacts / "report.md").read_text()
     assert "| max_latency_ms (before publishing) | 2.5 | 2 | ❌ missed |" in page
     assert "❌ before publishing: p95 is over the limit" in page
+
+
+def test_a_failed_gate_comes_first(artefacts: Path) -> None:
+    gate = {"name": "model accuracy", "bound": ">= 90.0%", "value": "50.0%", "passed": False}
+    _put(artefacts, "gates.json", {"passed": False, "gates": [gate]})
+    assert _run(artefacts).returncode == 0
+    first = [line for line in (artefacts / "report.md").read_text().splitlines() if line][1]
+    assert first == "- ❌ **model accuracy**: 50.0%, the bound is >= 90.0%"
 
 
 def test_a_service_that_never_answered_has_its_row(artefacts: Path) -> None:
