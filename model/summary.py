@@ -135,6 +135,8 @@ def _gates(verdict: dict[str, Any] | None, probes: dict[str, dict[str, Any] | No
     if rows:
         shown = [[*row[:3], "✅" if row[3] else "❌ missed"] for row in rows]
         parts.append(table(["gate", "value", "bound", "met"], shown))
+    if len(failures) > 10:
+        failures = [*failures[:10], f"- … and {len(failures) - 10} more in `inference_metrics.json`"]
     return [*parts, "\n".join(failures)] if failures else parts
 
 

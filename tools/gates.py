@@ -69,9 +69,15 @@ def _inference_gates(name: str, folder: Path, model_version: str) -> list[Gate]:
     failures = metrics["failures"]
     answered = metrics.get("model_version")
     return [
-        Gate(f"{name} answers", "no failure", "; ".join(failures) or "no failure", not failures),
+        Gate(f"{name} answers", "no failure", _shortened(failures) or "no failure", not failures),
         Gate(f"{name} model", f"version {model_version}", f"version {answered}", answered == model_version),
     ]
+
+
+def _shortened(failures: list[str], most: int = 3) -> str:
+    """The last failures (the probe's limits come last), and how many more stand in its metrics."""
+    more = [f"{len(failures) - most} more in inference_metrics.json"] if len(failures) > most else []
+    return "; ".join(failures[-most:] + more)
 
 
 def write(gates: list[Gate], path: Path) -> None:

@@ -40,6 +40,14 @@ def test_a_failure_of_the_probe(tmp_path: Path) -> None:
     assert failed(artifacts(tmp_path, failures=["p95 is 300 ms"])) == ["/predict answers"]
 
 
+def test_many_failures_of_the_probe_stay_readable(tmp_path: Path) -> None:
+    wrong = [f"clip {number} was answered wrongly" for number in range(40)]
+    folder = artifacts(tmp_path, failures=[*wrong, "accuracy is below the limit"])
+    value = next(gate.value for gate in gates.judge(folder, 0.9) if not gate.passed)
+    assert "accuracy is below the limit" in value
+    assert value.endswith("38 more in inference_metrics.json")
+
+
 def test_another_model_answered(tmp_path: Path) -> None:
     assert failed(artifacts(tmp_path, model_version="def")) == ["/predict model"]
 
