@@ -20,11 +20,11 @@ class Augmenter:
     """
 
     noise: Tensor
-    noise_probability: float = 0.8
+    noise_probability: float = 0.5
     snr_db: tuple[float, float] = (0.0, 25.0)
     max_shift: int = 10  # frames of 10 ms
-    frequency_masks: tuple[int, int] = (2, 8)  # how many, at most how wide
-    time_masks: tuple[int, int] = (2, 20)
+    frequency_masks: tuple[int, int] = (1, 8)  # how many, at most how wide
+    time_masks: tuple[int, int] = (1, 20)
 
     def __call__(self, power: Tensor, generator: Generator) -> Tensor:
         """Mel power ``[batch, bands, frames]`` -> augmented, normalised log-mel features of the same shape."""
@@ -55,7 +55,7 @@ class Augmenter:
 
 
 def _mask(features: Tensor, dim: int, count: int, widest: int, generator: Generator) -> Tensor:
-    """SpecAugment (Park et al. 2019, arXiv:1904.08779): bands or frames set to the clip's mean, which is 0."""
+    """SpecAugment (Park et al. 2019, arXiv:1904.08779): bands or frames set to the bands' means, which are 0."""
     batch, size = features.shape[0], features.shape[dim]
     width = torch.randint(0, widest + 1, (count, batch, 1), generator=generator)
     start = (torch.rand(count, batch, 1, generator=generator) * (size - width + 1)).long()

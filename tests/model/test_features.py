@@ -28,11 +28,11 @@ def test_the_folded_front_end_places_every_sample_of_a_window() -> None:
     torch.testing.assert_close(FoldedMelPower()(impulses), features.mel_power(impulses), rtol=1e-4, atol=1e-5)
 
 
-def test_log_mel_forgets_the_level() -> None:
+def test_log_mel_forgets_the_level_and_the_colour() -> None:
     power = features.mel_power(torch.randn(2, 16_000, generator=_generator()))
-    one, louder = features.log_mel(power), features.log_mel(power * 100)
-    torch.testing.assert_close(one, louder, atol=1e-3, rtol=0)
-    torch.testing.assert_close(one.mean(dim=(1, 2)), torch.zeros(2), atol=1e-5, rtol=0)
+    one, other = features.log_mel(power), features.log_mel(power * torch.logspace(1, 3, 40)[:, None])
+    torch.testing.assert_close(one, other, atol=1e-3, rtol=0)
+    torch.testing.assert_close(one.mean(dim=2), torch.zeros(2, 40), atol=1e-5, rtol=0)
     torch.testing.assert_close(one.std(dim=(1, 2)), torch.ones(2), atol=1e-2, rtol=0)
 
 
@@ -79,8 +79,8 @@ def test_masks_are_bounded_and_set_to_the_mean() -> None:
     augmented = Augmenter(torch.empty(0, 40), max_shift=0)(power, _generator())
     masked = augmented == 0.0
     bands, frames = masked.all(dim=2).sum(dim=1), masked.all(dim=1).sum(dim=1)
-    assert 8 < bands.max() <= 16
-    assert 20 < frames.max() <= 40
+    assert bands.max() == 8
+    assert frames.max() == 20
     untouched = ~masked
     torch.testing.assert_close(augmented[untouched], features.log_mel(power)[untouched])
 
