@@ -3,6 +3,8 @@
 from flask import Blueprint, Response, current_app, jsonify
 
 from ..problems import PROBLEMS, Problem
+from ..samples import sample_files
+from ..state import state_of
 
 blueprint = Blueprint("page", __name__)
 
@@ -20,3 +22,18 @@ def problem(name: str) -> Response:
     if kind is None:
         raise Problem("not-found", "There is no such problem type.")
     return jsonify(type=f"/problems/{name}", status=kind.status, title=kind.title, remedy=kind.remedy)
+
+
+@blueprint.get("/samples")
+def samples() -> Response:
+    """The words of the recordings that ship with the service."""
+    return jsonify(samples=[path.stem for path in sample_files(state_of().settings.samples)])
+
+
+@blueprint.get("/samples/<word>")
+def sample(word: str) -> Response:
+    """One of them."""
+    for path in sample_files(state_of().settings.samples):
+        if path.stem == word:
+            return Response(path.read_bytes(), mimetype="audio/wav")
+    raise Problem("not-found", "There is no such sample.")

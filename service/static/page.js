@@ -19,7 +19,35 @@ function cell(tag, content, best) {
   return element;
 }
 
-function show(answer, milliseconds) {
+const threshold = byId("threshold");
+threshold.addEventListener("input", () => {
+  byId("threshold-value").textContent = percent(Number(threshold.value)).replace(".0", "");
+  document.documentElement.style.setProperty("--threshold", threshold.value);
+});
+
+function draw(samples) {
+  const canvas = byId("wave");
+  const context = canvas.getContext("2d");
+  const { width, height } = canvas;
+  context.clearRect(0, 0, width, height);
+  context.fillStyle = getComputedStyle(document.body).color;
+  const step = samples.length / width;
+  for (let x = 0; x < width; x++) {
+    let peak = 0;
+    for (let k = Math.floor(x * step); k < (x + 1) * step; k++) peak = Math.max(peak, Math.abs(samples[k]));
+    const tall = Math.max(1, peak * height);
+    context.fillRect(x, (height - tall) / 2, 1, tall);
+  }
+}
+
+function remember(answer, source) {
+  const item = document.createElement("li");
+  item.textContent = `${new Date().toLocaleTimeString()}: ${answer.prediction} (${percent(answer.confidence)}), ${source}`;
+  byId("history").prepend(item);
+  while (byId("history").children.length > 10) byId("history").lastChild.remove();
+}
+
+function show(answer, milliseconds, timing) {
   const rows = Object.entries(answer.probabilities).flatMap(([label, p]) => {
     const best = label === answer.prediction;
     const meter = document.createElement("meter");
@@ -29,33 +57,121 @@ function show(answer, milliseconds) {
   });
   byId("bars").replaceChildren(...rows);
   const { seconds, sample_rate: rate, channels, format } = answer.audio;
+  const decode = /decode;dur=([\d.]+)/.exec(timing)?.[1];
   byId("facts").textContent =
     `${format}, ${seconds} s, ${rate} Hz, ${channels} channel${channels === 1 ? "" : "s"}; ` +
     (answer.windows ? `${answer.windows.length} windows; ` : "") +
-    `model ${answer.model_version}: ${answer.latency_ms} ms, round trip ${milliseconds.toFixed(0)} ms`;
+    `model ${answer.model_version}: decode ${decode} ms, inference ${answer.latency_ms} ms, ` +
+    `round trip ${milliseconds.toFixed(0)} ms`;
   byId("result").hidden = false;
-  say(`“${answer.prediction}” (${percent(answer.confidence)})`);
 }
 
-async function classify(file) {
-  say(`Sending ${file.name} …`);
-  byId("result").hidden = true;
-  const body = new FormData();
-  body.append("file", file);
+// The answer, shown; null after an error, which is told.
+async function ask(body) {
   const begin = performance.now();
   try {
     const response = await fetch("/predict", { method: "POST", body });
     const answer = await response.json();
-    if (response.ok) show(answer, performance.now() - begin);
-    else say(`${answer.title}. ${answer.detail}`, true);
+    if (response.ok) {
+      show(answer, performance.now() - begin, response.headers.get("Server-Timing") ?? "");
+      return answer;
+    }
+    say(`${answer.title}. ${answer.detail}`, true);
   } catch (error) {
     say(`The service does not answer (${error.message}).`, true);
   }
+  return null;
+}
+
+async function classify(body, source) {
+  say(`Sending ${source} …`);
+  byId("result").hidden = true;
+  const answer = await ask(body);
+  if (!answer) return;
+  say(`“${answer.prediction}” (${percent(answer.confidence)})`);
+  remember(answer, source);
+}
+
+async function classifyFile(file) {
+  const context = new OfflineAudioContext(1, 1, RATE);
+  context.decodeAudioData(await file.arrayBuffer()).then(
+    (audio) => draw(audio.getChannelData(0)),
+    () => draw([]), // only the picture: the service judges the file
+  );
+  await classify(file, file.name ?? "the sample");
+}
+
+let busy = false;
+async function withMicrophone(work) {
+  if (busy) return;
+  busy = true;
+  const microphone = new Microphone();
+  try {
+    await microphone.open();
+    await work(microphone);
+  } catch (error) {
+    say(`The microphone cannot be used (${error.message}). Allow it in the browser, or send a file.`, true);
+  } finally {
+    microphone.close();
+    busy = false;
+  }
+}
+const pause = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
+
+byId("record").addEventListener("click", () =>
+  withMicrophone(async (microphone) => {
+    say("Say a word …");
+    while (microphone.seconds() < 1.2) await pause(20);
+    const samples = microphone.second();
+    draw(samples);
+    await classify(toWav(samples), "microphone");
+  }),
+);
+
+const STEP_MS = 200;
+let live = false;
+byId("live").addEventListener("click", () => {
+  live = !live;
+  if (!live) return;
+  withMicrophone(async (microphone) => {
+    byId("live").textContent = "Stop live mode";
+    say("Listening …");
+    let last = null;
+    let run = 0;
+    while (live) {
+      const begin = performance.now();
+      if (microphone.seconds() >= 1) {
+        const samples = microphone.second();
+        draw(samples);
+        const answer = await ask(toWav(samples));
+        const loud = Math.hypot(...samples.filter((_, i) => i % 8 === 0)) / Math.sqrt(RATE / 8) > 0.003;
+        const word = answer && loud && answer.confidence >= Number(threshold.value) ? answer.prediction : null;
+        // A word must hold for two windows, and is announced when it comes, not while it stays.
+        run = word !== null && word === last ? run + 1 : 0;
+        if (run === 1) {
+          say(`“${word}” (${percent(answer.confidence)})`);
+          remember(answer, "live");
+        }
+        last = word;
+      }
+      await pause(Math.max(0, STEP_MS - (performance.now() - begin)));
+    }
+  }).finally(() => {
+    live = false;
+    byId("live").textContent = "Start live mode";
+  });
+});
+
+if (microphoneMissing()) {
+  byId("why").textContent = microphoneMissing();
+  byId("why").hidden = false;
+  byId("record").disabled = true;
+  byId("live").disabled = true;
 }
 
 form.addEventListener("submit", (event) => {
   event.preventDefault();
-  if (input.files.length) classify(input.files[0]);
+  if (input.files.length) classifyFile(input.files[0]);
 });
 for (const type of ["dragenter", "dragover"]) {
   drop.addEventListener(type, (event) => {
@@ -71,7 +187,7 @@ drop.addEventListener("drop", (event) => {
   const { files } = event.dataTransfer;
   if (!files.length) return;
   input.files = files;
-  classify(files[0]);
+  classifyFile(files[0]);
 });
 
 for (const place of document.querySelectorAll(".origin")) place.textContent = location.origin;
@@ -81,3 +197,17 @@ fetch("/readyz")
     if (response.ok) byId("labels").textContent = `: ${labels.join(", ")}`;
   })
   .catch(() => say("The service does not answer.", true));
+fetch("/samples")
+  .then((response) => response.json())
+  .then(({ samples }) => {
+    for (const name of samples) {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.textContent = `Try “${name}”`;
+      button.addEventListener("click", async () => {
+        const blob = await (await fetch(`/samples/${name}`)).blob();
+        classifyFile(new File([blob], `${name}.wav`));
+      });
+      byId("samples").append(" ", button);
+    }
+  });

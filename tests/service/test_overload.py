@@ -57,10 +57,12 @@ def test_idle_and_slow_connections_starve_nobody(tone_model_path: Path, tmp_path
             asked = time.monotonic()
             assert httpx.post(f"{server.url}/predict", content=wav("up"), trust_env=False).status_code == 200
             assert time.monotonic() - asked < 1
-        answer = slow.recv(65_536)
+        answer = b""
+        while piece := slow.recv(65_536):  # head and body come in pieces
+            answer += piece
         assert answer.startswith(b"HTTP/1.1 408 ")
         assert b"/problems/request-timeout" in answer
-        assert time.monotonic() - begin < 4
+        assert time.monotonic() - begin < 6
         for connection in (slow, *idle):
             connection.close()
 
