@@ -16,7 +16,7 @@ class Settings:
 
     labels: tuple[str, ...] = LABELS
     profile: str = "standard"
-    epochs: int = 80
+    epochs: int = 60
     batch_size: int = 128
     learning_rate: float = 8e-3  # peak of the one-cycle schedule
     weight_decay: float = 1e-2
