@@ -50,7 +50,7 @@ def judge(artifacts: Path, min_accuracy: float) -> list[Gate]:
     """All gates over an artefact directory. ``min_accuracy``: on the test split, from 0 to 1."""
     evaluation = read(artifacts / "model" / "evaluation.json")
     accuracy = float(evaluation["accuracy"])
-    gates = [Gate("model accuracy", f">= {min_accuracy:.1%}", f"{accuracy:.1%}", accuracy >= min_accuracy)]
+    gates = [Gate("model accuracy", f">= {min_accuracy:.2%}", f"{accuracy:.2%}", accuracy >= min_accuracy)]
     gates += _inference_gates("/predict", artifacts / "inference", evaluation["model_version"])
     published = artifacts / "inference" / "published"
     if published.is_dir():

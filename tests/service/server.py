@@ -53,6 +53,10 @@ class Server:
         try:
             if wait:
                 self.wait_for("/readyz")
+                # The first worker answers for all: a test that compares process ids needs every one of them.
+                while len(self.workers()) < int(str(settings.get("workers", 2))):
+                    assert time.monotonic() - self.begin < 30, f"workers are missing:\n{self.stderr()}"
+                    time.sleep(0.05)
         except BaseException:
             self.process.kill()
             self.process.wait()

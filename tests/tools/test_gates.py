@@ -78,7 +78,7 @@ def test_exit_code_says_the_verdict(tmp_path: Path) -> None:
     gates.write(gates.judge(folder, 0.9), folder / "gates.json")
     done = command(folder)
     assert done.returncode == gates.FAILED
-    assert done.stderr.splitlines() == ["gate failed: model accuracy: 50.0%, the bound is >= 90.0%"]
+    assert done.stderr.splitlines() == ["gate failed: model accuracy: 50.00%, the bound is >= 90.00%"]
     gates.write(gates.judge(folder, 0.4), folder / "gates.json")
     assert command(folder).returncode == 0
 
