@@ -28,12 +28,9 @@ def module(**settings: str) -> Any:
 
 def test_dependencies_are_installed_before_code_is_copied() -> None:
     kws = module()
-    for thing, code in (
-        (kws._trainer, "/app/model"),
-        (kws._build(marked("model").file("model")), "/app/service"),
-    ):
+    for thing, code in ((kws._trainer, "model_source"), (kws._build(marked("m").file("m")), "service_source")):
         steps = chain(thing)
-        copied = [at for at, (name, args) in enumerate(steps) if args.get("path") == code]
+        copied = [at for at, (_, args) in enumerate(steps) if "source" in args and code in marks(args["source"])]
         installed = [
             at for at, (name, args) in enumerate(steps) if name == "withExec" or args.get("path") == "/opt/venv"
         ]
@@ -55,7 +52,7 @@ def test_an_edit_of_code_does_not_install_again() -> None:
 def test_the_image_holds_only_environment_service_and_model() -> None:
     image = module()._build(marked("model").file("model.onnx"))
     layers = [args for name, args in chain(image) if name in ("withDirectory", "withFile", "withExec")]
-    assert [layer["path"] for layer in layers] == ["/opt/venv", "/app/service", "/app/model.onnx"]
+    assert [marks(layer["source"]) for layer in layers] == [{"lock"}, {"service_source"}, {"model"}]
     assert marks(image) == {"lock", "service_source", "model"}
     installs = [command for command in commands(image) if "tools/install.py" in command]
     assert installs == [["python", "tools/install.py", "--venv", "/opt/venv", "service"]]

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import dagger
+from dagger import dag
 
 from .environment import APP, VENV, Environment
 from .stages import SERVICE_PORT
@@ -43,6 +44,9 @@ def build(
     # By touch: the engine's own way follows links, and those to the base image's Python lead outside a directory.
     touch = ["find", VENV, "-exec", "touch", "--no-dereference", f"--date=@{EPOCH}", "{}", "+"]
     packages = installed.with_exec(touch).directory(VENV)
+    # Copied over the root, so that their parent's time, which stands in the layer too, is set as well.
+    code = dag.directory().with_directory(f"{APP}/service", service_source)
+    weights = dag.directory().with_file(f"{APP}/model.onnx", model, permissions=0o444)
     container = (
         environment.python()
         .with_env_variable("PATH", f"{VENV}/bin:$PATH", expand=True)
@@ -51,8 +55,8 @@ def build(
         .with_env_variable("KWS_PORT", str(SERVICE_PORT))
         .with_workdir(APP)
         .with_directory(VENV, packages)
-        .with_directory(f"{APP}/service", service_source.with_timestamps(EPOCH))
-        .with_file(f"{APP}/model.onnx", model.with_timestamps(EPOCH), permissions=0o444)
+        .with_directory("/", code.with_timestamps(EPOCH))
+        .with_directory("/", weights.with_timestamps(EPOCH))
         .with_user(USER)
         .with_exposed_port(SERVICE_PORT)
         .with_docker_healthcheck(
