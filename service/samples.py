@@ -8,8 +8,6 @@ from pathlib import Path
 from .audio import decode
 from .classifier import Classifier, classify
 
-SHIPPED = Path(__file__).with_name("samples")
-
 
 @dataclass(frozen=True)
 class Verdict:
@@ -27,8 +25,8 @@ class Verdict:
     def ready(self) -> bool:
         """More than half are right; a model that knows none of the words was judged by form alone.
 
-        Not all of them: the weakest model worth trying (one epoch) errs on some, while one that is broken (noise,
-        the same answer always, labels exchanged) is right on chance's quarter.
+        Not all of them: a weak model may err on one, while a broken one (noise, the same answer always, labels
+        exchanged) is right on chance's quarter.
         """
         return not self.checked or 2 * len(self.wrong) < len(self.checked)
 

@@ -221,12 +221,13 @@ def test_memory_stays_flat(server: Server, http: httpx.Client) -> None:
             post(http, data)
         return sum(resident_kilobytes(pid) for pid in server.workers())
 
-    sizes = [send()]
-    for _ in range(12):  # until the allocators have what they want; a leak never settles
-        sizes.append(send())
-        if sizes[-1] < sizes[-2] * 1.01:
-            return
-    pytest.fail(f"memory grows with every round of the same requests: {sizes} kB")
+    # The allocator keeps what the longest recording took for each thread that met one: let every thread meet some.
+    for _ in range(100):
+        post(http, corpus[-1])
+    for _ in range(3):  # until the allocators have what they want
+        before = send()
+    after = send()
+    assert after < before * 1.05
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])

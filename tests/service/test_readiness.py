@@ -10,7 +10,7 @@ import pytest
 from flask import Flask
 
 from service.app import create_app, load_model
-from service.samples import SHIPPED, Verdict, sample_files
+from service.samples import Verdict, sample_files
 from service.settings import Settings
 
 from .server import Server
@@ -24,9 +24,9 @@ def application(model: Path, samples: Path) -> Flask:
 
 
 def test_the_shipped_samples_have_their_licence() -> None:
-    files = sample_files(SHIPPED)
+    files = sample_files(Settings().samples)
     assert [path.stem for path in files] == ["down", "no", "up", "yes"]
-    attribution = (SHIPPED / "ATTRIBUTION.txt").read_text()
+    attribution = (Settings().samples / "ATTRIBUTION.txt").read_text()
     assert "CC BY 4.0" in attribution
     assert all(path.name in attribution for path in files)
     assert sum(path.stat().st_size for path in files) < 150_000
