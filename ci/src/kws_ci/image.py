@@ -33,6 +33,13 @@ class Origin:
         return {name: value for name, value in labels.items() if value}
 
 
+def packages(environment: Environment) -> dagger.Directory:
+    """The virtual environment that answers requests, from the builder."""
+    # By touch: the engine's own way follows links, and those to the base image's Python lead outside a directory.
+    touch = ["find", VENV, "-exec", "touch", "--no-dereference", f"--date=@{EPOCH}", "{}", "+"]
+    return environment.with_groups("service", bytecode=True).with_exec(touch).directory(VENV)
+
+
 def build(
     environment: Environment, service_source: dagger.Directory, model: dagger.File, origin: Origin
 ) -> dagger.Container:
@@ -40,10 +47,6 @@ def build(
 
     Every file gets one time, so that equal content gives equal layers wherever it comes from.
     """
-    installed = environment.with_groups("service", bytecode=True)
-    # By touch: the engine's own way follows links, and those to the base image's Python lead outside a directory.
-    touch = ["find", VENV, "-exec", "touch", "--no-dereference", f"--date=@{EPOCH}", "{}", "+"]
-    packages = installed.with_exec(touch).directory(VENV)
     # Copied over the root, so that their parent's time, which stands in the layer too, is set as well.
     code = dag.directory().with_directory(f"{APP}/service", service_source)
     weights = dag.directory().with_file(f"{APP}/model.onnx", model, permissions=0o444)
@@ -54,7 +57,7 @@ def build(
         .with_env_variable("KWS_HOST", "0.0.0.0")  # noqa: S104 (inside its container)
         .with_env_variable("KWS_PORT", str(SERVICE_PORT))
         .with_workdir(APP)
-        .with_directory(VENV, packages)
+        .with_directory(VENV, packages(environment))
         .with_directory("/", code.with_timestamps(EPOCH))
         .with_directory("/", weights.with_timestamps(EPOCH))
         .with_user(USER)

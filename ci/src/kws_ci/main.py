@@ -12,6 +12,8 @@ from .registry import Registry, checked_tags, repository_of
 
 OFFICIAL_ARCHIVE = "https://storage.googleapis.com/download.tensorflow.org/data/speech_commands_v0.02.tar.gz"
 OFFICIAL_SHA256 = "sha256:af14739ee7dc311471de98f5f9d2c9191b18aedfe957f4a6ff791c709868ff58"
+MIN_CLIP_ACCURACY = 0.8
+MAX_LATENCY_MS = 250.0
 
 ModelFile = Annotated[dagger.File | None, Doc("model.onnx of an earlier training; without it a model is trained first")]
 Dataset = Annotated[
@@ -19,7 +21,7 @@ Dataset = Annotated[
     Doc("Archive (.tar.gz) in the Speech Commands layout; without it the official v0.02 archive is downloaded"),
 ]
 Synthetic = Annotated[bool, Doc("Use the corpus spoken by espeak-ng: needs no download")]
-Profile = Annotated[str, Doc("Training profile: quick, standard or best (the trainer's default: standard)")]
+Profile = Annotated[str, Doc("Training profile: quick or standard (the trainer's default: standard)")]
 Epochs = Annotated[int | None, Doc("Epochs of training (default: the profile's)")]
 Seed = Annotated[int | None, Doc("Seed of training and of the synthetic corpus")]
 Labels = Annotated[list[str] | None, Doc("The words to tell apart (default: up,down,yes,no)")]
@@ -112,12 +114,12 @@ class Kws:
     @function
     def build(self, model: ModelFile = None, dataset: Dataset = None, synthetic: Synthetic = False) -> dagger.Container:
         """Build the inference image around a model."""
-        return self._build(model or self._model(dataset, synthetic))
+        return self._image(model, dataset, synthetic)
 
     @function
     def image_tar(self, model: ModelFile = None, dataset: Dataset = None, synthetic: Synthetic = False) -> dagger.File:
         """The inference image as an OCI archive, for `docker load` and `skopeo`."""
-        return self._build(model or self._model(dataset, synthetic)).as_tarball()
+        return self._image(model, dataset, synthetic).as_tarball()
 
     @function(cache="never")  # type: ignore[call-overload]
     async def publish(
@@ -134,7 +136,7 @@ class Kws:
         """Publish the inference image; prints its digest reference. Tests nothing: that is the pipeline's part."""
         target = Registry(address, username, password, registry)
         names = checked_tags(["latest"] if tags is None else tags)
-        return await target.publish(self._build(model or self._model(dataset, synthetic)), names)
+        return await target.publish(self._image(model, dataset, synthetic), names)
 
     @function
     async def test_predict(
@@ -151,8 +153,8 @@ class Kws:
         model: ModelFile = None,
         dataset: Dataset = None,
         synthetic: Synthetic = False,
-        min_clip_accuracy: MinClipAccuracy = 0.8,
-        max_latency_ms: MaxLatency = 250.0,
+        min_clip_accuracy: MinClipAccuracy = MIN_CLIP_ACCURACY,
+        max_latency_ms: MaxLatency = MAX_LATENCY_MS,
     ) -> dagger.Directory:
         """Start an image and test its /predict: response.json, inference_metrics.json.
 
@@ -163,7 +165,7 @@ class Kws:
         if reference:
             image = Registry(repository_of(reference), username, password, registry).pull(reference)
         elif image is None:
-            image = self._build(model or self._model(dataset, synthetic))
+            image = self._image(model, dataset, synthetic)
         clips = clips or self._clips(self._dataset(dataset, synthetic))
         tested = self._probe(image, clips, min_clip_accuracy, max_latency_ms)
         return await tested.directory(f"{stages.ARTIFACTS}/inference").sync()
@@ -171,7 +173,7 @@ class Kws:
     @function
     def serve(self, model: ModelFile = None, dataset: Dataset = None, synthetic: Synthetic = False) -> dagger.Service:
         """Run the inference image; `dagger call serve --model=… up --ports=8000:8000` opens it on this machine."""
-        return self._build(model or self._model(dataset, synthetic)).as_service(use_entrypoint=True)
+        return self._image(model, dataset, synthetic).as_service(use_entrypoint=True)
 
     # The CLI hides every function called "pipeline" (dagger 0.21, dagql/dagui/opts.go: a former core function of that
     # name). The underscore makes the API's name "Pipeline", which it shows, and calls, as `pipeline`.
@@ -190,8 +192,8 @@ class Kws:
         tags: Tags = None,
         registry: RegistryService = None,
         min_accuracy: MinAccuracy = 0.9,
-        min_clip_accuracy: MinClipAccuracy = 0.8,
-        max_latency_ms: MaxLatency = 250.0,
+        min_clip_accuracy: MinClipAccuracy = MIN_CLIP_ACCURACY,
+        max_latency_ms: MaxLatency = MAX_LATENCY_MS,
     ) -> dagger.Directory:
         """The whole way: train, build, test, and with an address publish, pull back and test again.
 
@@ -210,9 +212,9 @@ class Kws:
         await together(
             model.sync(),
             clips.sync(),
-            self._environment.with_groups("service", bytecode=True).sync(),
-            self._environment.with_groups("probe").sync(),
-            self._environment.with_groups("sbom", venv="/opt/sbom").sync(),
+            image.packages(self._environment).sync(),
+            stages.prober(self._environment, self.service_source).sync(),
+            stages.sbom_writer(self._environment).sync(),
         )
         archive = built.as_tarball()
         materials = stages.sbom(self._environment, built)
@@ -270,7 +272,9 @@ class Kws:
         """An image with a model trained on the synthetic corpus answers /predict rightly."""
         data = self._dataset(None, synthetic=True)
         model = self._train(data, profile="quick")
-        tested = self._probe(self._build(model.file("model.onnx")), self._clips(data), 0.8, 250.0)
+        tested = self._probe(
+            self._build(model.file("model.onnx")), self._clips(data), MIN_CLIP_ACCURACY, MAX_LATENCY_MS
+        )
         return await tested.stdout()
 
     # Private builders: called in Python, so that one call of the module starts one interpreter.
@@ -310,8 +314,8 @@ class Kws:
         options = _options(profile=profile, epochs=epochs, seed=seed, labels=labels)
         return stages.train(self._trainer, data, options)
 
-    def _model(self, archive: dagger.File | None, synthetic: bool) -> dagger.File:
-        return self._train(self._dataset(archive, synthetic)).file("model.onnx")
+    def _image(self, model: dagger.File | None, archive: dagger.File | None, synthetic: bool) -> dagger.Container:
+        return self._build(model or self._train(self._dataset(archive, synthetic)).file("model.onnx"))
 
     def _clips(self, data: dagger.Directory, labels: list[str] | None = None) -> dagger.Directory:
         return stages.clips(self._trainer, data, _options(labels=labels))

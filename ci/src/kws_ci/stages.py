@@ -81,11 +81,16 @@ async def findings(probed: dagger.Container) -> dagger.Directory:
         return dag.directory().with_new_file("error.txt", f"{error}\n")
 
 
+def sbom_writer(environment: Environment) -> dagger.Container:
+    """A container that runs ``cyclonedx-py``, apart from the environment it looks at."""
+    return environment.with_groups("sbom", venv="/opt/sbom")
+
+
 def sbom(environment: Environment, image: dagger.Container) -> dagger.File:
     """CycloneDX: the Python packages in the image's own environment."""
     path = "/sbom.cdx.json"
     return (
-        environment.with_groups("sbom", venv="/opt/sbom")
+        sbom_writer(environment)
         .with_directory(VENV, image.directory(VENV))
         .with_exec(
             [
@@ -101,6 +106,11 @@ def sbom(environment: Environment, image: dagger.Container) -> dagger.File:
     )
 
 
+def toolbox(environment: Environment, tools: dagger.Directory) -> dagger.Container:
+    """A container that runs the programs of ``tools/``, which need the standard library alone."""
+    return environment.python().with_directory(f"{APP}/tools", tools).with_workdir(APP)
+
+
 def image_facts(
     environment: Environment, tools: dagger.Directory, archive: dagger.File, reference: str = ""
 ) -> dagger.File:
@@ -109,14 +119,7 @@ def image_facts(
     command = ["python", "-m", "tools.oci", "/image.tar", "--output", path]
     if reference:
         command += ["--reference", reference]
-    return (
-        environment.python()
-        .with_directory(f"{APP}/tools", tools)
-        .with_workdir(APP)
-        .with_mounted_file("/image.tar", archive)
-        .with_exec(command)
-        .file(path)
-    )
+    return toolbox(environment, tools).with_mounted_file("/image.tar", archive).with_exec(command).file(path)
 
 
 def report(
@@ -129,10 +132,8 @@ def report(
 ) -> dagger.Container:
     """Judge the artefacts and write ``report.md`` and ``gates.json`` beside them; exit code 3: a gate failed."""
     return (
-        environment.python()
+        toolbox(environment, tools)
         .with_directory(f"{APP}/model", model_source, include=REPORT_SOURCES)
-        .with_directory(f"{APP}/tools", tools)
-        .with_workdir(APP)
         .with_directory(ARTIFACTS, artifacts)
         .with_exec(["python", "-m", "tools.report", ARTIFACTS, *options], expect=expect)
     )
@@ -141,9 +142,7 @@ def report(
 def verdict(environment: Environment, tools: dagger.Directory, artifacts: dagger.Directory) -> dagger.Container:
     """Fail where the verdict in ``gates.json`` is no."""
     return (
-        environment.python()
-        .with_directory(f"{APP}/tools", tools)
-        .with_workdir(APP)
+        toolbox(environment, tools)
         .with_mounted_directory(ARTIFACTS, artifacts)
         .with_exec(["python", "-m", "tools.gates", ARTIFACTS])
     )
