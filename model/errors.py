@@ -12,6 +12,15 @@ class ParityError(Exception):
     """The exported model does not compute what the trained one does: exit code 1, nothing is written."""
 
 
+class BoundsMissed(Exception):  # noqa: N818 - the program did what was asked; the answer is no
+    """A check or a gate says no: exit code 3, a line for each; what was written stays."""
+
+    def __init__(self, what: str, lines: list[str]) -> None:
+        super().__init__(f"{what}: {len(lines)} failed")
+        self.what = what
+        self.lines = lines
+
+
 class Interrupted(BaseException):
     """SIGTERM or SIGINT arrived: unwinds the stack, so that temporary files are removed on the way."""
 
