@@ -6,6 +6,7 @@ The C interface is declared in espeak-ng's ``speak_lib.h``.
 """
 
 import ctypes
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +20,32 @@ _CHARS_UTF8 = 1
 _RATE, _PITCH, _RANGE = 1, 3, 4  # espeak_PARAMETER
 _POS_CHARACTER = 1
 
-_Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
+_EVENT_END, _EVENT_WORD = 0, 1  # espeak_EVENT_TYPE
+
+
+class _Event(ctypes.Structure):
+    """``espeak_EVENT``."""
+
+    _fields_ = (
+        ("type", ctypes.c_int),
+        ("unique_identifier", ctypes.c_uint),
+        ("text_position", ctypes.c_int),  # characters, counted from 1
+        ("length", ctypes.c_int),
+        ("audio_position", ctypes.c_int),  # milliseconds
+        ("sample", ctypes.c_int),
+        ("user_data", ctypes.c_void_p),
+        ("id", ctypes.c_char * 8),
+    )
+
+
+_Events = ctypes.POINTER(_Event)
+_Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, _Events)
 
 
 class Espeak:
     """A speaking espeak-ng; make one in a process.
+
+    ``words`` are those of the last utterance, as it was given, with the second at which each begins.
 
     Raises:
         UserError: the library is not installed or does not start.
@@ -35,6 +57,8 @@ class Espeak:
 
         self._library = ctypes.CDLL(espeakng_loader.get_library_path())
         self._chunks: list[npt.NDArray[np.int16]] = []
+        self._text = ""
+        self.words: list[tuple[str, float]] = []
         self._callback = _Callback(self._receive)  # kept, else it is collected while C still calls it
         self.rate = self._library.espeak_Initialize(
             _AUDIO_OUTPUT_SYNCHRONOUS, 0, str(data).encode(), _INITIALIZE_DONT_EXIT
@@ -60,14 +84,21 @@ class Espeak:
         for parameter, value in ((_RATE, speed), (_PITCH, pitch), (_RANGE, pitch_range)):
             self._library.espeak_SetParameter(parameter, value, 0)
         self._chunks.clear()
+        self.words, self._text = [], text
         data = text.encode()
         self._library.espeak_Synth(data, ctypes.c_size_t(len(data) + 1), 0, _POS_CHARACTER, 0, _CHARS_UTF8, None, None)
         self._library.espeak_Synchronize()
         return np.concatenate(self._chunks) if self._chunks else np.empty(0, dtype=np.int16)
 
-    def _receive(self, samples: "ctypes._Pointer[ctypes.c_short]", count: int, _events: object) -> int:
+    def _receive(
+        self, samples: "ctypes._Pointer[ctypes.c_short]", count: int, events: "ctypes._Pointer[_Event]"
+    ) -> int:
         if samples and count > 0:
             self._chunks.append(np.ctypeslib.as_array(samples, (count,)).copy())
+        for event in itertools.takewhile(lambda event: event.type != _EVENT_END, events):
+            if event.type == _EVENT_WORD:
+                start = event.text_position - 1
+                self.words.append((self._text[start : start + event.length], event.audio_position / 1000))
         return 0
 
 

@@ -84,7 +84,7 @@ def assign_variants(names: list[str], seed: int) -> dict[str, list[str]]:
             continue
         stem = name.rstrip("0123456789")
         families.setdefault(stem if len(stem) > 1 else name, []).append(name)  # f1, f2, … are different people
-    rng = _rng(seed, "variants")
+    rng = generator(seed, "variants")
     order = [sorted(families)[i] for i in rng.permutation(len(families))]
     held = {split: round(_SHARES[split] * len(order)) for split in ("validation", "testing")}
     cut = held["validation"], held["validation"] + held["testing"]
@@ -102,7 +102,7 @@ def _speak(corpus: Corpus, folder: Path, progress: "Progress") -> None:
     (folder / NOISE_FOLDER).mkdir()
     total, done, names = len(corpus.words) * corpus.clips_per_word, 0, []
     context = multiprocessing.get_context("spawn")  # a fork would share espeak's state, and torch's threads
-    pool = ProcessPoolExecutor(_processors(), context, initializer=_ignore_interrupts, max_tasks_per_child=1)
+    pool = ProcessPoolExecutor(processors(), context, initializer=ignore_interrupts, max_tasks_per_child=1)
     try:
         noise = pool.submit(write_noise, folder / NOISE_FOLDER, corpus.seed)
         jobs = [pool.submit(speak_part, folder, corpus, variants, word, start) for word, start in parts]
@@ -142,7 +142,7 @@ def speak_part(
     voice = espeak.Espeak()
     written = []
     for number in range(start, min(start + _PART, corpus.clips_per_word)):
-        rng = _rng(corpus.seed, word, number)
+        rng = generator(corpus.seed, word, number)
         split = _split_of(number)
         variant = str(rng.choice(variants[split]))
         accent = str(rng.choice(_ACCENTS))
@@ -172,7 +172,7 @@ def write_noise(folder: Path, seed: int) -> None:
     from model.settings import SAMPLE_RATE
 
     for kind in scene.NOISES:
-        samples = 0.1 * scene.noise(kind, 20 * SAMPLE_RATE, _rng(seed, "noise", kind))
+        samples = 0.1 * scene.noise(kind, 20 * SAMPLE_RATE, generator(seed, "noise", kind))
         soundfile.write(folder / f"{kind}.wav", samples, SAMPLE_RATE, subtype="PCM_16")
 
 
@@ -181,16 +181,18 @@ def _split_of(number: int) -> str:
     return {8: "validation", 9: "testing"}.get(number % 10, "training")
 
 
-def _rng(*key: Any) -> "np.random.Generator":
+def generator(*key: Any) -> "np.random.Generator":
+    """Random numbers that depend on nothing but ``key``."""
     import numpy as np
 
     return np.random.default_rng([zlib.crc32(str(part).encode()) for part in key])
 
 
-def _processors() -> int:
+def processors() -> int:
+    """Those that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _ignore_interrupts() -> None:
+def ignore_interrupts() -> None:
     """Ctrl-C reaches the whole group; the parent ends the work in order."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
