@@ -6,29 +6,38 @@ import argparse
 import sys
 from pathlib import Path
 
-from model import summary
-from model.errors import UserError
-from tools import gates
+from tools import bounds, gates, page
+from tools.artifacts import ArtifactError
 
 
 def main() -> int:
-    """Exit code 0: every gate held; 3: one failed (the files are written all the same); 2: nothing to judge."""
+    """Exit code 0: no gate failed; 3: one did; 2: nothing to judge, which the files then say."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("artifacts", type=Path, help="the artefact directory: model/, inference/, image/")
-    parser.add_argument("--min-accuracy", type=float, required=True, help="on the test split, from 0 to 1")
+    parser.add_argument("--gates", type=Path, default=Path("gates.toml"), help="the file of bounds")
+    parser.add_argument("--bounds", nargs="*", default=[], metavar="NAME=VALUE", help="bounds that replace the file's")
+    parser.add_argument("--release", type=Path, help="evaluation.json or gates.json of the last release")
     options = parser.parse_args()
+    if not options.artifacts.is_dir():
+        print(f"report: {options.artifacts} is no directory; run the stages first", file=sys.stderr)
+        return 2
     try:
-        verdict = gates.judge(options.artifacts, options.min_accuracy)
-        gates.write(verdict, options.artifacts / "gates.json")
-        page = summary.write(options.artifacts)
-    except (gates.ArtifactError, UserError, OSError) as error:
+        verdict = gates.judge(options.artifacts, bounds.read(options.gates, options.bounds), options.release)
+        verdict.write(options.artifacts / "gates.json")
+        written = page.write(options.artifacts)
+    except ArtifactError as error:
+        verdict = gates.Verdict([gates.Gate("artefacts", "complete and of this version", str(error), False)], {})
+        verdict.write(options.artifacts / "gates.json")
+        (options.artifacts / "report.md").write_text(f"# ❌ artefacts: {error}\n", encoding="utf-8")
         print(f"report: {error}", file=sys.stderr)
         return 2
-    print(page)
-    failed = [gate for gate in verdict if not gate.passed]
-    for gate in failed:
+    except (bounds.BoundsError, OSError) as error:
+        print(f"report: {error}", file=sys.stderr)
+        return 2
+    print(written)
+    for gate in verdict.failed:
         print(f"gate failed: {gate.line()}", file=sys.stderr)
-    return gates.FAILED if failed else 0
+    return gates.FAILED if verdict.failed else 0
 
 
 if __name__ == "__main__":

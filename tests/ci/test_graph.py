@@ -23,7 +23,8 @@ def anyio_backend() -> str:
 def module(**settings: str) -> Any:
     from kws_ci.main import Kws
 
-    return Kws(**{name: marked(name) for name in SOURCES}, **settings)
+    sources = {name: marked(name) for name in SOURCES} | {"gates_file": marked("gates").file("gates.toml")}
+    return Kws(**sources, **settings)
 
 
 def test_dependencies_are_installed_before_code_is_copied() -> None:
@@ -122,7 +123,7 @@ async def test_pipeline_publishes_then_pulls_the_digest_and_tests_it(engine: Eng
 
 
 async def test_a_failed_gate_stops_before_publishing_and_still_returns(engine: Engine) -> None:
-    engine.answers["exitCode"] = 3
+    engine.exit_codes["tools.report"] = 3
     result = await module().pipeline(synthetic=True, address="127.0.0.1:5000/me/name")
     assert engine.leaves("publish") == []
     assert chain(result)[-1] == ("directory", {"path": "/artifacts"})
@@ -132,8 +133,40 @@ async def test_the_test_judges_before_anything_is_published(engine: Engine) -> N
     await module().pipeline(synthetic=True, address="127.0.0.1:5000/me/name")
     order = [name for name, _, _ in engine.asked]
     assert order.index("exitCode") < order.index("publish")
-    judged = next(context for name, _, context in engine.asked if name == "exitCode")
+    judged = [context for name, _, context in engine.asked if name == "exitCode"][-1]
     assert any("service.probe" in command for command in commands(judged))
+
+
+async def test_a_bound_that_cannot_be_meant_stops_before_any_training(engine: Engine) -> None:
+    engine.exit_codes["tools.bounds"] = 2
+    engine.answers["stderr"] = "bounds: no gate has a bound 'x'\n"
+    with pytest.raises(ValueError, match="--bounds: bounds: no gate has a bound 'x'"):
+        await module().pipeline(synthetic=True, bounds=["x=1"])
+    assert [name for name, _, _ in engine.asked] == ["exitCode", "stderr"]
+
+
+async def test_bounds_and_the_last_release_reach_the_judge_alone(engine: Engine) -> None:
+    release = marked("release").file("gates.json")
+    result = await module().pipeline(synthetic=True, bounds=["max_p95_ms=7"], last_release=release)
+    judge = next(command for command in commands(result) if "tools.report" in command)
+    assert judge[judge.index("--bounds") + 1] == "max_p95_ms=7"
+    assert judge[-2:] == ["--release", "/release.json"]
+    assert {"gates", "release"} <= marks(result)
+    others = [command for command in commands(result) if "tools.report" not in command]
+    assert not [command for command in others if any("max_p95_ms" in part for part in command)]
+
+
+async def test_alone_the_probe_judges_by_the_same_file(engine: Engine) -> None:
+    tested = await module().test_predict(synthetic=True, bounds=["min_clip_accuracy=0.8"])
+    probe = next(command for command in commands(tested) if "service.probe" in command)
+    # A gate that is off (null) is no limit.
+    assert [part for part in probe if part.startswith(("--min", "--max"))] == ["--min-accuracy=0.8"]
+
+
+async def test_the_time_of_a_start_is_taken_in_the_image_itself(engine: Engine) -> None:
+    result = await module().pipeline(synthetic=True)
+    started = next(command for command in commands(result) if "/start_time.py" in command)
+    assert started[-2:] == ["--", "serve"]
 
 
 async def test_the_password_goes_to_the_registry_login_alone(engine: Engine) -> None:

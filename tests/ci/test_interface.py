@@ -44,7 +44,7 @@ def test_checks_need_no_argument(kws: Any) -> None:
 
 def test_every_source_is_narrowed(kws: Any) -> None:
     constructor = kws.get_constructor()
-    sources = [p for p in constructor.parameters.values() if p.default_path]
+    sources = [p for p in constructor.parameters.values() if p.default_path and p.name != "gates_file"]
     assert len(sources) == 5
     for parameter in constructor.parameters.values():
         assert parameter.doc, parameter.name

@@ -11,7 +11,7 @@ from .conftest import ROOT
 HEAVY = ("torch", "torchaudio", "onnx", "onnxruntime", "matplotlib", "soundfile", "numpy", "espeakng_loader")
 
 
-@pytest.mark.parametrize("module", ["model", "model.cli", "model.summary", "model.data.official", "model.settings"])
+@pytest.mark.parametrize("module", ["model", "model.cli", "model.data.official", "model.settings"])
 def test_nothing_heavy_is_loaded_before_it_is_needed(module: str) -> None:
     code = f"import sys, {module}; print([name for name in {HEAVY!r} if name in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

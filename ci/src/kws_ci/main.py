@@ -1,6 +1,7 @@
 """The module's functions: thin, each a composition of stages."""
 
-from typing import Annotated
+import json
+from typing import Annotated, Any
 
 import dagger
 from dagger import DefaultPath, Doc, Ignore, ReturnType, check, dag, function, object_type
@@ -12,8 +13,6 @@ from .registry import Registry, checked_tags, repository_of
 
 OFFICIAL_ARCHIVE = "https://storage.googleapis.com/download.tensorflow.org/data/speech_commands_v0.02.tar.gz"
 OFFICIAL_SHA256 = "sha256:af14739ee7dc311471de98f5f9d2c9191b18aedfe957f4a6ff791c709868ff58"
-MIN_CLIP_ACCURACY = 0.8
-MAX_LATENCY_MS = 250.0
 
 ModelFile = Annotated[dagger.File | None, Doc("model.onnx of an earlier training; without it a model is trained first")]
 Dataset = Annotated[
@@ -33,9 +32,14 @@ RegistryService = Annotated[
     dagger.Service | None,
     Doc("A registry that only the caller reaches, such as tcp://127.0.0.1:5000; it answers for the address"),
 ]
-MinAccuracy = Annotated[float, Doc("Least accuracy on the test split, from 0 to 1")]
-MinClipAccuracy = Annotated[float, Doc("Least accuracy of /predict over the clips sent to it, from 0 to 1")]
-MaxLatency = Annotated[float, Doc("Largest 95th percentile of the /predict time seen by the client, in milliseconds")]
+Bounds = Annotated[
+    list[str] | None,
+    Doc("Bounds that replace those of gates.toml, as NAME=VALUE, such as min_accuracy=0.95; false: no such gate"),
+]
+LastRelease = Annotated[
+    dagger.File | None,
+    Doc("evaluation.json or gates.json of the last release: its loss is a gate, its figures stand in the report"),
+]
 
 
 @object_type
@@ -87,6 +91,7 @@ class Kws:
             ]
         ),
     ]
+    gates_file: Annotated[dagger.File, Doc("The bounds of the gates"), DefaultPath("/gates.toml")]
     base_image: Annotated[str, Doc("Image with Python that every container starts from")] = "python:3.13-slim"
     package_index: Annotated[str, Doc("A mirror of PyPI (default: PyPI)")] = ""
     torch_index: Annotated[
@@ -153,8 +158,7 @@ class Kws:
         model: ModelFile = None,
         dataset: Dataset = None,
         synthetic: Synthetic = False,
-        min_clip_accuracy: MinClipAccuracy = MIN_CLIP_ACCURACY,
-        max_latency_ms: MaxLatency = MAX_LATENCY_MS,
+        bounds: Bounds = None,
     ) -> dagger.Directory:
         """Start an image and test its /predict: response.json, inference_metrics.json.
 
@@ -167,7 +171,7 @@ class Kws:
         elif image is None:
             image = self._image(model, dataset, synthetic)
         clips = clips or self._clips(self._dataset(dataset, synthetic))
-        tested = self._probe(image, clips, min_clip_accuracy, max_latency_ms)
+        tested = stages.probe(self._prober, image, clips, await self._limits(bounds))
         return await tested.directory(f"{stages.ARTIFACTS}/inference").sync()
 
     @function
@@ -191,9 +195,8 @@ class Kws:
         password: Password = None,
         tags: Tags = None,
         registry: RegistryService = None,
-        min_accuracy: MinAccuracy = 0.9,
-        min_clip_accuracy: MinClipAccuracy = MIN_CLIP_ACCURACY,
-        max_latency_ms: MaxLatency = MAX_LATENCY_MS,
+        bounds: Bounds = None,
+        last_release: LastRelease = None,
     ) -> dagger.Directory:
         """The whole way: train, build, test, and with an address publish, pull back and test again.
 
@@ -202,7 +205,7 @@ class Kws:
         """
         target = Registry(address, username, password, registry) if address else None
         names = checked_tags(["latest"] if tags is None else tags)
-        gates = [f"--min-accuracy={min_accuracy}"]
+        await self._bounds(bounds)  # a wrong one is named before any work
 
         data = self._dataset(dataset, synthetic, seed, labels)
         model = self._train(data, profile, epochs, seed, labels)
@@ -213,13 +216,13 @@ class Kws:
             model.sync(),
             clips.sync(),
             image.packages(self._environment).sync(),
-            stages.prober(self._environment, self.service_source).sync(),
+            self._prober.sync(),
             stages.sbom_writer(self._environment).sync(),
         )
         archive = built.as_tarball()
         materials = stages.sbom(self._environment, built)
         inference, *_ = await together(
-            stages.findings(self._probe(built, clips, min_clip_accuracy, max_latency_ms, ReturnType.ANY)),
+            self._inference(built, clips),
             archive.sync(),
             materials.sync(),
         )
@@ -231,17 +234,17 @@ class Kws:
             .with_file("image/sbom.cdx.json", materials)
             .with_file("image/image.json", stages.image_facts(self._environment, self.tools_source, archive))
         )
-        judged = self._judge(artifacts, gates)
+        judged = self._judge(artifacts, bounds, last_release)
         if target is None or await judged.exit_code() != 0:
             return await judged.directory(stages.ARTIFACTS).sync()
 
         reference = await target.publish(built, names)
-        pulled = self._probe(target.pull(reference), clips, min_clip_accuracy, max_latency_ms, ReturnType.ANY)
+        pulled = stages.probe(self._prober, target.pull(reference), clips, expect=ReturnType.ANY)
         facts = stages.image_facts(self._environment, self.tools_source, archive, reference)
         artifacts = artifacts.with_file("image/image.json", facts).with_directory(
             "inference/published", await stages.findings(pulled)
         )
-        return await self._judge(artifacts, gates).directory(stages.ARTIFACTS).sync()
+        return await self._judge(artifacts, bounds, last_release).directory(stages.ARTIFACTS).sync()
 
     @function
     async def gates(self, artifacts: Annotated[dagger.Directory, Doc("What `pipeline` returned")]) -> str:
@@ -272,10 +275,8 @@ class Kws:
         """An image with a model trained on the synthetic corpus answers /predict rightly."""
         data = self._dataset(None, synthetic=True)
         model = self._train(data, profile="quick")
-        tested = self._probe(
-            self._build(model.file("model.onnx")), self._clips(data), MIN_CLIP_ACCURACY, MAX_LATENCY_MS
-        )
-        return await tested.stdout()
+        built = self._build(model.file("model.onnx"))
+        return await stages.probe(self._prober, built, self._clips(data), await self._limits()).stdout()
 
     # Private builders: called in Python, so that one call of the module starts one interpreter.
 
@@ -324,25 +325,35 @@ class Kws:
         origin = image.Origin(self.repository, self.revision, self.version)
         return image.build(self._environment, self.service_source, model, origin)
 
-    def _probe(
-        self,
-        built: dagger.Container,
-        clips: dagger.Directory,
-        min_accuracy: float,
-        max_latency_ms: float,
-        expect: ReturnType = ReturnType.SUCCESS,
+    @property
+    def _prober(self) -> dagger.Container:
+        return stages.prober(self._environment, self.service_source)
+
+    async def _inference(self, built: dagger.Container, clips: dagger.Directory) -> dagger.Directory:
+        """The probe's findings, then the time of a start: one after the other, each would slow the other down."""
+        found = await stages.findings(stages.probe(self._prober, built, clips, expect=ReturnType.ANY))
+        return await stages.start_time(built, self.tools_source, found)
+
+    async def _bounds(self, replaced: list[str] | None) -> dict[str, Any]:
+        """The bounds that hold; None: that gate is off. Raises ValueError where one cannot be meant."""
+        read = stages.bounds(self._environment, self.tools_source, self.gates_file, replaced or [])
+        if await read.exit_code() != 0:
+            raise ValueError(f"--bounds: {(await read.stderr()).strip()}")
+        return dict(json.loads(await read.stdout()))
+
+    async def _limits(self, replaced: list[str] | None = None) -> list[str]:
+        """The probe's options for the bounds that it judges itself where there is no pipeline around it."""
+        held = await self._bounds(replaced)
+        return _options(min_accuracy=held["min_clip_accuracy"], max_latency_ms=held["max_p95_ms"])
+
+    def _judge(
+        self, artifacts: dagger.Directory, replaced: list[str] | None, release: dagger.File | None
     ) -> dagger.Container:
-        prober = stages.prober(self._environment, self.service_source)
-        limits = [f"--min-accuracy={min_accuracy}", f"--max-latency-ms={max_latency_ms}"]
-        return stages.probe(prober, built, clips, limits, expect)
-
-    def _judge(self, artifacts: dagger.Directory, options: list[str]) -> dagger.Container:
-        return stages.report(
-            self._environment, self.model_source, self.tools_source, artifacts, options, ReturnType.ANY
-        )
+        environment, tools = self._environment, self.tools_source
+        return stages.report(environment, self.model_source, tools, artifacts, self.gates_file, replaced or [], release)
 
 
-def _options(**values: str | int | list[str] | None) -> list[str]:
+def _options(**values: str | float | list[str] | None) -> list[str]:
     """Command-line options of those values that are given; lists are joined by commas."""
     return [
         f"--{name.replace('_', '-')}={','.join(value) if isinstance(value, list) else value}"

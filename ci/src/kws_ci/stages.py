@@ -6,9 +6,10 @@ from dagger import ReturnType, dag
 from .environment import APP, VENV, Environment
 
 ARTIFACTS = "/artifacts"
+GATES = "/gates.toml"
 SERVICE_PORT = 8000
 # What the report needs of the trainer: it runs without torch.
-REPORT_SOURCES = ["__init__.py", "summary.py", "markdown.py", "errors.py"]
+REPORT_SOURCES = ["__init__.py", "markdown.py"]
 
 
 def trainer(environment: Environment, model_source: dagger.Directory) -> dagger.Container:
@@ -54,7 +55,7 @@ def probe(
     prober: dagger.Container,
     image: dagger.Container,
     clips: dagger.Directory,
-    limits: list[str],
+    limits: list[str] | None = None,
     expect: ReturnType = ReturnType.SUCCESS,
 ) -> dagger.Container:
     """Start ``image`` as its users do, send it ``clips`` and leave the findings in ``/artifacts/inference``."""
@@ -67,10 +68,26 @@ def probe(
         .with_mounted_directory("/clips", clips)
         .with_directory(output, dag.directory())
         .with_exec(
-            ["python", "-m", "service.probe", url, "--clips", "/clips", "--output", output, *limits],
+            ["python", "-m", "service.probe", url, "--clips", "/clips", "--output", output, *(limits or [])],
             expect=expect,
         )
     )
+
+
+async def start_time(image: dagger.Container, tools: dagger.Directory, inference: dagger.Directory) -> dagger.Directory:
+    """``inference`` with ``start_time.json``, measured inside ``image``; without it where that could not be done."""
+    output = "/tmp/start_time.json"  # noqa: S108 (its user may write there alone)
+    measured = (
+        image.with_env_variable("KWS_ACCESS_LOG", "false")
+        .with_mounted_file("/start_time.py", tools.file("start_time.py"))
+        .with_exec(
+            ["python", "/start_time.py", "--output", output, "--", *await image.entrypoint()], expect=ReturnType.ANY
+        )
+    )
+    try:
+        return await inference.with_file("start_time.json", measured.file(output)).sync()
+    except dagger.QueryError:
+        return inference
 
 
 async def findings(probed: dagger.Container) -> dagger.Directory:
@@ -122,21 +139,38 @@ def image_facts(
     return toolbox(environment, tools).with_mounted_file("/image.tar", archive).with_exec(command).file(path)
 
 
+def bounds(
+    environment: Environment, tools: dagger.Directory, gates: dagger.File, replaced: list[str]
+) -> dagger.Container:
+    """The gates' bounds as JSON on stdout; exit code 2, with a line that names it, where one cannot be meant."""
+    return (
+        toolbox(environment, tools)
+        .with_mounted_file(GATES, gates)
+        .with_exec(["python", "-m", "tools.bounds", GATES, "--", *replaced], expect=ReturnType.ANY)
+    )
+
+
 def report(
     environment: Environment,
     model_source: dagger.Directory,
     tools: dagger.Directory,
     artifacts: dagger.Directory,
-    options: list[str],
-    expect: ReturnType = ReturnType.SUCCESS,
+    gates: dagger.File,
+    replaced: list[str],
+    release: dagger.File | None = None,
 ) -> dagger.Container:
     """Judge the artefacts and write ``report.md`` and ``gates.json`` beside them; exit code 3: a gate failed."""
-    return (
+    command = ["python", "-m", "tools.report", ARTIFACTS, "--gates", GATES, "--bounds", *replaced]
+    container = (
         toolbox(environment, tools)
         .with_directory(f"{APP}/model", model_source, include=REPORT_SOURCES)
+        .with_mounted_file(GATES, gates)
         .with_directory(ARTIFACTS, artifacts)
-        .with_exec(["python", "-m", "tools.report", ARTIFACTS, *options], expect=expect)
     )
+    if release is not None:
+        container = container.with_mounted_file("/release.json", release)
+        command += ["--release", "/release.json"]
+    return container.with_exec(command, expect=ReturnType.ANY)
 
 
 def verdict(environment: Environment, tools: dagger.Directory, artifacts: dagger.Directory) -> dagger.Container:

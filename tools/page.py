@@ -1,87 +1,76 @@
-"""One page for a person from the artefact directory: ``python -m model.summary ARTIFACTS`` writes its ``report.md``.
+"""``report.md``: one page for a person from the artefact directory; also the GitHub job summary.
 
-The same page is the GitHub job summary. Standard library only: it runs where torch is not installed.
+Standard library only. Its pictures are Mermaid charts, which a job summary shows where it shows no attached file.
 """
 
-import json
-import sys
+from __future__ import annotations
+
 from pathlib import Path
 from typing import Any
 
-from model.errors import UserError
 from model.markdown import percent, table
+from tools.artifacts import ArtifactError, read, read_optional, same_version
+from tools.figures import FIGURES
 
 _MODEL = "model"
 _INFERENCE = "inference/inference_metrics.json"
 _PUBLISHED = "inference/published/inference_metrics.json"
 _IMAGE = "image/image.json"
 _GATES = "gates.json"
+_MARKS = {True: "✅", False: "❌ failed", None: "not judged"}
 
 
-def read(path: Path) -> dict[str, Any] | None:
-    """A JSON object, or None when there is no such file.
-
-    Raises:
-        UserError: the file is no JSON object.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except ValueError as error:
-        raise UserError(f"'{path}' is not JSON ({error}); run the stage that writes it again") from error
-    if not isinstance(content, dict):
-        raise UserError(f"'{path}' is not a JSON object; run the stage that writes it again")
-    return content
-
-
-def render(artefacts: Path) -> str:
+def render(artifacts: Path) -> str:
     """The page, from whatever the directory holds; what is optional and missing is said to be absent.
 
-    Raises:
-        UserError: the model's part is missing, or a file is not what it should be.
+    Raises ArtifactError: the model's part is missing, or a file is not what it should be.
     """
-    parts = {}
-    for name in ("train_metrics.json", "evaluation.json"):
-        path = artefacts / _MODEL / name
-        content = read(path)
-        if content is None:
-            raise UserError(f"'{path}' is missing; run `python -m model train --output {path.parent}` first")
-        parts[name] = content
-    metrics, evaluation = parts["train_metrics.json"], parts["evaluation.json"]
-    optional = (_INFERENCE, _PUBLISHED, _IMAGE, _GATES)
-    inference, published, image, verdict = (read(artefacts / name) for name in optional)
-    try:
+    metrics, evaluation = (read(artifacts / _MODEL / name) for name in ("train_metrics.json", "evaluation.json"))
+    inference, published, image, verdict = (
+        read_optional(artifacts / name) for name in (_INFERENCE, _PUBLISHED, _IMAGE, _GATES)
+    )
+    with same_version(artifacts):
         sections = [
-            "# Keyword classifier: pipeline report",
-            *_failed(verdict),
+            *_verdict(verdict),
             _headline(metrics, evaluation, inference, published, image),
+            *_comparison(verdict),
             *_gates(verdict, {"before publishing": inference, "published image": published}),
             *_test_split(evaluation),
             *_training(metrics),
             *_latency(inference, published),
             *_image(image),
-            _links(artefacts),
+            _links(artifacts),
         ]
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(
-            f"the files in '{artefacts}' are of another version ({type(error).__name__}: {error}); run the stages again"
-        ) from error
     return "\n\n".join(sections) + "\n"
 
 
-def write(artefacts: Path) -> Path:
+def write(artifacts: Path) -> Path:
     """Write ``report.md`` into the artefact directory, whole or not at all; its path."""
-    path = artefacts / "report.md"
+    path = artifacts / "report.md"
     new = path.with_name(".report.md.new")
-    text = render(artefacts)
+    text = render(artifacts)
     try:
         new.write_text(text, encoding="utf-8")
         new.replace(path)
     except OSError as error:
         new.unlink(missing_ok=True)
-        raise UserError(f"'{path}' cannot be written ({error.strerror}); free space or change permissions") from error
+        raise ArtifactError(f"{path} cannot be written ({error.strerror}); free space or change permissions") from error
     return path
+
+
+def _verdict(verdict: dict[str, Any] | None) -> list[str]:
+    """The first line: what failed and by what figure. Those that failed with it follow."""
+    if verdict is None:
+        return ["# Keyword classifier: pipeline report"]
+    failed = [
+        f"{gate['name']}: {gate['value']}, the bound is {gate['bound']}"
+        for gate in verdict["gates"]
+        if gate["passed"] is False
+    ]
+    if not failed:
+        held = sum(gate["passed"] is True for gate in verdict["gates"])
+        return [f"# ✅ Keyword classifier: all {held} gates held"]
+    return [f"# ❌ {failed[0]}", *(["\n".join(f"- ❌ {line}" for line in failed[1:])] if failed[1:] else [])]
 
 
 def _headline(
@@ -112,29 +101,43 @@ def _headline(
     return "\n".join(lines)
 
 
-def _failed(verdict: dict[str, Any] | None) -> list[str]:
-    """What a reader must see first: each gate that was missed, with its figure."""
-    failed = [gate for gate in (verdict or {}).get("gates", []) if not gate["passed"]]
+def _comparison(verdict: dict[str, Any] | None) -> list[str]:
+    """Now, the last release, and what lies between."""
+    if verdict is None:
+        return []
+    now, last = verdict["figures"], verdict["release"]
+    rows = [
+        [figure.title, figure.text(now.get(name)), *_beside(name, now, last)]
+        for name, figure in FIGURES.items()
+        if now.get(name) is not None or (last or {}).get(name) is not None
+    ]
+    heading = f"last release (`{last['model_version']}`)" if last else "last release"
+    parts = [table(["figure", "now", heading, "difference"], rows)]
+    if last is None:
+        return [*parts, "No last release to compare with was given."]
+    if last["test_clips"] != now["test_clips"]:
+        parts.append("The last release was measured on other test clips: its figures of the model do not compare.")
+    return parts
+
+
+def _beside(name: str, now: dict[str, Any], last: dict[str, Any] | None) -> list[str]:
+    figure = FIGURES[name]
     return (
-        ["\n".join(f"- ❌ **{g['name']}**: {g['value']}, the bound is {g['bound']}" for g in failed)] if failed else []
+        ["-", "-"] if last is None else [figure.text(last.get(name)), figure.difference(now.get(name), last.get(name))]
     )
 
 
 def _gates(verdict: dict[str, Any] | None, probes: dict[str, dict[str, Any] | None]) -> list[str]:
-    """The pipeline's own verdict (``gates.json``), and the limits that each probe was given."""
-    rows = [[gate["name"], gate["value"], gate["bound"], gate["passed"]] for gate in (verdict or {}).get("gates", [])]
-    for where, probe in probes.items():
-        for name, limit in ((probe or {}).get("limits") or {}).items():
-            rows.append([f"{name} ({where})", _number(limit.get("value")), _number(limit["limit"]), limit["passed"]])
+    """Each gate of the verdict, and what the probes found wrong."""
+    parts = ["## Gates"]
+    if verdict is None:
+        parts.append("Not judged in this run.")
+    else:
+        rows = [[gate["name"], gate["value"], gate["bound"], _MARKS[gate["passed"]]] for gate in verdict["gates"]]
+        parts.append(table(["gate", "value", "bound", "verdict"], rows))
     failures = [
         f"- ❌ {where}: {what}" for where, probe in probes.items() for what in (probe or {}).get("failures") or []
     ]
-    if not rows and not failures:
-        return ["## Gates", "No limits were set."]
-    parts = ["## Gates"]
-    if rows:
-        shown = [[*row[:3], "✅" if row[3] else "❌ missed"] for row in rows]
-        parts.append(table(["gate", "value", "bound", "met"], shown))
     if len(failures) > 10:
         failures = [*failures[:10], f"- … and {len(failures) - 10} more in `inference_metrics.json`"]
     return [*parts, "\n".join(failures)] if failures else parts
@@ -166,6 +169,7 @@ def _training(metrics: dict[str, Any]) -> list[str]:
         f"licence: {data['licence'] or 'not known'}.",
         table(["split", *columns], rows),
         "## Training",
+        *_curves(metrics["history"]),
         table(
             ["what", "value"],
             [
@@ -180,6 +184,24 @@ def _training(metrics: dict[str, Any]) -> list[str]:
             ],
         ),
     ]
+
+
+def _curves(history: list[dict[str, float]]) -> list[str]:
+    """Accuracy by epoch as a Mermaid chart, of at most 40 points; a single epoch draws no line."""
+    if len(history) < 2:
+        return []
+    step = -(-len(history) // 40)
+    shown = history[step - 1 :: step]
+    lines = {what: [round(100 * row[f"{what}_acc"], 2) for row in shown] for what in ("train", "val")}
+    floor = 10 * int(min(lines["train"] + lines["val"]) // 10)
+    chart = [
+        "xychart-beta",
+        '  title "Accuracy by epoch, %: training (first line) and validation (second)"',
+        f'  x-axis "epoch" {shown[0]["epoch"]} --> {shown[-1]["epoch"]}',
+        f"  y-axis {floor} --> 100",
+        *(f"  line {values}" for values in lines.values()),
+    ]
+    return ["```mermaid\n" + "\n".join(chart) + "\n```"]
 
 
 def _latency(inference: dict[str, Any] | None, published: dict[str, Any] | None) -> list[str]:
@@ -216,7 +238,7 @@ def _image(image: dict[str, Any] | None) -> list[str]:
     return ["## Image", table(["what", "value"], rows)]
 
 
-def _links(artefacts: Path) -> str:
+def _links(artifacts: Path) -> str:
     known = [
         ("Training report", "model/report.md"),
         ("Loss and accuracy by epoch", "model/plots/curves.svg"),
@@ -225,27 +247,9 @@ def _links(artefacts: Path) -> str:
         ("One answer of /predict", "inference/response.json"),
         ("What is in the image (SBOM)", "image/sbom.cdx.json"),
     ]
-    links = [f"- [{title}]({path})" for title, path in known if (artefacts / path).exists()]
+    links = [f"- [{title}]({path})" for title, path in known if (artifacts / path).exists()]
     return "## More\n\n" + ("\n".join(links) if links else "Nothing else is in the artefact directory.")
 
 
 def _number(value: float | int | None) -> str:
     return "-" if value is None else f"{value:.4g}"
-
-
-def main(arguments: list[str]) -> int:
-    """The command line; 2 on bad input, with one line on stderr."""
-    if len(arguments) != 1 or arguments[0].startswith("-"):
-        asked = arguments[:1] in (["-h"], ["--help"])
-        print("usage: python -m model.summary ARTIFACTS", file=sys.stdout if asked else sys.stderr)
-        return 0 if asked else 2
-    try:
-        print(write(Path(arguments[0])))
-    except UserError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,81 @@
+"""How long a service takes to be ready: start it, ask until it answers 200, stop it. Standard library only.
+
+``python tools/start_time.py --output start_time.json -- gunicorn …`` runs inside the image that it measures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import statistics
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+_PAUSE = 0.01
+
+
+class NeverReadyError(Exception):
+    """The service ended, or did not answer in time."""
+
+
+def once(command: list[str], url: str, timeout: float) -> float:
+    """Seconds from the start of the process to the first 200; the process is gone afterwards."""
+    with subprocess.Popen(command) as process:
+        began = time.monotonic()
+        try:
+            while True:
+                if process.poll() is not None:
+                    raise NeverReadyError(f"the service ended with exit code {process.returncode}")
+                if _answers(url):
+                    return time.monotonic() - began
+                if time.monotonic() - began > timeout:
+                    raise NeverReadyError(f"{url} did not answer 200 within {timeout:g} s")
+                time.sleep(_PAUSE)
+        finally:
+            _stop(process)
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=1) as response:  # noqa: S310 (the address is the caller's own)
+            return bool(response.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(30)
+    except subprocess.TimeoutExpired:
+        process.kill()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--url", default="http://127.0.0.1:8000/readyz", help="answers 200 as soon as it is ready")
+    parser.add_argument("--runs", type=int, default=3, help="starts; the median counts")
+    parser.add_argument("--timeout", type=float, default=60, help="seconds to wait for each")
+    parser.add_argument("--output", type=Path, required=True, help="the JSON file to write")
+    parser.add_argument("command", nargs="+", help="the service's command line")
+    options = parser.parse_args()
+    runs: list[float] = []
+    error = ""
+    try:
+        runs = [once(options.command, options.url, options.timeout) for _ in range(options.runs)]
+    except (NeverReadyError, OSError) as caught:
+        error = str(caught)
+        print(f"start_time: {error}", file=sys.stderr)
+    seconds = None if error else round(statistics.median(runs), 3)
+    result = {"seconds": seconds, "runs": [round(run, 3) for run in runs], "error": error}
+    options.output.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    return 1 if error else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
