@@ -1,5 +1,6 @@
 """The commands that judge: ``check`` a data set, ``evaluate`` a model, ``predict`` files. Heavy imports stay inside."""
 
+import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,7 +9,7 @@ import typer
 from model import console, files, options
 from model.data import official
 from model.data.layout import EVERY_WORD, scan, words_of
-from model.errors import BoundsMissed
+from model.errors import BoundsMissed, UserError
 from model.settings import parse_labels
 
 JsonFile = Annotated[
@@ -52,6 +53,37 @@ def check(
         write_json(json_file, result)
     if not result["passed"]:
         raise BoundsMissed("check", checking.failure_lines(result))
+
+
+def predict(
+    recordings: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="Recordings: WAV, FLAC, Ogg, MP3; any rate, any length.")
+    ],
+    model: Annotated[Path, typer.Option(envvar="KWS_MODEL", help="The exported model.")] = Path(
+        "artifacts/model/model.onnx"
+    ),
+    windows: Annotated[bool, typer.Option("--windows", help="Show every window of a longer recording.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="A JSON object a file, a line each.")] = False,
+) -> None:
+    """Tell what the model hears in recordings. Of a longer one the loudest second speaks."""
+    from model import audio, inference
+    from model import predict as predicting
+
+    loaded = inference.open_model(model, threads=1)
+    found, unread = {}, []
+    for path in recordings:
+        try:
+            found[str(path)] = predicting.predict(loaded, audio.decode(path.read_bytes()))
+        except audio.BrokenAudioError as error:
+            unread.append(f"'{path}' is not a recording that can be read ({error})")
+        except OSError as error:
+            unread.append(f"'{path}' cannot be read ({files.reason(error)})")
+    if found and as_json:
+        print("\n".join(json.dumps({"file": name, **one.to_dict()}) for name, one in found.items()))
+    elif found:
+        console.log.info("%s", predicting.render(found, windows))
+    if unread:
+        raise UserError("; ".join(unread) + "; give WAV, FLAC, Ogg or MP3 files")
 
 
 def write_json(path: Path, value: Any) -> None:
