@@ -6,6 +6,7 @@ from flask import Flask
 
 from . import http, metrics, problems, samples
 from .classifier import Classifier, ModelInfo
+from .direct import Direct
 from .routes import about, detect, health, page, predict, v2
 from .settings import Settings
 from .state import State, attach, state_of
@@ -26,11 +27,13 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = settings.max_upload_bytes
     app.config["MAX_FORM_PARTS"] = 16
     app.json.sort_keys = False  # type: ignore[attr-defined]  # labels keep the model's order
-    attach(app, State(settings))
+    state = State(settings)
+    attach(app, state)
     http.register(app)
     problems.register(app)
     for routes in (predict, detect, v2, health, about, page):
         app.register_blueprint(routes.blueprint)
+    app.wsgi_app = http.outermost(Direct(app.wsgi_app, state))  # type: ignore[assignment, method-assign]
     return app
 
 

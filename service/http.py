@@ -13,12 +13,16 @@ from flask import Flask, Response, g, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from . import metrics
+from .forms import lone_file
 from .problems import Problem
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+REQUEST_ID = "kws.request_id"
+"""Where the WSGI environment holds the request's id."""
+
+_HARMLESS = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 _SAFE_HEADERS = [
     (
@@ -43,9 +47,7 @@ class Request(flask.Request):
 
 
 def _begin() -> None:
-    """Take the caller's X-Request-ID where it is harmless, or make one."""
-    given = request.environ.get("HTTP_X_REQUEST_ID")
-    g.request_id = given if given and _REQUEST_ID.fullmatch(given) else os.urandom(16).hex()
+    g.request_id = request.environ[REQUEST_ID]
 
 
 def _finish(response: Response) -> Response:
@@ -63,13 +65,19 @@ def _finish(response: Response) -> Response:
     return response
 
 
-def _with_safe_headers(application: WSGIApplication) -> WSGIApplication:
-    """Outside Flask, whose header objects would cost a tenth of a whole request for the same constants."""
+def outermost(application: WSGIApplication) -> WSGIApplication:
+    """What every request and response has, whichever layer answers: its id, its count, the safe headers.
+
+    The id is the caller's X-Request-ID where it is harmless. The headers are put in here because Flask's header
+    objects would cost a tenth of a whole request for the same constants.
+    """
 
     def wrapped(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
             return start_response(status, headers + _SAFE_HEADERS, exc_info)
 
+        given = environ.get("HTTP_X_REQUEST_ID")
+        environ[REQUEST_ID] = given if given and _HARMLESS.fullmatch(given) else os.urandom(16).hex()
         metrics.IN_FLIGHT.inc()
         try:
             return application(environ, start)
@@ -81,7 +89,6 @@ def _with_safe_headers(application: WSGIApplication) -> WSGIApplication:
 
 def register(app: Flask) -> None:
     """Give `app`'s requests their ids and its responses their headers."""
-    app.wsgi_app = _with_safe_headers(app.wsgi_app)  # type: ignore[assignment, method-assign]
     app.before_request(_begin)
     app.after_request(_finish)
 
@@ -89,6 +96,8 @@ def register(app: Flask) -> None:
 def upload() -> bytes:
     """The bytes of the one uploaded file."""
     if request.mimetype == "multipart/form-data":
+        if request.content_length is not None and (data := lone_file(request.get_data(), request.content_type or "")):
+            return data
         files = request.files.getlist("file")
         if len(files) > 1:
             raise Problem("several-files", f"The form has {len(files)} fields 'file'.")

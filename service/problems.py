@@ -13,6 +13,8 @@ from werkzeug.exceptions import HTTPException
 
 from . import metrics
 
+MEDIA_TYPE = "application/problem+json"
+
 
 @dataclass(frozen=True)
 class ProblemType:
@@ -85,22 +87,25 @@ class BodyTimeout(Exception):  # noqa: N818  # an answer, as above
     """The request's body did not arrive in time (`service.worker`)."""
 
 
-def problem_response(name: str, detail: str, headers: dict[str, str] | None = None) -> Response:
-    """The problem document `name` as a response."""
+def render(name: str, detail: str, request_id: str | None, path: str = "") -> tuple[str, bytes]:
+    """The problem document `name` as an HTTP status line's end and a body; counted as a rejection."""
     kind = PROBLEMS[name]
-    return _document(f"/problems/{name}", kind.status, kind.title, f"{detail} {kind.remedy}", headers)
+    return _render(f"/problems/{name}", kind.status, kind.title, f"{detail} {kind.remedy}", request_id, path)
 
 
-def _document(type_: str, status: int, title: str, detail: str, headers: dict[str, str] | None) -> Response:
-    g.problem = type_
+def _render(type_: str, status: int, title: str, detail: str, request_id: str | None, path: str) -> tuple[str, bytes]:
     document: dict[str, Any] = {"type": type_, "title": title, "status": status, "detail": detail}
-    document["request_id"] = g.get("request_id")
-    if request.path.startswith("/v2/"):
+    document["request_id"] = request_id
+    if path.startswith("/v2/"):
         document["error"] = detail  # the Open Inference Protocol's one member
     metrics.REJECTED.labels(type_.rpartition("/")[2]).inc()
-    response = Response(json.dumps(document) + "\n", status, mimetype="application/problem+json")
-    response.headers.update(headers or {})
-    return response
+    return f"{status} {HTTPStatus(status).phrase}", json.dumps(document).encode() + b"\n"
+
+
+def problem_response(name: str, detail: str, headers: dict[str, str] | None = None) -> Response:
+    """The problem document `name` as a response."""
+    status, body = render(name, detail, g.get("request_id"), request.path)
+    return Response(body, status, headers, mimetype=MEDIA_TYPE)
 
 
 def _from_problem(problem: Problem) -> Response:
@@ -119,7 +124,10 @@ def _from_http_exception(error: HTTPException) -> Response:
     if status in _BY_STATUS:
         return problem_response(_BY_STATUS[status], _detail(error, status), headers)
     # Any other status has no more meaning than the status itself (RFC 9457, section 4.2.1).
-    return _document("about:blank", status, HTTPStatus(status).phrase, error.description or "", headers)
+    line, body = _render(
+        "about:blank", status, HTTPStatus(status).phrase, error.description or "", g.get("request_id"), request.path
+    )
+    return Response(body, line, headers, mimetype=MEDIA_TYPE)
 
 
 def _detail(error: HTTPException, status: int) -> str:

@@ -12,7 +12,7 @@ from .. import metrics
 from ..audio import decode
 from ..classifier import Probabilities, classify
 from ..http import upload
-from ..state import state_of
+from ..state import State, state_of
 
 blueprint = Blueprint("predict", __name__)
 
@@ -22,18 +22,30 @@ def predict() -> Response:
     """Classify an uploaded recording: the multipart field `file`, or the raw body whatever its media type."""
     begin = time.perf_counter()
     state = state_of()
+    state.ready()
+    body, timing = answer(state, upload(), g.request_id, begin)
+    response = Response(body, mimetype="application/json")
+    response.headers["Server-Timing"] = timing
+    return response
+
+
+def answer(state: State, data: bytes, request_id: str, begin: float) -> tuple[bytes, str]:
+    """The body and the Server-Timing header of the answer to `data`, whose request began at `begin`.
+
+    Raises:
+        Problem: the service is not ready, or `data` is no audio that it takes.
+    """
+    received = time.perf_counter()
     classifier = state.ready()
     info = classifier.info
-    data = upload()
-    received = time.perf_counter()
     audio = decode(data, info.sample_rate, state.settings.max_seconds)
     decoded = time.perf_counter()
     result = classify(classifier, audio.waveform)
-    answer = _scores(info.labels, result.probabilities[result.best]) | {
+    found: dict[str, Any] = _scores(info.labels, result.probabilities[result.best]) | {
         "latency_ms": round(result.milliseconds, 3),
         "model_version": info.version,
         "model_sha256": info.sha256,
-        "request_id": g.request_id,
+        "request_id": request_id,
         "audio": {
             "seconds": round(audio.seconds, 3),
             "sample_rate": audio.sample_rate,
@@ -42,7 +54,7 @@ def predict() -> Response:
         },
     }
     if len(result.starts) > 1:
-        answer["windows"] = [
+        found["windows"] = [
             {
                 "start": round(start / info.sample_rate, 3),
                 "end": round((start + info.clip_samples) / info.sample_rate, 3),
@@ -51,18 +63,18 @@ def predict() -> Response:
             | _scores(info.labels, probabilities)
             for start, level, probabilities in zip(result.starts, result.levels, result.probabilities, strict=True)
         ]
-    response = Response(json.dumps(answer) + "\n", mimetype="application/json")
-    response.headers["Server-Timing"] = (
-        f"receive;dur={(received - begin) * 1e3:.3f}, decode;dur={(decoded - received) * 1e3:.3f}, "
-        f"inference;dur={result.milliseconds:.3f}, total;dur={(time.perf_counter() - begin) * 1e3:.3f}"
-    )
+    body = json.dumps(found).encode() + b"\n"
+    total = time.perf_counter() - begin
     metrics.DECODE.observe(decoded - received)
     metrics.INFERENCE.observe(result.milliseconds / 1e3)
-    metrics.TOTAL.observe(time.perf_counter() - begin)
-    metrics.PREDICTIONS.labels(answer["prediction"]).inc()
+    metrics.TOTAL.observe(total)
+    metrics.PREDICTIONS.labels(found["prediction"]).inc()
     metrics.LEVEL.observe(float(result.levels[result.best]))
     metrics.DURATION.observe(audio.seconds)
-    return response
+    return body, (
+        f"receive;dur={(received - begin) * 1e3:.3f}, decode;dur={(decoded - received) * 1e3:.3f}, "
+        f"inference;dur={result.milliseconds:.3f}, total;dur={total * 1e3:.3f}"
+    )
 
 
 def _scores(labels: tuple[str, ...], probabilities: Probabilities) -> dict[str, Any]:
