@@ -47,8 +47,8 @@ probe: clips ## test a running service (URL=…)
 report: env ## artifacts/report.md and the verdict of the gates (BOUNDS='min_accuracy=0.95 …', RELEASE=gates.json of the last)
 	@$(BIN)/python -m tools.report $(ARTIFACTS) $(if $(RELEASE),--release '$(RELEASE)') --bounds $(BOUNDS)
 
-bench-service: env ## /predict beside a bare Flask view, with wrk (needs a trained model)
-	@$(BIN)/python -m tools.bench_service $(MODEL) service/samples/yes.wav
+bench-service: env ## /predict beside a bare Flask view, with wrk and vegeta; a table in ARTIFACTS/bench (needs a trained model)
+	@$(BIN)/python -m tools.bench_service $(MODEL) service/samples/yes.wav --output $(ARTIFACTS)/bench/service.md
 
 test: env lint ## lint, types and all tests that need no engine
 	$(BIN)/pytest --ignore=tests/e2e

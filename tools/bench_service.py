@@ -1,42 +1,54 @@
-"""`python -m tools.bench_service MODEL CLIP`: the service's /predict beside a bare Flask view, in one run, with wrk.
+"""`python -m tools.bench_service MODEL CLIP [--output FILE]`: /predict beside a bare Flask view, in one run.
 
-Both run under the same gunicorn settings on this machine, the client too; rounds alternate, medians are told. The bare
-view reads the same upload and answers a constant.
+All servers run under the same gunicorn settings on this machine, the clients too; rounds alternate, medians are told.
+The bare view reads the same upload and answers a constant. "Bare + model" runs the model as well: what is left between
+it and the service is the service's own. wrk measures one and sixteen clients, vegeta (where it is installed) p50 and
+p99 at 70 % of the throughput that wrk found.
 """
 
 from __future__ import annotations
 
+import argparse
+import json
 import os
 import re
 import shutil
-import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 
 from flask import Flask, request
 
-ROUNDS, SECONDS = 5, 3
+from tools.free_port import free_port
+
+LOAD = 0.7
 _UNITS = {"us": 1e-3, "ms": 1.0, "s": 1e3}
 _CONFIG = """import runpy
 globals().update(runpy.run_path("service/gunicorn.conf.py"))
-wsgi_app = "tools.bench_service:bare()"
+wsgi_app = "tools.bench_service:{factory}()"
 def post_worker_init(worker):
     pass
 """
+_BOUNDARY = "----kws-bench"
+Figures = dict[str, float]
 
 
-def bare() -> Flask:
+def bare(work: Callable[[], object] = lambda: None) -> Flask:
     """The yardstick: read the upload, answer a constant."""
     app = Flask(__name__)
 
     @app.post("/predict")
     def predict() -> dict[str, str]:
-        request.get_data(cache=False)
+        if request.mimetype == "multipart/form-data":
+            request.files["file"].read()
+        else:
+            request.get_data(cache=False)
+        work()
         return {"prediction": "up"}
 
     @app.get("/readyz")
@@ -46,16 +58,26 @@ def bare() -> Flask:
     return app
 
 
-def start(config: Path, model: str, port: int) -> subprocess.Popen[bytes]:
+def with_model() -> Flask:
+    """The bare view that also runs the model, always on the same silence."""
+    import numpy as np
+
+    from service.classifier import Classifier
+    from service.settings import Settings
+
+    classifier = Classifier(Settings.from_env().model)
+    silence = np.zeros((1, classifier.info.clip_samples), np.float32)
+    return bare(lambda: classifier(silence))
+
+
+def start(config: Path, model: Path, port: int) -> subprocess.Popen[bytes]:
     """The server of `config`, once it answers.
 
     Raises:
         RuntimeError: it does not get ready within 20 s.
     """
-    environment = os.environ | {"KWS_MODEL": model, "KWS_PORT": str(port)}
+    environment = os.environ | {"KWS_MODEL": str(model), "KWS_PORT": str(port)}
     command = [sys.executable, "-m", "gunicorn", "--config", str(config)]
-    if config.parent.name == "service":
-        command.append("service.app:create_app()")
     with Path(os.devnull).open("wb") as nowhere:
         process = subprocess.Popen(command, env=environment, stdout=nowhere, stderr=nowhere)
     begin = time.monotonic()
@@ -69,71 +91,132 @@ def start(config: Path, model: str, port: int) -> subprocess.Popen[bytes]:
     raise RuntimeError(f"{config} does not get ready")
 
 
-def wrk(port: int, script: Path, clients: int) -> tuple[float, float, float]:
-    """p50 and p99 in ms, and requests a second.
+def wrk(url: str, body: Path, kind: str, clients: int, seconds: int) -> Figures:
+    """p50 and p99 in ms, and requests a second, of clients that ask again as soon as they are answered.
 
     Raises:
         RuntimeError: an answer was not 200.
     """
-    command = ["wrk", "-t1", f"-c{clients}", f"-d{SECONDS}s", "--latency", "-s", str(script)]
-    text = subprocess.run(
-        [*command, f"http://127.0.0.1:{port}/predict"], check=True, capture_output=True, text=True
-    ).stdout
-    if "Non-2xx" in text or "Socket errors" in text:
-        raise RuntimeError(text)
-    figures = dict(re.findall(r"(50|99)%\s+([\d.]+(?:us|ms|s))", text))
-    p50, p99 = (
-        float(re.sub(r"[a-z]", "", figures[key])) * _UNITS[re.sub(r"[\d.]", "", figures[key])] for key in ("50", "99")
+    script = body.with_suffix(".lua")
+    script.write_text(
+        f'local f = io.open("{body}", "rb")\nwrk.method = "POST"\nwrk.body = f:read("*a")\n'
+        f'wrk.headers["Content-Type"] = "{kind}"\n'
     )
-    match = re.search(r"Requests/sec:\s+([\d.]+)", text)
-    if match is None:
+    command = ["wrk", "-t1", f"-c{clients}", f"-d{seconds}s", "--latency", "-s", str(script), url]
+    text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    rate = re.search(r"Requests/sec:\s+([\d.]+)", text)
+    if "Non-2xx" in text or "Socket errors" in text or rate is None:
         raise RuntimeError(text)
-    return p50, p99, float(match[1])
+    times = re.findall(r"(50|99)%\s+([\d.]+)(us|ms|s)", text)
+    return {f"p{share}, ms": float(value) * _UNITS[unit] for share, value, unit in times} | {
+        "requests/s": float(rate[1])
+    }
 
 
-def main(model: str, clip: str) -> int:
-    """Measure and print the table."""
+def vegeta(url: str, body: Path, kind: str, rate: float, seconds: int) -> Figures:
+    """p50 and p99 in ms, and the refused in %, of requests that come at `rate` a second, whatever the answers take.
+
+    Raises:
+        RuntimeError: an answer was neither 200 nor 503.
+    """
+    target = f"POST {url}\nContent-Type: {kind}\n@{body}\n"
+    attack = ["vegeta", "attack", f"-rate={max(1, round(rate))}", f"-duration={seconds}s", "-targets=/dev/stdin"]
+    shots = subprocess.run(attack, input=target.encode(), check=True, capture_output=True).stdout
+    told = subprocess.run(["vegeta", "report", "-type=json"], input=shots, check=True, capture_output=True).stdout
+    report = json.loads(told)
+    if set(report["status_codes"]) - {"200", "503"}:
+        raise RuntimeError(f"vegeta: {report['status_codes']} {report['errors']}")
+    times = {f"p{share}, ms": report["latencies"][f"{share}th"] / 1e6 for share in (50, 99)}
+    return times | {"refused, %": 100 * (1 - report["success"])}
+
+
+def measure(urls: dict[str, str], body: Path, kind: str, rounds: int, seconds: int) -> dict[str, dict[str, Figures]]:
+    """Medians by load and server."""
+
+    def medians(ask: Callable[[str], Figures]) -> dict[str, Figures]:
+        found = [{name: ask(name) for name in urls} for _ in range(rounds)]
+        return {
+            name: {key: statistics.median(one[name][key] for one in found) for key in found[0][name]} for name in urls
+        }
+
+    loads = {
+        "1 client": medians(lambda name: wrk(urls[name], body, kind, 1, seconds)),
+        "16 clients": medians(lambda name: wrk(urls[name], body, kind, 16, seconds)),
+    }
+    if shutil.which("vegeta"):
+        rates = {name: LOAD * figures["requests/s"] for name, figures in loads["16 clients"].items()}
+        loads[f"at {LOAD:.0%} load"] = medians(lambda name: vegeta(urls[name], body, kind, rates[name], seconds))
+    return loads
+
+
+def _row(name: str, *figures: float) -> str:
+    cells = [f"{figure:.2f}" for figure in figures]
+    return f"| {' | '.join([name, *cells, *[''] * (5 - len(cells))])} |"
+
+
+def table(title: str, loads: dict[str, dict[str, Figures]]) -> str:
+    """A Markdown table; the ratios are to the bare view."""
+    lines = [f"\n{title}\n", "| | bare view | bare + model | service | service / bare | service / (bare + model) |"]
+    lines.append("| --- |" + " --- |" * 5)
+    for load, servers in loads.items():
+        for key in servers["service"]:
+            base, floor, own = figures = [servers[name][key] for name in ("bare", "with_model", "service")]
+            ratios = (own / base, own / floor) if base and floor else ()
+            lines.append(_row(f"{load}: {key}", *figures, *ratios))
+        if load.startswith("at"):
+            lines.append(_row(f"{load}: p99 / p50", *(one["p99, ms"] / one["p50, ms"] for one in servers.values())))
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """Measure, print the tables and write them to the file."""
+    parser = argparse.ArgumentParser(prog="bench-service", description=__doc__)
+    parser.add_argument("model", type=Path)
+    parser.add_argument("clip", type=Path)
+    parser.add_argument("--output", type=Path, help="Markdown file for the tables")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=int, default=3, help="of one measurement")
+    options = parser.parse_args()
+    for path in (options.model, options.clip):
+        if not path.is_file():
+            parser.error(f"{path} does not exist")
     if shutil.which("wrk") is None:
-        print("bench-service: wrk is not installed (Debian: apt install wrk); nothing was measured", file=sys.stderr)
-        return 2
+        parser.error("wrk is not installed (Debian: apt install wrk); nothing was measured")
+    clip = options.clip.read_bytes()
+    head = f'--{_BOUNDARY}\r\nContent-Disposition: form-data; name="file"; filename="clip.wav"\r\n'
+    form = f"{head}Content-Type: audio/wav\r\n\r\n".encode() + clip + f"\r\n--{_BOUNDARY}--\r\n".encode()
+    uploads = {"raw": ("audio/wav", clip), "form": (f"multipart/form-data; boundary={_BOUNDARY}", form)}
+    parts = [
+        f"{len(clip)} bytes, {os.cpu_count()} cores with the client, {options.rounds} rounds of {options.seconds} s"
+    ]
+    processes, urls = [], {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        (folder / "bare.py").write_text(_CONFIG)
-        script = folder / "post.lua"
-        script.write_text(
-            f'local f = io.open("{Path(clip).resolve()}", "rb")\nwrk.method = "POST"\nwrk.body = f:read("*a")\n'
-            'wrk.headers["Content-Type"] = "audio/wav"\n'
-        )
-        servers, found = {}, {}
         try:
-            for kind, config in (("bare", folder / "bare.py"), ("service", Path("service/gunicorn.conf.py"))):
-                with socket.socket() as probe:
-                    probe.bind(("127.0.0.1", 0))
-                    port = probe.getsockname()[1]
-                servers[kind] = (start(config, model, port), port)
-            for clients in (1, 16):
-                rounds: dict[str, list[tuple[float, float, float]]] = {"bare": [], "service": []}
-                for _ in range(ROUNDS):
-                    for kind, (_, port) in servers.items():
-                        rounds[kind].append(wrk(port, script, clients))
-                for kind, figures in rounds.items():
-                    found[clients, kind] = [statistics.median(column) for column in zip(*figures, strict=True)]
+            for kind in ("bare", "with_model", "service"):
+                config = Path("service/gunicorn.conf.py")
+                if kind != "service":
+                    config = folder / f"{kind}.py"
+                    config.write_text(_CONFIG.format(factory=kind))
+                port = free_port()
+                processes.append(start(config, options.model, port))
+                urls[kind] = f"http://127.0.0.1:{port}/predict"
+            for title, (kind, content) in uploads.items():
+                body = folder / title
+                body.write_bytes(content)
+                parts.append(table(f"Upload: {title}", measure(urls, body, kind, options.rounds, options.seconds)))
         finally:
-            for process, _ in servers.values():
+            for process in processes:
                 process.terminate()
                 process.wait(30)
-    print(
-        f"wrk, {Path(clip).stat().st_size} bytes, {os.cpu_count()} cores with the client, medians of {ROUNDS} rounds\n"
-    )
-    print("| | bare Flask view | service | ratio |\n| --- | --- | --- | --- |")
-    for clients in (1, 16):
-        for index, label in enumerate(("p50, ms", "p99, ms", "requests/s")):
-            base, own = found[clients, "bare"][index], found[clients, "service"][index]
-            print(f"| {clients} client{'s' * (clients > 1)}: {label} | {base:.2f} | {own:.2f} | {own / base:.2f} |")
+    text = "\n".join(parts) + "\n"
+    print(text)
+    if options.output is not None:
+        options.output.parent.mkdir(parents=True, exist_ok=True)
+        options.output.write_text(text)
+        print(f"bench-service: {options.output}", file=sys.stderr)
     return 0
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 3:
-        sys.exit("usage: python -m tools.bench_service MODEL CLIP")
-    sys.exit(main(*sys.argv[1:]))
+    sys.exit(main())

@@ -2,7 +2,14 @@
 
 import socket
 
-if __name__ == "__main__":
+
+def free_port() -> int:
+    """Such a port."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
-        print(listener.getsockname()[1])
+        port: int = listener.getsockname()[1]
+        return port
+
+
+if __name__ == "__main__":
+    print(free_port())
