@@ -10,6 +10,7 @@ import torch
 from torch import Generator, Tensor
 
 from model.features import FRAMES, LOG_OFFSET, log_mel
+from model.noise import DIGITAL_SILENCE, GAIN_DB
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,15 @@ class Augmenter:
         features = log_mel(power)
         features = _mask(features, 1, *self.frequency_masks, generator)
         return _mask(features, 2, *self.time_masks, generator)
+
+    def silence(self, count: int, generator: Generator) -> Tensor:
+        """Mel power ``[count, bands, FRAMES]`` of clips without a word: noise at any level from digital silence up."""
+        start = torch.randint(0, len(self.noise) - FRAMES + 1, (count, 1), generator=generator)
+        crops = self.noise[start + torch.arange(FRAMES)].transpose(1, 2)
+        low, high = GAIN_DB
+        gain = torch.pow(10.0, (low + (high - low) * torch.rand(count, 1, 1, generator=generator)) / 10)
+        heard = torch.rand(count, 1, 1, generator=generator) >= DIGITAL_SILENCE
+        return crops * gain * heard
 
     def _shift(self, power: Tensor, generator: Generator) -> Tensor:
         batch, bands, frames = power.shape

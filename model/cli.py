@@ -9,11 +9,11 @@ from typing import Any, NoReturn
 
 import typer
 
-from model import artefacts, console, files, options
+from model import artefacts, commands, console, files, options
 from model.data import materialise, official
 from model.data.layout import EVERY_WORD, require_clips, scan, words_of
-from model.errors import Interrupted, ParityError, UserError
-from model.settings import Settings, make_settings, parse_labels
+from model.errors import BoundsMissed, Interrupted, ParityError, UserError
+from model.settings import Settings, make_settings, parse_labels, parse_unseen
 
 app = typer.Typer(
     name="python -m model",
@@ -33,6 +33,8 @@ def train(
     dataset: options.Dataset = "speech-commands",
     output: options.Output = Path("artifacts/model"),
     labels: options.Labels = options.DEFAULT_LABELS,
+    only_keywords: options.OnlyKeywords = False,
+    unseen_words: options.UnseenWords = "",
     profile: options.Profile = "standard",
     seed: options.Seed = 0,
     epochs: options.Epochs = None,
@@ -44,6 +46,8 @@ def train(
     mixup: options.Mixup = None,
     ema_decay: options.EmaDecay = None,
     width: options.Width = None,
+    unknown_share: options.UnknownShare = None,
+    silence_share: options.SilenceShare = None,
     threads: options.Threads = None,
     dataset_url: options.DatasetUrl = official.URL,
     dataset_sha256: options.DatasetSha256 = official.SHA256,
@@ -57,6 +61,8 @@ def train(
     settings = make_settings(
         profile,
         labels=parse_labels(labels),
+        only_keywords=only_keywords,
+        unseen_words=parse_unseen(unseen_words),
         seed=seed,
         epochs=epochs,
         batch_size=batch_size,
@@ -67,13 +73,16 @@ def train(
         mixup=mixup,
         ema_decay=ema_decay,
         width=width,
+        unknown_share=unknown_share,
+        silence_share=silence_share,
         threads=threads or (default_threads() if threads is None else 0),
     )
     with (
         files.atomic_directory(output, artefacts.is_former_run) as folder,
         console.logged_to(folder / artefacts.LOG),
     ):
-        source = options.resolve(dataset, settings.labels, dataset_url, dataset_sha256, synthetic_size, synthetic_seed)
+        words = options.words_for(dataset, settings)
+        source = options.resolve(dataset, words, dataset_url, dataset_sha256, synthetic_size, synthetic_seed)
         require_clips(scan(source.root, settings.labels), settings.labels, source.name)  # before torch loads
         _train(folder, source, settings)
     console.log.info("written to %s", output)
@@ -126,6 +135,10 @@ def clips(
     console.log.info("written to %s", output)
 
 
+app.command()(commands.check)
+app.command()(commands.predict)
+
+
 def default_threads() -> int:
     """The processors that this process may use, up to 4: beyond that the small network gains nothing."""
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -167,7 +180,8 @@ def _fail(message: str, code: int) -> NoReturn:
 
 
 def main() -> NoReturn:
-    """Run the command line. Exit codes: 0 done, 1 a fault or failed parity, 2 bad input, 128 + n on signal n."""
+    """Run the command line. Exit codes: 0 done, 1 a fault or failed parity, 2 bad input, 3 a failed
+    check or gate, 128 + n on signal n."""
     for signum in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signum, _interrupt)
     # torch's OpenMP threads wait for one another by spinning. Where others use the processors, too, that costs
@@ -180,6 +194,10 @@ def main() -> NoReturn:
         _fail(str(error), 2)
     except ParityError as error:
         _fail(str(error), 1)
+    except BoundsMissed as missed:
+        for line in missed.lines:
+            print(f"{missed.what} failed: {' '.join(line.split())}", file=sys.stderr)
+        sys.exit(3)
     except _UsageError as error:
         if message := error.format_message():  # type: ignore[attr-defined]
             _fail(f"{message.rstrip('.')}; see --help", 2)

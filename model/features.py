@@ -15,7 +15,7 @@ N_MELS = 40
 F_MIN, F_MAX = 20.0, 7600.0
 FRAMES = CLIP_SAMPLES // HOP_LENGTH + 1
 LOG_OFFSET = 1e-6
-NORM_OFFSET = 1e-5
+LEAST_DEVIATION = 0.1  # speech deviates by 2, noise by 0.6: less is silence, whose rounding errors must not be blown up
 FRONT_END = {
     "n_fft": N_FFT,
     "win_length": WIN_LENGTH,
@@ -49,7 +49,7 @@ def mel_power(waveforms: Tensor) -> Tensor:
 
 
 def log_mel(power: Tensor) -> Tensor:
-    """Mel power ``[batch, N_MELS, frames]`` -> its logarithm, each band's mean 0, the clip's deviation 1; same shape.
+    """Mel power ``[batch, N_MELS, frames]`` -> its logarithm, each band's mean 0, the clip's deviation 1 (or less); same shape.
 
     Taking out each band's mean takes out the recording's level, the microphone's colour and steady hums, so that a
     model need not learn them: the cepstral mean normalisation of speech recognition (Atal 1974), in the mel domain.
@@ -57,7 +57,7 @@ def log_mel(power: Tensor) -> Tensor:
     log = torch.log(power + LOG_OFFSET)
     centred = log - log.mean(dim=2, keepdim=True)
     deviation = centred.square().mean(dim=(1, 2), keepdim=True).sqrt()
-    return centred / (deviation + NORM_OFFSET)
+    return centred / deviation.clamp(min=LEAST_DEVIATION)
 
 
 def change_speed(waveforms: Tensor, numerator: int, denominator: int) -> Tensor:

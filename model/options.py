@@ -8,8 +8,9 @@ import typer
 
 from model import console
 from model.data import official, source
+from model.data.layout import EVERY_WORD
 from model.errors import UserError
-from model.settings import LABELS, PROFILES
+from model.settings import LABELS, PROFILES, Settings
 
 _DATA, _RECIPE = "Data set", "Recipe (default: the profile's)"
 
@@ -24,6 +25,24 @@ Dataset = Annotated[
 ]
 Labels = Annotated[
     str, typer.Option(envvar="KWS_LABELS", help="The words to tell apart, with commas.", rich_help_panel=_DATA)
+]
+OnlyKeywords = Annotated[
+    bool,
+    typer.Option(
+        "--only-keywords/--all-classes",
+        envvar="KWS_ONLY_KEYWORDS",
+        help="Tell the keywords apart and nothing else: no _unknown_ from other words, no _silence_ from noise.",
+        rich_help_panel=_DATA,
+    ),
+]
+UnseenWords = Annotated[
+    str,
+    typer.Option(
+        envvar="KWS_UNSEEN_WORDS",
+        help="Other words to hold back from training, for the test alone, with commas; 'none' for none.",
+        show_default="six at most, chosen by their SHA-1",
+        rich_help_panel=_DATA,
+    ),
 ]
 DatasetUrl = Annotated[
     str,
@@ -53,7 +72,9 @@ PerLabel = Annotated[int, typer.Option(envvar="KWS_PER_LABEL", help="Clips a lab
 
 Profile = Annotated[
     str,
-    typer.Option(envvar="KWS_PROFILE", help=f"{' or '.join(PROFILES)}: fast, or as good as it gets in two minutes."),
+    typer.Option(
+        envvar="KWS_PROFILE", help=f"{', '.join(PROFILES)}: fast, good in two minutes, or as good as it gets."
+    ),
 ]
 Seed = Annotated[int, typer.Option(envvar="KWS_SEED", help="Same seed, same data, same machine: same model.")]
 Threads = Annotated[
@@ -74,9 +95,22 @@ LabelSmoothing = Annotated[float | None, _recipe("LABEL_SMOOTHING", "Share of th
 Dropout = Annotated[float | None, _recipe("DROPOUT", "Before the last layer.")]
 Mixup = Annotated[float | None, _recipe("MIXUP", "Alpha of mixup; 0: none.")]
 EmaDecay = Annotated[float | None, _recipe("EMA_DECAY", "Of the averaged weights, a step.")]
+UnknownShare = Annotated[
+    float | None, _recipe("UNKNOWN_SHARE", "Clips of other words an epoch, as a share of a keyword's clips.")
+]
+SilenceShare = Annotated[
+    float | None, _recipe("SILENCE_SHARE", "Clips without a word an epoch, as a share of a keyword's clips.")
+]
 Width = Annotated[float | None, _recipe("WIDTH", "Multiplies the network's channels.")]
 
 DEFAULT_LABELS = ",".join(LABELS)
+
+
+def words_for(dataset: str, settings: Settings) -> tuple[str, ...]:
+    """The words that training needs of a data set: all it has, for the class of unknown words, or the keywords."""
+    if settings.only_keywords or dataset == "synthetic":  # which speaks what it is asked to, and nothing else
+        return settings.labels
+    return (*settings.labels, EVERY_WORD)
 
 
 def resolve(

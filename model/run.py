@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from model import artefacts, audio, dataset, export, features, files, report, training
-from model.data.layout import require_clips, scan
+from model.data.layout import EVERY_WORD, require_clips, scan
 from model.data.source import Source
 from model.evaluation import evaluate
 from model.settings import CLIP_SAMPLES, SAMPLE_RATE, Settings
@@ -28,24 +28,24 @@ def train_into(folder: Path, source: Source, settings: Settings, progress: train
         UserError: the data set lacks what the settings ask for.
         ParityError: the exported model does not compute what the trained one does.
     """
-    layout = scan(source.root, settings.labels)
+    layout = scan(source.root, settings.labels if settings.only_keywords else (*settings.labels, EVERY_WORD))
     require_clips(layout, settings.labels, source.name)
     torch.set_num_threads(settings.threads)
-    corpus = dataset.load(layout, settings.labels, settings.speed_copies)
+    corpus = dataset.load(layout, settings)
     _log_data(source, layout.split_rule, corpus)
 
     trained = training.train(settings, corpus, progress)
     network, best = trained.network, trained.best
     parameters = sum(p.numel() for p in network.parameters())
     identity = export.model_version(network)
-    samples = len(corpus.splits["training"]) * settings.epochs / trained.seconds
+    samples = trained.samples / trained.seconds
     log.info("kept epoch %d: validation accuracy %.2f %%, loss %.4f", best.epoch, 100 * best.val_acc, best.val_loss)
     log.info("trained %s parameters in %.1f s (%.0f clips/s)", f"{parameters:,}", trained.seconds, samples)
 
     test = corpus.splits["testing"]
-    evaluation = evaluate(
-        training.predict(network, test.power[0]), test.targets, settings.labels, [clip.name for clip in test.clips]
-    )
+    waveforms = torch.from_numpy(corpus.waveforms("testing"))
+    logits = training.predict(network, features.mel_power(waveforms))
+    evaluation = evaluate(logits, test.targets, corpus.labels, [clip.name for clip in test.clips])
     evaluation["model_version"] = identity
     low, high = evaluation["accuracy_interval_95"]
     log.info(
@@ -54,7 +54,7 @@ def train_into(folder: Path, source: Source, settings: Settings, progress: train
     )
 
     metadata = {
-        "labels": json.dumps(settings.labels),
+        "labels": json.dumps(corpus.labels),
         "sample_rate": str(SAMPLE_RATE),
         "clip_samples": str(CLIP_SAMPLES),
         "model_version": identity,
@@ -63,7 +63,7 @@ def train_into(folder: Path, source: Source, settings: Settings, progress: train
         "attribution": source.attribution,
     }
     onnx_model = export.export_onnx(network, {key: value for key, value in metadata.items() if value})
-    difference = export.check_parity(onnx_model, network, dataset.waveforms(source.root, test.clips))
+    difference = export.check_parity(onnx_model, network, waveforms)
     log.info("exported %.2f MB ONNX, largest difference to PyTorch %.1e", len(onnx_model) / 1e6, difference)
 
     metrics: dict[str, Any] = {
@@ -86,7 +86,7 @@ def train_into(folder: Path, source: Source, settings: Settings, progress: train
         "history": trained.history_dicts(),
     }
     config = {**settings.to_dict(), "front_end": features.FRONT_END, "data_digest": corpus.digest}
-    (folder / artefacts.CHECKPOINT).write_bytes(export.checkpoint(network, config, settings.labels))
+    (folder / artefacts.CHECKPOINT).write_bytes(export.checkpoint(network, config, corpus.labels))
     (folder / artefacts.ONNX).write_bytes(onnx_model)
     files.write_json(folder / artefacts.METRICS, metrics)
     files.write_json(folder / artefacts.EVALUATION, evaluation)
@@ -113,6 +113,12 @@ def _data(source: Source, split_rule: str, corpus: dataset.Corpus) -> dict[str, 
         "silent_dbfs": audio.SILENT_DBFS,
         "splits": {name: split.audit.to_dict() for name, split in corpus.splits.items()},
         "noise": corpus.noise_audit.to_dict(),
+        "labels": list(corpus.labels),
+        "unseen_words": list(corpus.unseen_words),
+        "clips": {
+            name: {label: int((split.targets == index).sum()) for index, label in enumerate(corpus.labels)}
+            for name, split in corpus.splits.items()
+        },
     }
 
 

@@ -8,13 +8,18 @@ from model.errors import UserError
 LABELS = ("up", "down", "yes", "no")
 SAMPLE_RATE = 16_000
 CLIP_SAMPLES = 16_000
+UNKNOWN, SILENCE = "_unknown_", "_silence_"  # classes beside the keywords: any other word, no word at all
 
 
 @dataclass(frozen=True)
 class Settings:
     """One training run. Everything that changes the result is in here, and nothing else does, on one machine."""
 
-    labels: tuple[str, ...] = LABELS
+    labels: tuple[str, ...] = LABELS  # the keywords
+    only_keywords: bool = False  # neither _unknown_ nor _silence_, whatever the data set has
+    unseen_words: tuple[str, ...] | None = None  # held back from training; None: chosen by the rule in classes.py
+    unknown_share: float = 1.0  # clips of other words an epoch (and in the other splits), of a keyword's mean
+    silence_share: float = 1.0  # the same of clips without a word, an epoch
     profile: str = "standard"
     epochs: int = 60
     batch_size: int = 128
@@ -28,18 +33,21 @@ class Settings:
     width: float = 1.5
     noise_probability: float = 0.5
     speed_copies: bool = True
+    stream_hours: float = 1.0  # of running audio to test on
     seed: int = 0
     threads: int = 1
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as plain JSON values."""
-        return {**asdict(self), "labels": list(self.labels)}
+        unseen = None if self.unseen_words is None else list(self.unseen_words)
+        return {**asdict(self), "labels": list(self.labels), "unseen_words": unseen}
 
 
 # What each profile changes, chosen on the validation split (docs/model.md).
 PROFILES: dict[str, dict[str, Any]] = {
-    "quick": {"epochs": 16, "ema_decay": 0.95, "mixup": 0.0, "width": 1.0},
+    "quick": {"epochs": 16, "ema_decay": 0.95, "mixup": 0.0, "width": 1.0, "stream_hours": 0.25},
     "standard": {},
+    "best": {"epochs": 300, "width": 3.0, "ema_decay": 0.999, "stream_hours": 6.0},
 }
 
 # name: (lowest, highest) value allowed, both included.
@@ -55,6 +63,9 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "ema_decay": (0.0, 0.99999),
     "width": (0.25, 8.0),
     "noise_probability": (0.0, 1.0),
+    "unknown_share": (0.01, 100.0),
+    "silence_share": (0.01, 100.0),
+    "stream_hours": (0.0, 1000.0),
     "seed": (0, 2**31 - 1),
     "threads": (1, 1024),
 }
@@ -80,6 +91,12 @@ def parse_labels(text: str) -> tuple[str, ...]:
         if label.startswith((".", "_")) or "/" in label or "\\" in label or not label.isprintable():
             raise UserError(f"--labels: '{label}' cannot be the name of a word's folder; use plain words")
     return labels
+
+
+def parse_unseen(text: str) -> tuple[str, ...] | None:
+    """``"bed,cat"`` -> ``("bed", "cat")``; ``"none"`` -> ``()``; ``""`` -> None, for the rule's own choice."""
+    words = tuple(sorted({word.strip() for word in text.split(",") if word.strip()}))
+    return None if not words else () if words == ("none",) else words
 
 
 def make_settings(profile: str, **chosen: Any) -> Settings:

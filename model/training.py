@@ -16,7 +16,8 @@ from model.dataset import Corpus, Split
 from model.errors import UserError
 from model.features import log_mel
 from model.network import TCResNet8
-from model.settings import Settings
+from model.sampling import NO_CLIP, Sampler
+from model.settings import SILENCE, Settings
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class Trained:
     network: TCResNet8
     history: list[Epoch] = field(default_factory=list)
     best_epoch: int = 0
+    samples: int = 0  # clips seen, over all epochs
     seconds: float = 0.0
     seconds_by_part: dict[str, float] = field(default_factory=lambda: {"augment": 0.0, "network": 0.0, "validate": 0.0})
 
@@ -62,9 +64,23 @@ def predict(network: nn.Module, power: Tensor, batch_size: int = 512) -> Tensor:
 
 def score(network: nn.Module, split: Split) -> tuple[float, float]:
     """Mean cross-entropy and accuracy over a split."""
-    logits = predict(network, split.power[0])
+    logits = predict(network, split.power(slice(None)))
     accuracy = (logits.argmax(1) == split.targets).double().mean()
     return float(F.cross_entropy(logits, split.targets)), float(accuracy)
+
+
+def make_batch(
+    data: Split, rows: Tensor, labels: tuple[str, ...], augment: Augmenter, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """The mel power ``[batch, bands, frames]`` and one-hot targets ``[batch, classes]`` of a sampler's rows."""
+    copies = torch.randint(0, data.copies, (len(rows),), generator=generator)
+    silent = (rows == NO_CLIP).nonzero().flatten()
+    power = data.power(rows.clamp(min=0), copies)
+    targets = data.targets[rows.clamp(min=0)]
+    if len(silent):
+        power[silent] = augment.silence(len(silent), generator)
+        targets = targets.index_fill(0, silent, labels.index(SILENCE))
+    return power, F.one_hot(targets, len(labels)).float()
 
 
 def train(settings: Settings, corpus: Corpus, on_epoch: OnEpoch = lambda *_: None) -> Trained:
@@ -83,10 +99,11 @@ def train(settings: Settings, corpus: Corpus, on_epoch: OnEpoch = lambda *_: Non
     generator = torch.Generator().manual_seed(settings.seed)  # order and augmentation
 
     data, validation = corpus.splits["training"], corpus.splits["validation"]
-    network = TCResNet8(len(settings.labels), width=settings.width, dropout=settings.dropout)
+    network = TCResNet8(len(corpus.labels), width=settings.width, dropout=settings.dropout)
     average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(settings.ema_decay), use_buffers=True)
     optimizer = torch.optim.AdamW(network.parameters(), weight_decay=settings.weight_decay)
-    steps = math.ceil(len(data) / settings.batch_size)
+    sampler = Sampler(data, corpus.labels, settings)
+    steps = math.ceil(len(sampler) / settings.batch_size)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, settings.learning_rate, total_steps=settings.epochs * steps, pct_start=settings.warmup
     )
@@ -97,13 +114,10 @@ def train(settings: Settings, corpus: Corpus, on_epoch: OnEpoch = lambda *_: Non
     for number in range(1, settings.epochs + 1):
         loss_sum, correct = 0.0, 0
         network.train()
-        for batch in torch.randperm(len(data), generator=generator).split(settings.batch_size):
+        for rows in sampler.epoch(generator).split(settings.batch_size):
             clock = time.perf_counter()
-            version = torch.randint(0, len(data.power), (len(batch),), generator=generator)
-            targets = F.one_hot(data.targets[batch], len(settings.labels)).float()
-            features, targets = mixup(
-                augment(data.power[version, batch], generator), targets, settings.mixup, generator
-            )
+            power, targets = make_batch(data, rows, corpus.labels, augment, generator)
+            features, targets = mixup(augment(power, generator), targets, settings.mixup, generator)
             trained.seconds_by_part["augment"] += time.perf_counter() - clock
             clock = time.perf_counter()
             logits = network(features)
@@ -114,14 +128,15 @@ def train(settings: Settings, corpus: Corpus, on_epoch: OnEpoch = lambda *_: Non
             schedule.step()
             average.update_parameters(network)
             trained.seconds_by_part["network"] += time.perf_counter() - clock
-            loss_sum += float(loss.detach()) * len(batch)
+            loss_sum += float(loss.detach()) * len(rows)
+            trained.samples += len(rows)
             correct += int((logits.detach().argmax(1) == targets.argmax(1)).sum())
         if not math.isfinite(loss_sum):
             raise UserError(f"training diverged in epoch {number} (loss {loss_sum}); lower --learning-rate")
         clock = time.perf_counter()
         val_loss, val_acc = score(average.module, validation)
         trained.seconds_by_part["validate"] += time.perf_counter() - clock
-        epoch = Epoch(number, loss_sum / len(data), correct / len(data), val_loss, val_acc)
+        epoch = Epoch(number, loss_sum / len(sampler), correct / len(sampler), val_loss, val_acc)
         trained.history.append(epoch)
         if best := number == 1 or _better(epoch, trained.best):
             trained.best_epoch = number

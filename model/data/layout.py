@@ -84,7 +84,7 @@ def _read_list(path: Path) -> frozenset[str]:
 
 
 def scan(root: Path, words: tuple[str, ...]) -> Layout:
-    """The clips of ``words`` below ``root`` with their splits.
+    """The clips of ``words`` (``EVERY_WORD`` among them: of all there are) below ``root`` with their splits.
 
     The data set's own lists decide when they are there (both, as in the official archive); the official rule otherwise.
 
@@ -107,6 +107,8 @@ def scan(root: Path, words: tuple[str, ...]) -> Layout:
             return official_split(name)
         return "validation" if name in validation else "testing" if name in testing else "training"
 
+    if EVERY_WORD in words:
+        words = tuple(words_of(root))
     names = [(f"{word}/{path.name}", word) for word in words for path in _audio_files(root / word)]
     clips = tuple(sorted(Clip(name, word, split_of(name)) for name, word in names))
     noise = tuple(f"{NOISE_FOLDER}/{path.name}" for path in _audio_files(root / NOISE_FOLDER))

@@ -7,9 +7,9 @@ import onnxruntime
 import pytest
 
 from model import dataset
-from model.data.layout import scan
+from model.data.layout import EVERY_WORD, scan
 from model.data.source import CC_BY, from_path
-from model.settings import LABELS
+from model.settings import LABELS, make_settings
 
 from .conftest import Cli
 
@@ -27,19 +27,22 @@ def artefacts(speech_commands: Path, cli: Cli, tmp_path_factory: pytest.TempPath
 def test_the_quick_profile_is_accurate(artefacts: Path) -> None:
     metrics = json.loads((artefacts / "train_metrics.json").read_text())
     evaluation = json.loads((artefacts / "evaluation.json").read_text())
-    assert evaluation["n"] == 183
-    assert metrics["best_val_acc"] >= 0.95
-    assert evaluation["accuracy"] >= 0.90  # one seed on 183 clips: 2.5 points below the usual
-    assert metrics["data"]["splits"]["training"]["padded"] == 355
+    assert metrics["data"]["labels"] == [*LABELS, "_unknown_", "_silence_"]
+    assert metrics["data"]["unseen_words"] == ["five", "go", "happy", "left", "stop", "wow"]
+    assert sum(evaluation["per_class"][label]["clips"] for label in LABELS) == 183
+    assert metrics["best_val_acc"] >= 0.94
+    assert evaluation["accuracy"] >= 0.88  # one seed on a few hundred clips: points below the usual
+    assert metrics["data"]["splits"]["training"]["padded"] == 401
     assert metrics["data"]["splits"]["testing"]["silent"] == 4
     assert metrics["data"]["licence"] == CC_BY
 
 
 def test_the_exported_model_has_the_accuracy_that_is_reported(artefacts: Path, speech_commands: Path) -> None:
-    source = from_path(speech_commands, LABELS)
-    clips = scan(source.root, LABELS).of_split("testing")
+    words = (*LABELS, EVERY_WORD)
+    layout = scan(from_path(speech_commands, words).root, words)
+    corpus = dataset.load(layout, make_settings("quick"))
     session = onnxruntime.InferenceSession(artefacts / "model.onnx", providers=["CPUExecutionProvider"])
-    (probabilities,) = session.run(None, {"waveform": dataset.waveforms(source.root, clips).numpy()})
-    heard = [LABELS[index] for index in probabilities.argmax(axis=1)]
+    (probabilities,) = session.run(None, {"waveform": corpus.waveforms("testing")})
+    correct = int((probabilities.argmax(axis=1) == corpus.splits["testing"].targets.numpy()).sum())
     evaluation = json.loads((artefacts / "evaluation.json").read_text())
-    assert sum(word == clip.word for word, clip in zip(heard, clips, strict=True)) == evaluation["correct"]
+    assert correct == evaluation["correct"]

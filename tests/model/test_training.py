@@ -17,10 +17,11 @@ from .conftest import tone_files, write_files
 
 @pytest.fixture(scope="module")
 def corpus(spoken: Path) -> dataset.Corpus:
-    return dataset.load(scan(spoken, LABELS), LABELS, speed_copies=True)
+    return dataset.load(scan(spoken, LABELS), SETTINGS)
 
 
 SETTINGS = make_settings("quick", epochs=3, batch_size=32, threads=2, speed_copies=True, mixup=0.2)
+TONES = make_settings("quick", labels=("low", "high"), epochs=12, ema_decay=0.5, threads=1, speed_copies=False)
 
 
 def test_same_seed_same_weights_bit_for_bit(corpus: dataset.Corpus) -> None:
@@ -45,14 +46,14 @@ def test_the_best_validation_epoch_s_weights_are_kept(corpus: dataset.Corpus) ->
 
 def test_the_test_split_has_no_part_in_training(corpus: dataset.Corpus) -> None:
     testing = corpus.splits["testing"]
-    blank = dataclasses.replace(testing, power=torch.full_like(testing.power, math.nan))
+    blank = dataclasses.replace(testing, stored=torch.full_like(testing.stored, math.nan))
     without = dataclasses.replace(corpus, splits={**corpus.splits, "testing": blank})
     assert training.train(SETTINGS, without).history == training.train(SETTINGS, corpus).history
 
 
 def test_a_loss_that_runs_away_is_said(corpus: dataset.Corpus) -> None:
     broken = dataclasses.replace(
-        corpus.splits["training"], power=torch.full_like(corpus.splits["training"].power, math.inf)
+        corpus.splits["training"], stored=torch.full_like(corpus.splits["training"].stored, math.inf)
     )
     infinite = dataclasses.replace(corpus, splits={**corpus.splits, "training": broken})
     with pytest.raises(UserError, match=r"training diverged in epoch 1 .*; lower --learning-rate"):
@@ -62,34 +63,37 @@ def test_a_loss_that_runs_away_is_said(corpus: dataset.Corpus) -> None:
 def test_training_learns_without_noise_and_with_an_odd_last_batch(tmp_path: Path) -> None:
     files = {name: data for name, data in tone_files().items() if NOISE_FOLDER not in name}
     layout = scan(write_files(tmp_path, files), ("low", "high"))
-    tones = dataset.load(layout, ("low", "high"), speed_copies=False)
-    size = len(tones.splits["training"])
-    settings = make_settings("quick", labels=("low", "high"), epochs=12, batch_size=size - 1, ema_decay=0.5, threads=1)
+    tones = dataset.load(layout, TONES)
+    assert tones.labels == ("low", "high")
+    settings = dataclasses.replace(TONES, batch_size=len(tones.splits["training"]) - 1)
     assert training.train(settings, tones).best.val_acc > 0.9
 
 
-def test_a_corpus_has_what_its_files_hold(corpus: dataset.Corpus, spoken: Path) -> None:
-    assert [len(corpus.splits[name]) for name in ("training", "validation", "testing")] == [128, 16, 16]
-    assert corpus.splits["training"].power.shape == (3, 128, 40, 101)
-    assert corpus.splits["testing"].power.shape == (1, 16, 40, 101)
-    assert corpus.noise.shape[0] > 6 * 1900
-    clip = corpus.splits["testing"].clips[3]
-    assert LABELS[int(corpus.splits["testing"].targets[3])] == clip.word
-    waveforms = dataset.waveforms(spoken, (clip,))
+def test_a_corpus_has_what_its_files_hold(corpus: dataset.Corpus) -> None:
+    assert corpus.labels == (*LABELS, "_silence_")  # it has noise, but no other words
+    assert [len(corpus.splits[name]) for name in ("training", "validation", "testing")] == [128, 20, 20]
+    assert corpus.splits["training"].copies == 3
+    assert corpus.noise.shape[0] > 6 * 1500
+    testing = corpus.splits["testing"]
+    assert [corpus.labels[target] for target in testing.targets.tolist()] == [clip.word for clip in testing.clips]
+    waveforms = corpus.waveforms("testing")
+    assert waveforms.shape == (20, 16_000)
     torch.testing.assert_close(
-        dataset.features.mel_power(waveforms)[0], corpus.splits["testing"].power[0, 3], rtol=1e-3, atol=1e-6
+        dataset.features.mel_power(torch.from_numpy(waveforms)), testing.power(slice(None)), rtol=1e-3, atol=1e-6
     )
 
 
 def test_broken_clips_are_left_out_and_a_split_must_keep_some(tmp_path: Path) -> None:
     root = write_files(tmp_path, tone_files())
-    layout = scan(root, ("low", "high"))
+    layout = scan(root, TONES.labels)
     of_high = [clip for clip in layout.of_split("validation") if clip.word == "high"]
     (root / of_high[0].name).write_bytes(b"")
-    part = dataset.load(layout, ("low", "high"), speed_copies=False).splits["validation"]
+    part = dataset.load(layout, TONES).splits["validation"]
+    words = [clip.word for clip in part.clips]
     assert list(part.audit.broken) == [of_high[0].name]
-    assert len(part) == len(layout.of_split("validation")) - 1 == len(part.targets) == part.power.shape[1]
+    assert words.count("high") + words.count("low") == len(layout.of_split("validation")) - 1
+    assert len(part) == len(part.targets) == len(part.power(slice(None)))
     for clip in of_high:
         (root / clip.name).write_bytes(b"")
     with pytest.raises(UserError, match="label 'high' has no readable clips in the validation split"):
-        dataset.load(layout, ("low", "high"), speed_copies=False)
+        dataset.load(layout, TONES)
