@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from flask import Flask
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 from . import http, metrics, problems, samples
 from .classifier import Classifier, ModelInfo
 from .direct import Direct
+from .gate import Gate
 from .routes import about, detect, health, page, predict, v2
 from .settings import Settings
 from .state import State, attach, state_of
+
+if TYPE_CHECKING:
+    from wsgiref.types import WSGIApplication
 
 
 def create_app(settings: Settings | None = None) -> Flask:
@@ -33,7 +40,13 @@ def create_app(settings: Settings | None = None) -> Flask:
     problems.register(app)
     for routes in (predict, detect, v2, health, about, page):
         app.register_blueprint(routes.blueprint)
-    app.wsgi_app = http.outermost(Direct(app.wsgi_app, state))  # type: ignore[assignment, method-assign]
+    layers: WSGIApplication = Direct(app.wsgi_app, state)
+    if settings.api_keys or settings.api_keys_file or settings.rate_limit:
+        layers = Gate(layers, settings)
+    layers = http.outermost(layers)
+    if settings.proxies:
+        layers = ProxyFix(layers, x_for=settings.proxies, x_proto=0, x_host=0)
+    app.wsgi_app = layers  # type: ignore[assignment, method-assign]
     return app
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from . import detection
+from .gate import is_health
 from .problems import PROBLEMS
 from .settings import Settings
 
@@ -116,7 +117,7 @@ def document(settings: Settings) -> Object:
     name = [{"name": "name", "in": "path", "required": True, "schema": {"const": "kws"}}]
     threshold = {"type": "number", "exclusiveMinimum": 0, "maximum": 1, "default": detection.DEFAULT_THRESHOLD}
     query = [{"name": "threshold", "in": "query", "schema": threshold}]
-    return {
+    description: Object = {
         "openapi": "3.1.0",
         "info": {
             "title": "Keyword classifier",
@@ -150,3 +151,27 @@ def document(settings: Settings) -> Object:
         },
         "components": {"schemas": SCHEMAS},
     }
+    _gate(description, settings)
+    return description
+
+
+def _gate(description: Object, settings: Settings) -> None:
+    """Put in what `service.gate` asks and answers, where it is in use."""
+    keys = bool(settings.api_keys or settings.api_keys_file)
+    refusals = {"401": _PROBLEM} if keys else {}
+    if settings.rate_limit:
+        refusals["429"] = _PROBLEM
+    for path, methods in description["paths"].items():
+        for operation in methods.values():
+            if is_health(path):
+                operation["security"] = []
+            else:
+                operation["responses"] |= refusals
+    if keys:
+        description["security"] = [{"bearer": []}, {"key": []}]
+        description["components"] = description["components"] | {
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer"},
+                "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+            }
+        }

@@ -33,6 +33,10 @@ PROBLEMS = {
     ),
     "several-files": ProblemType(400, "More than one file was uploaded", "Send one request for each audio file."),
     "bad-request": ProblemType(400, "The request is malformed", "Correct the request as the detail says."),
+    "unauthorized": ProblemType(
+        401, "An API key is needed", "Send the key as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'."
+    ),
+    "rate-limited": ProblemType(429, "Too many requests from this client", "Try again after the time in Retry-After."),
     "not-found": ProblemType(404, "No such resource", "See / for what this service offers."),
     "method-not-allowed": ProblemType(
         405, "The method is not allowed here", "Use one of the methods that the Allow header names."

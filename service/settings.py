@@ -43,6 +43,16 @@ class Settings:
     """Requests a process lets wait for a thread; further ones are answered 503 at once."""
     request_timeout: int = 15
     """Seconds within which a request's headers and body must have arrived, in total."""
+    api_keys: tuple[str, ...] = ()
+    """SHA-256 digests of the API keys that may ask (`python -m service.keys` makes one); none: everybody may."""
+    api_keys_file: Path | None = None
+    """File of such digests, one a line; # begins a comment. Together with `api_keys`."""
+    rate_limit: str = ""
+    """As `100/minute`: requests of one API key, else of one address; empty for no limit."""
+    rate_limit_storage: str = "memory://"
+    """Where the limit is counted, as the library limits names it; in memory each process counts for itself."""
+    proxies: int = 0
+    """Trusted reverse proxies in front, whose X-Forwarded-For names the client."""
     timeout: int = 30
     """Seconds after which a worker that gives no sign of life is replaced."""
     graceful_timeout: int = 20
@@ -71,7 +81,8 @@ class Settings:
             try:
                 values[field.name] = _READERS[field.name](text)
             except ValueError as error:
-                raise SettingsError(f"{name}={text!r}: {error}") from None
+                shown = "" if field.name in _SECRET else f"={text!r}"
+                raise SettingsError(f"{name}{shown}: {error}") from None
         return cls(**values)
 
 
@@ -133,6 +144,48 @@ def _sha256(text: str) -> str:
     return digest
 
 
+def read_digests(text: str) -> tuple[str, ...]:
+    """SHA-256 digests separated by commas or white space, with comments from # to the line's end.
+
+    Raises:
+        ValueError: there are none, or what stands there is none; it is not repeated, it may be a key.
+    """
+    words = re.sub(r"#.*", "", text).replace(",", " ").split()
+    digests = tuple(word.lower().removeprefix("sha256:") for word in words)
+    if not digests or not all(re.fullmatch(r"[0-9a-f]{64}", digest) for digest in digests):
+        raise ValueError("must hold SHA-256 digests of keys, 64 hexadecimal digits each (see python -m service.keys)")
+    return digests
+
+
+def _digest_file(text: str) -> Path:
+    try:
+        read_digests(Path(text).read_text())
+    except OSError as error:
+        raise ValueError(f"cannot be read: {error.strerror}") from None
+    return Path(text)
+
+
+def _limit(text: str) -> str:
+    import limits  # only where there is one
+
+    try:
+        limits.parse(text)
+    except ValueError:
+        raise ValueError("must be a number of requests and a time, as 100/minute") from None
+    return text
+
+
+def _storage(text: str) -> str:
+    import limits
+
+    try:
+        limits.storage.storage_from_string(text)
+    except Exception as error:  # a missing driver, a wrong address: as many kinds as storages
+        raise ValueError(f"cannot be used: {str(error).strip().splitlines()[0]}") from None
+    return text
+
+
+_SECRET = {"api_keys", "rate_limit_storage"}
 _READERS: dict[str, Callable[[str], Any]] = {
     "model": Path,
     "model_sha256": _sha256,
@@ -145,6 +198,11 @@ _READERS: dict[str, Callable[[str], Any]] = {
     "max_seconds": _number(float, 0.1, 3600),
     "queue": _number(int, 0, 10_000),
     "request_timeout": _number(int, 1, 3600),
+    "api_keys": read_digests,
+    "api_keys_file": _digest_file,
+    "rate_limit": _limit,
+    "rate_limit_storage": _storage,
+    "proxies": _number(int, 0, 8),
     "timeout": _number(int, 1, 3600),
     "graceful_timeout": _number(int, 1, 3600),
     "keepalive": _number(int, 0, 3600),
