@@ -95,7 +95,10 @@ class Espeak:
     ) -> int:
         if samples and count > 0:
             self._chunks.append(np.ctypeslib.as_array(samples, (count,)).copy())
-        for event in itertools.takewhile(lambda event: event.type != _EVENT_END, events):
+        for index in itertools.count():
+            event = events[index]
+            if event.type == _EVENT_END:
+                break
             if event.type == _EVENT_WORD:
                 start = event.text_position - 1
                 self.words.append((self._text[start : start + event.length], event.audio_position / 1000))

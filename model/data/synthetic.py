@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 _RECIPE = 1  # raise it when the same settings shall give other bytes
 _SHARES = {"training": 0.8, "validation": 0.1, "testing": 0.1}
 _PART = 200  # clips a process speaks in one go
-_ACCENTS = (
+ACCENTS = (
     *("en", "en-us", "en-us-nyc", "en-029", "en-gb-x-rp"),
     *("en-gb-scotland", "en-gb-x-gbclan", "en-gb-x-gbcwmd"),
 )
@@ -145,7 +145,7 @@ def speak_part(
         rng = generator(corpus.seed, word, number)
         split = _split_of(number)
         variant = str(rng.choice(variants[split]))
-        accent = str(rng.choice(_ACCENTS))
+        accent = str(rng.choice(ACCENTS))
         spoken = voice.say(
             word.replace("_", " ") + str(rng.choice(_ENDINGS)),
             f"{accent}+{variant}",
