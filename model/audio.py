@@ -1,22 +1,39 @@
 """Clips from files: any rate and channel count in, one second of 16 kHz mono out, with what was wrong counted."""
 
-import hashlib
 import io
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from model.data.layout import Clip
 from model.settings import CLIP_SAMPLES, SAMPLE_RATE
 
 Pcm = npt.NDArray[np.int16]
 Samples = npt.NDArray[np.float32]
 
 SILENT_DBFS = -60.0  # RMS over the clip; a whisper beside the microphone is near -50
+
+
+@dataclass(frozen=True)
+class Found:
+    """What was found in one file; a ``broken`` one (the reason, as words) gives no clip."""
+
+    padded: bool = False
+    cut: bool = False
+    silent: bool = False
+    broken: str = ""
+
+    def to_text(self) -> str:
+        """In short, to be kept: ``""`` for nothing amiss, which most files are."""
+        return "!" + self.broken if self.broken else "p" * self.padded + "c" * self.cut + "s" * self.silent
+
+    @staticmethod
+    @lru_cache(maxsize=4096)
+    def from_text(text: str) -> "Found":
+        """What ``to_text`` gave."""
+        return Found(broken=text[1:]) if text.startswith("!") else Found("p" in text, "c" in text, "s" in text)
 
 
 @dataclass
@@ -28,6 +45,15 @@ class Audit:
     cut: list[str] = field(default_factory=list)
     silent: list[str] = field(default_factory=list)
     broken: dict[str, str] = field(default_factory=dict)  # name -> reason; the only clips that are left out
+
+    def add(self, name: str, found: Found) -> None:
+        """Take note of one more file."""
+        self.read += 1
+        for is_so, names in ((found.padded, self.padded), (found.cut, self.cut), (found.silent, self.silent)):
+            if is_so:
+                names.append(name)
+        if found.broken:
+            self.broken[name] = found.broken
 
     def to_dict(self, examples: int = 20) -> dict[str, Any]:
         """Counts, and the names of what a person may want to look at."""
@@ -75,6 +101,11 @@ def to_pcm(samples: Samples) -> Pcm:
     return np.clip(np.rint(samples * 32768.0), -32768, 32767).astype(np.int16)
 
 
+def from_pcm(pcm: Pcm) -> Samples:
+    """``int16`` -> ``float32`` at full scale 1."""
+    return pcm.astype(np.float32) / 32768.0
+
+
 def fit(samples: Samples, length: int = CLIP_SAMPLES) -> Samples:
     """Exactly ``length`` samples: zeros after a shorter clip; of a longer one the stretch with the most energy."""
     if samples.size < length:
@@ -86,27 +117,13 @@ def fit(samples: Samples, length: int = CLIP_SAMPLES) -> Samples:
     return samples
 
 
-def read_clips(root: Path, clips: Sequence[Clip], audit: Audit, digest: Any) -> Iterator[tuple[Clip, Pcm]]:
-    """The readable ones of ``clips`` as ``int16[CLIP_SAMPLES]``, in order.
-
-    Fills ``audit``, and feeds each file's name, split and SHA-256 to ``digest`` (a ``hashlib`` object), so that the
-    digest names the data whatever folder or archive it came from.
-    """
-    for clip in clips:
-        data = (root / clip.name).read_bytes()
-        digest.update(f"{clip.name}\t{clip.split}\t{hashlib.sha256(data).hexdigest()}\n".encode())
-        audit.read += 1
-        try:
-            samples = decode(data)
-        except BrokenAudioError as error:
-            audit.broken[clip.name] = str(error)
-            continue
-        if samples.size < CLIP_SAMPLES:
-            audit.padded.append(clip.name)
-        elif samples.size > CLIP_SAMPLES:
-            audit.cut.append(clip.name)
-        samples = fit(samples)
-        rms = float(np.sqrt(np.mean(samples.astype(np.float64) ** 2)))
-        if 20 * np.log10(rms + 1e-12) < SILENT_DBFS:
-            audit.silent.append(clip.name)
-        yield clip, to_pcm(samples)
+def read_clip(data: bytes) -> tuple[Pcm | None, Found]:
+    """The bytes of a file -> the clip ``int16[CLIP_SAMPLES]``, or None where it is broken; and what was found."""
+    try:
+        samples = decode(data)
+    except BrokenAudioError as error:
+        return None, Found(broken=str(error))
+    size, samples = samples.size, fit(samples)
+    rms = float(np.sqrt(np.mean(samples.astype(np.float64) ** 2)))
+    silent = 20 * np.log10(rms + 1e-12) < SILENT_DBFS
+    return to_pcm(samples), Found(size < CLIP_SAMPLES, size > CLIP_SAMPLES, bool(silent))

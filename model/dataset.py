@@ -1,8 +1,8 @@
 """What a run reads: the splits with their classes, the words held back, the noise, and a digest of it all."""
 
 import hashlib
-import itertools
 import logging
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,15 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model import audio, classes, features, noise
+from model import audio, classes, features, noise, store
+from model.data.digest import digest_of
 from model.data.layout import SPLITS, Clip, Layout
 from model.errors import UserError
 from model.settings import CLIP_SAMPLES, SILENCE, UNKNOWN, Settings
 
 log = logging.getLogger(__name__)
-
-SPEEDS = ((9, 10), (11, 10))  # copies at -10 % and +10 %, a cheap vocal-tract change
-_CHUNK = 256
 
 
 @dataclass(frozen=True)
@@ -32,7 +30,9 @@ class Split:
     clips: tuple[Clip, ...]
     targets: Tensor
     audit: audio.Audit
-    stored: Tensor  # float32[copies, clips, N_MELS, FRAMES]
+    stored: store.Stored
+    rows: Tensor  # int64: where each clip's features are stored
+    silence: Tensor  # float32[n, N_MELS, FRAMES]: the mel power of the last clips, which no file holds
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -40,11 +40,17 @@ class Split:
     @property
     def copies(self) -> int:
         """How many versions of each clip there are: the clip itself, then those at other speeds."""
-        return len(self.stored)
+        return self.stored.copies
 
-    def power(self, clips: Tensor | slice, copies: Tensor | int = 0) -> Tensor:
-        """The mel power ``float32[n, N_MELS, FRAMES]`` of some clips, each in one of its versions."""
-        return self.stored[copies, clips]
+    def power(self, clips: Tensor, copies: Tensor | int = 0) -> Tensor:
+        """The mel power ``float32[n, N_MELS, FRAMES]`` of some clips, each in one of its versions.
+
+        The test split has none: it is heard as waveforms, through the exported model.
+        """
+        power = self.stored.read(self.rows[clips.clamp(max=len(self.rows) - 1)], copies)
+        made = clips >= len(self.rows)
+        power[made] = self.silence[clips[made] - len(self.rows)]
+        return power
 
 
 @dataclass(frozen=True)
@@ -76,113 +82,118 @@ class Corpus:
         """The clips of a split in their order, generated silence included: ``float32[clips, CLIP_SAMPLES]``."""
         clips = self.splits[split].clips
         files = [clip for clip in clips if clip.word != SILENCE]
-        parts = [self.read(files)]
-        if len(files) < len(clips):
-            parts.append(noise.silence_clips(self.noise_waveforms[split], split, len(clips) - len(files))[1])
-        return np.concatenate(parts)
+        read = self.read(files)
+        if len(files) == len(clips):
+            return read
+        _, silent = noise.silence_clips(self.noise_waveforms[split], split, len(clips) - len(files))
+        return np.concatenate([read, silent])
 
     def unseen_waveforms(self) -> audio.Samples:
         """The clips of the words held back: ``float32[clips, CLIP_SAMPLES]``."""
         return self.read(self.unseen)
 
     def read(self, clips: Sequence[Clip]) -> audio.Samples:
-        """Readable clips from their files, in their order: ``float32[clips, CLIP_SAMPLES]``."""
-        reader = audio.read_clips(self.root, clips, audio.Audit(), hashlib.sha256())
-        rows = [_float(pcm) for _, pcm in reader]
-        return np.stack(rows) if rows else np.empty((0, CLIP_SAMPLES), np.float32)
+        """Clips from their files, in their order: ``float32[clips, CLIP_SAMPLES]``.
+
+        Raises:
+            UserError: a file has been broken since the data set was read.
+        """
+        waveforms = np.empty((len(clips), CLIP_SAMPLES), np.float32)
+        for row, clip in enumerate(clips):
+            pcm, found = audio.read_clip((self.root / clip.name).read_bytes())
+            if pcm is None:
+                raise UserError(f"'{self.root / clip.name}' changed while it was in use ({found.broken}); run again")
+            waveforms[row] = audio.from_pcm(pcm)
+        return waveforms
 
 
-def load(layout: Layout, settings: Settings) -> Corpus:
-    """Read a data set and compute its mel power.
+def load(layout: Layout, settings: Settings, progress: store.Progress = lambda *_: None) -> Corpus:
+    """Read a data set, its mel power from the cache where it is there.
 
     Raises:
         UserError: a keyword with no readable clip in some split; a word to hold back that is not there.
     """
-    known = [clip for clip in layout.clips if clip.word in settings.labels]
+    started = time.perf_counter()
     other_words = {clip.word for clip in layout.clips} - set(settings.labels)
-    unseen = () if settings.only_keywords else classes.unseen_words(other_words, settings)
-    if not settings.only_keywords:
-        known += [clip for clip in layout.clips if clip.word in other_words and clip.word not in unseen]
+    unseen_words = () if settings.only_keywords else classes.unseen_words(other_words, settings)
+    known_words = (
+        settings.labels if settings.only_keywords else other_words.difference(unseen_words) | {*settings.labels}
+    )
 
-    digest = hashlib.sha256()
     noise_audit = audio.Audit()
-    pieces = noise.cut(_read_noise(layout, noise_audit, digest))
-    has_noise = bool(pieces["training"])
-    held_back = [clip for clip in layout.clips if clip.word in unseen]
-    unseen_clips = tuple(clip for clip, _ in audio.read_clips(layout.root, held_back, audio.Audit(), digest))
-
-    read = {}
+    pieces = noise.cut(_read_noise(layout, noise_audit))
+    digests, readable, stored = {}, {}, {}
     for name in SPLITS:
-        clips = sorted(clip for clip in known if clip.split == name)
-        read[name] = _read_split(layout.root, clips, settings.speed_copies and name == "training", digest)
-    has_unknown = any(clip.word not in settings.labels for clip in read["training"][0])
-    labels = classes.class_names(settings, has_unknown, has_noise)
+        clips = layout.of_split(name)
+        names = [clip.name for clip in clips]
+        copies = {"training": 1 + len(store.SPEEDS) if settings.speed_copies else 1, "validation": 1, "testing": 0}[
+            name
+        ]
+        digests[name] = digest_of(layout.root, names, name, settings.threads)
+        stored[name] = store.open_store(layout.root, names, digests[name], copies, settings.threads, progress)
+        readable[name] = [(row, clip) for row, clip in enumerate(clips) if not stored[name].found[row].broken]
+    digests["noise"] = digest_of(layout.root, layout.noise, "noise", settings.threads)
+
+    unseen = tuple(sorted(clip for part in readable.values() for _, clip in part if clip.word in unseen_words))
+    has_unknown = any(clip.word in known_words and clip.word in other_words for _, clip in readable["training"])
+    labels = classes.class_names(settings, has_unknown, bool(pieces["training"]))
     splits, others = {}, {}
-    for name, (clips, power, audit) in read.items():
-        others[name] = tuple(clip for clip in clips if clip.word not in settings.labels)
-        splits[name] = _split(name, clips, power, audit, labels, settings, pieces[name])
-    parts = [features.mel_power(torch.from_numpy(piece)[None])[0].T for piece in pieces["training"]]
-    power = torch.cat(parts) if parts else torch.empty(0, features.N_MELS)
-    return Corpus(layout.root, labels, splits, unseen_clips, others, power, pieces, noise_audit, digest.hexdigest())
+    for name in SPLITS:
+        audit = audio.Audit()
+        for clip, found in zip(layout.of_split(name), stored[name].found, strict=True):
+            if clip.word in known_words:
+                audit.add(clip.name, found)
+        known = [(row, clip) for row, clip in readable[name] if clip.word in known_words]
+        others[name] = tuple(clip for _, clip in known if clip.word in other_words)
+        splits[name] = _split(name, known, audit, stored[name], labels, settings, pieces[name])
+    digest = hashlib.sha256("".join(f"{name}\t{digests[name]}\n" for name in sorted(digests)).encode()).hexdigest()
+    log.info("data set read in %.1f s", time.perf_counter() - started)
+    return Corpus(
+        layout.root, labels, splits, unseen, others, _noise_power(pieces["training"]), pieces, noise_audit, digest
+    )
 
 
 def _split(
     name: str,
-    clips: list[Clip],
-    power: Tensor,
+    known: list[tuple[int, Clip]],
     audit: audio.Audit,
+    stored: store.Stored,
     labels: tuple[str, ...],
     settings: Settings,
     pieces: list[audio.Samples],
 ) -> Split:
-    """Of what was read, what a split holds: training everything, the others a share of the other words, and silence."""
+    """Of what can be read, what a split holds: training all, the others a share of the other words; and silence."""
     for label in settings.labels:
-        if not any(clip.word == label for clip in clips):
+        if not any(clip.word == label for _, clip in known):
             raise UserError(f"label '{label}' has no readable clips in the {name} split; replace the broken files")
+    silent: tuple[Clip, ...] = ()
+    silence = torch.empty(0, features.N_MELS, features.FRAMES)
     if name != "training":
-        mean = classes.mean_count(clips, settings.labels)
-        other = [clip for clip in clips if clip.word not in settings.labels] if UNKNOWN in labels else []
+        mean = classes.mean_count((clip for _, clip in known), settings.labels)
+        other = [clip for _, clip in known if clip.word not in settings.labels] if UNKNOWN in labels else []
         chosen = set(classes.even_choice(other, round(settings.unknown_share * mean)))
-        rows = [row for row, clip in enumerate(clips) if clip.word in settings.labels or clip in chosen]
-        clips, power = [clips[row] for row in rows], power[:, rows]
+        known = [(row, clip) for row, clip in known if clip.word in settings.labels or clip in chosen]
         if SILENCE in labels:
             silent, waveforms = noise.silence_clips(pieces, name, mean)
-            clips += silent
-            power = torch.cat([power, features.mel_power(torch.from_numpy(waveforms))[None]], dim=1)
+            silence = features.mel_power(torch.from_numpy(waveforms))
+    clips = (*(clip for _, clip in known), *silent)
     targets = [labels.index(clip.word if clip.word in labels else UNKNOWN) for clip in clips]
-    return Split(tuple(clips), torch.tensor(targets, dtype=torch.int64), audit, power)
+    rows = torch.tensor([row for row, _ in known], dtype=torch.int64)
+    return Split(clips, torch.tensor(targets, dtype=torch.int64), audit, stored, rows, silence)
 
 
-def _read_split(
-    root: Path, clips: list[Clip], copies: bool, digest: "hashlib._Hash"
-) -> tuple[list[Clip], Tensor, audio.Audit]:
-    speeds = SPEEDS if copies else ()
-    power = torch.empty(1 + len(speeds), len(clips), features.N_MELS, features.FRAMES)
-    audit = audio.Audit()
-    reader = audio.read_clips(root, clips, audit, digest)
-    kept: list[Clip] = []
-    while chunk := list(itertools.islice(reader, _CHUNK)):
-        batch = torch.from_numpy(np.stack([_float(pcm) for _, pcm in chunk]))
-        place = slice(len(kept), len(kept) + len(chunk))
-        power[0, place] = features.mel_power(batch)
-        for copy, (numerator, denominator) in enumerate(speeds, start=1):
-            power[copy, place] = features.mel_power(features.change_speed(batch, numerator, denominator))
-        kept += [clip for clip, _ in chunk]
-    return kept, power[:, : len(kept)], audit
-
-
-def _read_noise(layout: Layout, audit: audio.Audit, digest: "hashlib._Hash") -> list[audio.Samples]:
+def _read_noise(layout: Layout, audit: audio.Audit) -> list[audio.Samples]:
     recordings = []
     for name in layout.noise:
-        data = (layout.root / name).read_bytes()
-        digest.update(f"{name}\tnoise\t{hashlib.sha256(data).hexdigest()}\n".encode())
-        audit.read += 1
+        found = audio.Found()
         try:
-            recordings.append(audio.decode(data))
+            recordings.append(audio.decode((layout.root / name).read_bytes()))
         except audio.BrokenAudioError as error:
-            audit.broken[name] = str(error)
+            found = audio.Found(broken=str(error))
+        audit.add(name, found)
     return recordings
 
 
-def _float(pcm: audio.Pcm) -> audio.Samples:
-    return pcm.astype(np.float32) / 32768.0
+def _noise_power(pieces: list[audio.Samples]) -> Tensor:
+    parts = [features.mel_power(torch.from_numpy(piece)[None])[0].T for piece in pieces]
+    return torch.cat(parts) if parts else torch.empty(0, features.N_MELS)
