@@ -97,6 +97,11 @@ def render(name: str, detail: str, request_id: str | None, path: str = "") -> tu
     return _render(f"/problems/{name}", kind.status, kind.title, f"{detail} {kind.remedy}", request_id, path)
 
 
+def render_status(status: int, detail: str, request_id: str | None, path: str = "") -> tuple[str, bytes]:
+    """As `render`, for a status that is no kind of its own: it has no more meaning (RFC 9457, section 4.2.1)."""
+    return _render("about:blank", status, HTTPStatus(status).phrase, detail, request_id, path)
+
+
 def _render(type_: str, status: int, title: str, detail: str, request_id: str | None, path: str) -> tuple[str, bytes]:
     document: dict[str, Any] = {"type": type_, "title": title, "status": status, "detail": detail}
     document["request_id"] = request_id
@@ -127,10 +132,7 @@ def _from_http_exception(error: HTTPException) -> Response:
         return problem_response("internal-error", "An unexpected error was logged by the service.")
     if status in _BY_STATUS:
         return problem_response(_BY_STATUS[status], _detail(error, status), headers)
-    # Any other status has no more meaning than the status itself (RFC 9457, section 4.2.1).
-    line, body = _render(
-        "about:blank", status, HTTPStatus(status).phrase, error.description or "", g.get("request_id"), request.path
-    )
+    line, body = render_status(status, error.description or "", g.get("request_id"), request.path)
     return Response(body, line, headers, mimetype=MEDIA_TYPE)
 
 

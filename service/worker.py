@@ -8,7 +8,6 @@ body must have arrived within one total time, however many pieces a client sends
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import socket
 import time
@@ -18,10 +17,10 @@ from selectors import EVENT_READ
 from typing import Any
 
 from gunicorn.http.errors import NoMoreData
+from gunicorn.util import write_nonblock
 from gunicorn.workers.gthread import ThreadWorker
 
-from . import metrics
-from .problems import PROBLEMS, BodyTimeout
+from .problems import MEDIA_TYPE, BodyTimeout, render, render_status
 
 _DRAIN_SECONDS = 2.0
 
@@ -46,14 +45,26 @@ class _Socket(socket.socket):
             self.settimeout(None)
 
 
-def _refusal() -> bytes:
-    kind = PROBLEMS["overloaded"]
-    document = {"type": "/problems/overloaded", "title": kind.title, "status": kind.status, "request_id": None}
-    document["detail"] = f"As many requests wait as the queue takes. {kind.remedy}"
-    body = json.dumps(document).encode() + b"\n"
+class _Overheard:
+    """Takes what gunicorn would send as its own error page."""
+
+    status = 500
+
+    def gettimeout(self) -> float:
+        return 0.0
+
+    def setblocking(self, flag: bool) -> None:
+        pass
+
+    def sendall(self, data: bytes) -> None:
+        self.status = int(data.split(b" ", 2)[1])
+
+
+def _last_answer(status: str, body: bytes, headers: str = "") -> bytes:
+    """An answer after which the connection ends."""
     head = (
-        "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\nCache-Control: no-store\r\n"
-        f"Content-Type: application/problem+json\r\nContent-Length: {len(body)}\r\n\r\n"
+        f"HTTP/1.1 {status}\r\nConnection: close\r\n{headers}Cache-Control: no-store\r\n"
+        f"X-Content-Type-Options: nosniff\r\nContent-Type: {MEDIA_TYPE}\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body
 
@@ -67,7 +78,6 @@ class Worker(ThreadWorker):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._draining: deque[tuple[float, Any]] = deque()
-        self._refusal = _refusal()
 
     def enqueue_req(self, conn: Any) -> None:
         """Queue what has data; park what has none; refuse what is too much. Called in the main loop."""
@@ -98,9 +108,9 @@ class Worker(ThreadWorker):
         self.poller.register(conn.sock, EVENT_READ, partial(self.on_pending_socket_readable, conn))
 
     def _refuse(self, conn: Any) -> None:
-        metrics.REJECTED.labels("overloaded").inc()
+        refusal = render("overloaded", "As many requests wait as the queue takes.", None)
         with contextlib.suppress(OSError):
-            conn.sock.send(self._refusal)
+            conn.sock.send(_last_answer(*refusal, "Retry-After: 1\r\n"))
             conn.sock.shutdown(socket.SHUT_WR)
         # Read on for a while: closed with data unread, the kernel would take the answer back.
         self._draining.append((time.monotonic() + _DRAIN_SECONDS, conn))
@@ -138,3 +148,16 @@ class Worker(ThreadWorker):
             return super().handle(conn)
         finally:
             conn.sock.deadline = math.inf
+
+    def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
+        """Answer what is not even HTTP with a problem document, where gunicorn would send a page."""
+        page = _Overheard()
+        super().handle_error(req, page, addr, exc)  # logs, and decides on the status
+        if page.status >= 500:
+            answer = render("internal-error", "The request could not be handled.", None)
+        elif page.status == 400:
+            answer = render("bad-request", f"The request is not HTTP as it should be: {exc}.", None)
+        else:
+            answer = render_status(page.status, f"{exc}.", None)
+        with contextlib.suppress(OSError):
+            write_nonblock(client, _last_answer(*answer))
