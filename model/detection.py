@@ -32,7 +32,7 @@ class Rule:
         hop_seconds: from window to window; a window is one clip long.
         smoothing: windows over which each class's probability is averaged: the window itself and those before it.
         threshold: of the averaged probability, over 0 and at most 1.
-        refractory_seconds: of detections nearer than this the one with the highest probability counts.
+        refractory_seconds: after a detection there is none for as long.
     """
 
     hop_seconds: float = 0.1
@@ -79,38 +79,57 @@ def probabilities(run: Run, samples: Samples, labels: Sequence[str], hop_seconds
 def detections(found: Probabilities, labels: Sequence[str], rule: Rule) -> list[Detection]:
     """The keywords in the windows' probabilities, in the order of their times.
 
-    A window is a detection where a keyword (a label without an underscore before it) is the likeliest class after
-    averaging, at or over the threshold, and no other keyword's average within ``refractory_seconds`` is higher.
+    Causal but for the one window that shows that a probability has passed its top, so that a live stream is judged as
+    a recording is: see ``tops`` and ``spaced``.
     """
-    smooth = average(found, rule.smoothing)
+    index, best, confidence = tops(found, labels, rule.smoothing)
+    over = confidence >= rule.threshold
+    index, best, confidence = index[over], best[over], confidence[over]
+    time = middle(index, rule.smoothing, rule.hop_seconds)
+    return [Detection(labels[best[i]], float(time[i]), float(confidence[i])) for i in spaced(index, reach(rule))]
+
+
+def tops(
+    found: Probabilities, labels: Sequence[str], smoothing: int
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], Probabilities]:
+    """Where a keyword is the likeliest class on average, and not likelier in the next window.
+
+    A keyword is a label without an underscore before it. Returns the windows, their labels and the averages there.
+    """
+    smooth = average(found, smoothing)
     best = smooth.argmax(axis=1)
     keyword = np.array([not label.startswith("_") for label in labels])
     confidence = np.where(keyword[best], smooth.max(axis=1), np.float32(0))
-    peaks = np.flatnonzero((confidence >= rule.threshold) & _is_peak(confidence, _reach(rule)))
-    offset = CLIP_SAMPLES / SAMPLE_RATE / 2 - (rule.smoothing - 1) / 2 * rule.hop_seconds
-    return [
-        Detection(labels[best[i]], float(max(0.0, i * rule.hop_seconds + offset)), float(confidence[i])) for i in peaks
-    ]
+    index = np.flatnonzero((confidence > 0) & (confidence >= np.append(confidence[1:], np.float32(0))))
+    return index, best[index], confidence[index]
+
+
+def spaced(index: npt.NDArray[np.intp], apart: int) -> list[int]:
+    """Positions in ascending ``index`` of the first, and of each that is ``apart`` or more after the one before."""
+    chosen, place = [], 0
+    while place < len(index):
+        chosen.append(place)
+        place = int(np.searchsorted(index, index[place] + max(1, apart)))
+    return chosen
+
+
+def middle(index: npt.NDArray[np.intp], smoothing: int, hop_seconds: float) -> npt.NDArray[np.float64]:
+    """The middle, in seconds, of the windows that were averaged for each of ``index``."""
+    there = np.minimum(index + 1, smoothing)
+    return CLIP_SAMPLES / SAMPLE_RATE / 2 + (index - (there - 1) / 2) * hop_seconds
+
+
+def reach(rule: Rule) -> int:
+    """The refractory time in windows."""
+    return round(rule.refractory_seconds / rule.hop_seconds)
 
 
 def average(found: Probabilities, count: int) -> Probabilities:
     """The mean of each window and the ``count - 1`` before it; at the beginning, of those that there are."""
-    padded = np.concatenate([np.repeat(found[:1], count - 1, axis=0), found])
-    smooth: Probabilities = sliding_window_view(padded, count, axis=0).mean(axis=-1, dtype=np.float32)
+    padded = np.concatenate([np.zeros((count - 1, found.shape[1]), np.float32), found])
+    total = np.zeros_like(found)
+    for offset in range(count):  # the same sum for a window wherever the stream begins
+        total += padded[offset : offset + len(found)]
+    there = np.minimum(np.arange(1, len(found) + 1), count).astype(np.float32)
+    smooth: Probabilities = total / there[:, None]
     return smooth
-
-
-def _reach(rule: Rule) -> int:
-    """How many windows on either side a detection suppresses."""
-    return max(0, round(rule.refractory_seconds / rule.hop_seconds) - 1)
-
-
-def _is_peak(confidence: npt.NDArray[np.float32], reach: int) -> npt.NDArray[np.bool_]:
-    """Whether a window is the highest of those within ``reach``; of equal ones the first."""
-    if reach == 0:
-        return np.ones(len(confidence), dtype=bool)
-    padded = np.pad(confidence, reach, constant_values=-1)
-    around = sliding_window_view(padded, reach).max(axis=1)  # [windows + reach + 1]
-    before, after = around[: len(confidence)], around[reach + 1 :]
-    peak: npt.NDArray[np.bool_] = (confidence > before) & (confidence >= after)
-    return peak
