@@ -8,14 +8,16 @@ import itertools
 import logging
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
 
+from model.classes import even_choice
 from model.data import streams
-from model.data.streams import Sources
+from model.data.streams import Sources, Stream
+from model.dataset import Corpus
 from model.detection import Rule, Run, reach
 from model.tops import TOLERANCE_SECONDS, Score, find, listen, near
 
@@ -28,6 +30,22 @@ SMOOTHINGS = (1, 2, 3, 4, 5)
 REFRACTORIES = (0.6, 0.8, 1.0, 1.4)
 _CURVE_TO, _CURVE_POINTS = 20.0, 80  # false accepts an hour
 _EXAMPLES = 30
+_MOST_OTHERS = 2000  # clips of other words held in memory
+
+
+def sources_of(corpus: Corpus, split: str, speech: Iterable[Stream] = (), *, sentences: bool = True) -> Sources:
+    """What streams of a split are made of; for testing the words that no part of training has heard are in it, too.
+
+    ``sentences`` is False where the model was trained on the voices that would speak them; ``speech`` is the user's own
+    (``model.data.speech``).
+    """
+    keywords: dict[str, list[streams.Samples]] = {label: [] for label in corpus.labels if not label.startswith("_")}
+    clips = [clip for clip in corpus.splits[split].clips if clip.word in keywords]
+    for clip, samples in zip(clips, corpus.read(clips), strict=True):
+        keywords[clip.word].append(samples)
+    others = even_choice((*corpus.others[split], *(corpus.unseen if split == "testing" else ())), _MOST_OTHERS)
+    spoken = list(zip((clip.word for clip in others), corpus.read(others), strict=True))
+    return Sources(split if sentences else "", keywords, spoken, corpus.noise_waveforms[split], speech)
 
 
 def search(run: Run, labels: Sequence[str], sources: Sources, hours: float, seed: int = 0) -> Rule:

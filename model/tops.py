@@ -84,6 +84,8 @@ def find(heard: Sequence[Heard], labels: Sequence[str], smoothing: int) -> Tops:
         alike = _homophones(each.stream, labels, label, time)
         parts.append((np.full(len(window), number), window + first, label, time, confidence, alike))
         first += len(each.found) + _GAP
+    if not parts:
+        raise ValueError("no streams")
     joined = [np.concatenate(column) for column in zip(*parts, strict=True)]
     return Tops(tuple(each.stream for each in heard), *joined)
 

@@ -7,8 +7,8 @@ there is behind the hours.
 """
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -70,14 +70,14 @@ class Sources:
         keywords: label -> clips, ``float32[CLIP_SAMPLES]`` each.
         others: (word, clip) of other words; empty where the data set has none.
         noise: background recordings, ``float32[samples]``, at full scale 1; empty where there are none.
-        speech: the user's long recordings without keywords (``model.data.speech``).
+        speech: the user's long recordings without keywords, iterated over once a use (``model.data.speech``).
     """
 
     split: str
     keywords: Mapping[str, Sequence[Samples]]
     others: Sequence[tuple[str, Samples]] = ()
     noise: Sequence[Samples] = ()
-    speech: Sequence[Stream] = field(default=())
+    speech: Iterable[Stream] = ()
 
     @property
     def labels(self) -> tuple[str, ...]:
