@@ -11,11 +11,18 @@ METRICS = "train_metrics.json"
 EVALUATION = "evaluation.json"
 REPORT = "report.md"
 PLOTS = "plots"
-CURVES, CONFUSION = "curves.svg", "confusion.svg"
+CURVES, CONFUSION, RELIABILITY = "curves.svg", "confusion.svg", "reliability.svg"
+OPERATING, ROBUSTNESS, STREAMING = "operating.svg", "robustness.svg", "streaming.svg"
+CARD = "model_card.md"
 
-ALL = {CHECKPOINT, ONNX, LOG, METRICS, EVALUATION, REPORT, PLOTS}
+ALL = {CHECKPOINT, ONNX, LOG, METRICS, EVALUATION, REPORT, CARD, PLOTS}
 
 
 def is_former_run(folder: Path) -> bool:
     """Whether a folder is an earlier run's output, which a new one may replace."""
     return holds_only(folder, ALL, METRICS)
+
+
+def is_former_evaluation(folder: Path) -> bool:
+    """Whether a folder is the output of an earlier ``evaluate``, which a new one may replace."""
+    return holds_only(folder, {EVALUATION, REPORT, PLOTS}, EVALUATION)

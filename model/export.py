@@ -4,8 +4,11 @@ import copy
 import hashlib
 import io
 import logging
+import pickle
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,50 +17,101 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from model import features
-from model.errors import ParityError
+from model.errors import ParityError, UserError
 from model.front_end import FoldedMelPower
+from model.inference import INPUT, OUTPUT, Probabilities, Waveforms
 from model.network import ResidualBlock, TCResNet8
 from model.settings import CLIP_SAMPLES
 
 PARITY_LIMIT = 1e-4
-INPUT, OUTPUT = "waveform", "probabilities"
 OPSET = 18
 
 
 class Classifier(nn.Module):
-    """``float32[batch, CLIP_SAMPLES]`` at full scale 1 -> probabilities ``float32[batch, classes]``."""
+    """``float32[batch, CLIP_SAMPLES]`` at full scale 1 -> probabilities ``float32[batch, classes]``.
 
-    def __init__(self, front_end: nn.Module, network: nn.Module) -> None:
+    ``temperature`` divides the logits: calibration (``model/calibration.py``).
+    """
+
+    def __init__(self, front_end: nn.Module, network: nn.Module, temperature: float = 1.0) -> None:
         super().__init__()
         self.front_end = front_end
         self.network = network
+        self.temperature = temperature
 
     def forward(self, waveform: Tensor) -> Tensor:
-        return torch.softmax(self.network(features.log_mel(self.front_end(waveform))), dim=1)
+        logits = self.network(features.log_mel(self.front_end(waveform)))
+        return torch.softmax(logits / self.temperature, dim=1)
 
 
-def model_version(network: nn.Module) -> str:
-    """The first 12 hex digits of the SHA-256 over the weights, names and shapes included."""
+def weights_sha256(network: nn.Module) -> str:
+    """The SHA-256 over the weights, names and shapes included, as 64 hex digits: the model's identity."""
     digest = hashlib.sha256()
     for name, tensor in sorted(network.state_dict().items()):
         digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()[:12]
+    return digest.hexdigest()
 
 
-def checkpoint(network: nn.Module, config: Mapping[str, Any], labels: tuple[str, ...]) -> bytes:
-    """``best_model.pth``: weights, configuration and labels; loads with ``torch.load(..., weights_only=True)``."""
-    buffer = io.BytesIO()
-    content = {"weights": network.state_dict(), "config": dict(config), "labels": list(labels)}
-    torch.save({**content, "model_version": model_version(network)}, buffer)
-    return buffer.getvalue()
+def model_version(network: nn.Module) -> str:
+    """The first 12 hex digits of ``weights_sha256``: what people and log lines call the model."""
+    return weights_sha256(network)[:12]
 
 
-def export_onnx(network: TCResNet8, metadata: Mapping[str, str]) -> bytes:
+@dataclass(frozen=True)
+class Checkpoint:
+    """What ``best_model.pth`` holds; the settings and the temperature are in ``config``."""
+
+    network: TCResNet8
+    config: dict[str, Any]
+    labels: tuple[str, ...]
+
+    @property
+    def temperature(self) -> float:
+        """What the logits are divided by."""
+        return float(self.config.get("temperature", 1.0))
+
+    def to_bytes(self) -> bytes:
+        """Weights, configuration and labels; loads with ``torch.load(..., weights_only=True)``."""
+        buffer = io.BytesIO()
+        content = {"weights": self.network.state_dict(), "config": self.config, "labels": list(self.labels)}
+        torch.save({**content, "model_version": model_version(self.network)}, buffer)
+        return buffer.getvalue()
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """A ``best_model.pth`` from its file.
+
+    Raises:
+        UserError: nothing there, or no checkpoint of this trainer.
+    """
+    if not path.is_file():
+        raise UserError(f"checkpoint '{path}' does not exist; give the best_model.pth of the model's training run")
+    try:
+        content = torch.load(path, weights_only=True, map_location="cpu")
+        labels = tuple(content["labels"])
+        network = TCResNet8(len(labels), width=content["config"]["width"])
+        network.load_state_dict(content["weights"])
+        return Checkpoint(network.eval(), dict(content["config"]), labels)
+    except (KeyError, TypeError, ValueError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        reason = str(error).strip().split("\n", 1)[0]
+        raise UserError(f"checkpoint '{path}' is none of this trainer ({reason}); give a best_model.pth") from error
+
+
+def with_metadata(onnx_model: bytes, metadata: Mapping[str, str]) -> bytes:
+    """The same model with ``metadata`` as its ``metadata_props``, in place of what it had."""
+    import onnx
+
+    proto = onnx.load_from_string(onnx_model)
+    onnx.helper.set_model_props(proto, dict(metadata))
+    return bytes(proto.SerializeToString())
+
+
+def export_onnx(network: TCResNet8, metadata: Mapping[str, str], temperature: float = 1.0) -> bytes:
     """The network behind its features, batch normalisation folded away, with ``metadata`` as ``metadata_props``."""
     import onnx
 
-    model = Classifier(FoldedMelPower(), _fold_norms(network)).eval()
+    model = Classifier(FoldedMelPower(), _fold_norms(network), temperature).eval()
     example = torch.zeros(2, CLIP_SAMPLES)
     # The exporter warns about its own internals (torchvision's absence, deprecated helpers); nothing a user can mend.
     noisy = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
@@ -89,31 +143,52 @@ def export_onnx(network: TCResNet8, metadata: Mapping[str, str]) -> bytes:
     return bytes(proto.SerializeToString())
 
 
-def check_parity(onnx_model: bytes, network: nn.Module, waveforms: Tensor, limit: float = PARITY_LIMIT) -> float:
-    """The largest difference of probabilities between the exported model and PyTorch with torchaudio's features.
+@dataclass(frozen=True)
+class Parity:
+    """How near the exported model is to PyTorch with torchaudio's own features.
 
-    ``waveforms float32[clips, CLIP_SAMPLES]``: real clips, all of which are compared.
-
-    Raises:
-        ParityError: it is above ``limit``, or not a number.
+    Attributes:
+        clips: how many were compared.
+        max_difference: the largest difference of a probability; NaN where one is not a number.
+        other_answers: clips whose likeliest class differs.
     """
-    import onnxruntime
 
-    reference = Classifier(features.mel_spectrogram(), network).eval()
-    session = onnxruntime.InferenceSession(onnx_model, providers=["CPUExecutionProvider"])
-    worst = 0.0
-    for batch in waveforms.split(64):
+    clips: int
+    max_difference: float
+    other_answers: int
+
+    @property
+    def holds(self) -> bool:
+        """Within ``PARITY_LIMIT``, and never another answer."""
+        return self.max_difference <= PARITY_LIMIT and self.other_answers == 0
+
+
+def measure_parity(
+    run: Callable[[Waveforms], Probabilities], network: nn.Module, temperature: float, waveforms: Waveforms
+) -> Parity:
+    """Compare the exported model ``run`` with the network it was made of, on ``float32[clips, CLIP_SAMPLES]``."""
+    reference = Classifier(features.mel_spectrogram(), network, temperature).eval()
+    worst, others = 0.0, 0
+    for batch in torch.from_numpy(waveforms).split(64):
         with torch.inference_mode():
             expected = reference(batch).numpy()
-        (got,) = session.run([OUTPUT], {INPUT: batch.numpy()})
-        difference = float(np.abs(got - expected).max())
-        if not difference <= limit:
-            raise ParityError(
-                f"the exported model's probabilities differ from PyTorch's by {difference:.2e} (limit {limit:.0e}); "
-                "nothing was written"
-            )
-        worst = max(worst, difference)
-    return worst
+        got = run(batch.numpy())
+        worst = float(np.maximum(worst, np.abs(got - expected).max()))  # a NaN stays
+        others += int((got.argmax(axis=1) != expected.argmax(axis=1)).sum())
+    return Parity(len(waveforms), worst, others)
+
+
+def check_parity(parity: Parity) -> None:
+    """See that a model may leave the trainer.
+
+    Raises:
+        ParityError: it does not compute what the trained network does.
+    """
+    if not parity.holds:
+        raise ParityError(
+            f"the exported model's probabilities differ from PyTorch's by {parity.max_difference:.2e} (limit "
+            f"{PARITY_LIMIT:.0e}), {parity.other_answers} of {parity.clips} answers differ; nothing was written"
+        )
 
 
 def _fold_norms(network: TCResNet8) -> TCResNet8:
