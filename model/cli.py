@@ -1,4 +1,4 @@
-"""The command line: ``train``, ``data``, ``clips``. Heavy imports stay inside the commands that need them."""
+"""The command line. Heavy imports stay inside the commands that need them."""
 
 import os
 import signal
@@ -12,6 +12,7 @@ import typer
 from model import artefacts, commands, console, files, options
 from model.data import materialise, official
 from model.data.layout import EVERY_WORD, require_clips, scan, words_of
+from model.data.licence import licensed
 from model.errors import BoundsMissed, Interrupted, ParityError, UserError
 from model.settings import Settings, make_settings, parse_labels, parse_unseen
 
@@ -49,6 +50,9 @@ def train(
     unknown_share: options.UnknownShare = None,
     silence_share: options.SilenceShare = None,
     threads: options.Threads = None,
+    stream_hours: options.StreamHours = None,
+    licence: options.Licence = "",
+    attribution: options.Attribution = "",
     dataset_url: options.DatasetUrl = official.URL,
     dataset_sha256: options.DatasetSha256 = official.SHA256,
     synthetic_size: options.SyntheticSize = 400,
@@ -56,7 +60,8 @@ def train(
 ) -> None:
     """Train, choose the best epoch on validation, test once, export; everything into one folder.
 
-    Writes best_model.pth, model.onnx, train.log, train_metrics.json, evaluation.json, report.md and plots/.
+    Writes best_model.pth, model.onnx, train.log, train_metrics.json, evaluation.json, report.md, model_card.md
+    and plots/.
     """
     settings = make_settings(
         profile,
@@ -75,6 +80,7 @@ def train(
         width=width,
         unknown_share=unknown_share,
         silence_share=silence_share,
+        stream_hours=stream_hours,
         threads=threads or (default_threads() if threads is None else 0),
     )
     with (
@@ -83,6 +89,7 @@ def train(
     ):
         words = options.words_for(dataset, settings)
         source = options.resolve(dataset, words, dataset_url, dataset_sha256, synthetic_size, synthetic_seed)
+        source = licensed(source, licence, attribution)
         require_clips(scan(source.root, settings.labels), settings.labels, source.name)  # before torch loads
         _train(folder, source, settings)
     console.log.info("written to %s", output)

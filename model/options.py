@@ -67,6 +67,18 @@ OtherWords = Annotated[
         rich_help_panel=_DATA,
     ),
 ]
+Licence = Annotated[
+    str,
+    typer.Option(
+        envvar="KWS_LICENCE",
+        help="Of the data, where the data set does not say it: only data with a known licence gets into a model.",
+        rich_help_panel=_DATA,
+    ),
+]
+Attribution = Annotated[
+    str,
+    typer.Option(envvar="KWS_ATTRIBUTION", help="Whom the data's licence asks to be named.", rich_help_panel=_DATA),
+]
 Output = Annotated[Path, typer.Option(envvar="KWS_OUTPUT", help="Folder to write; replaced whole at the end.")]
 PerLabel = Annotated[int, typer.Option(envvar="KWS_PER_LABEL", help="Clips a label.")]
 
@@ -87,6 +99,10 @@ def _recipe(name: str, help_: str) -> typer.models.OptionInfo:
     return typer.Option(envvar=f"KWS_{name}", help=help_, show_default=False, rich_help_panel=_RECIPE)
 
 
+StreamHours = Annotated[
+    float | None,
+    _recipe("STREAM_HOURS", "Hours of running audio to choose the detection rule on, and to test it on; 0: neither."),
+]
 Epochs = Annotated[int | None, _recipe("EPOCHS", "Passes over the training split.")]
 BatchSize = Annotated[int | None, _recipe("BATCH_SIZE", "Clips a step.")]
 LearningRate = Annotated[float | None, _recipe("LEARNING_RATE", "Peak of the one-cycle schedule.")]

@@ -130,6 +130,7 @@ def tone_files(words: tuple[str, ...] = ("low", "high"), speakers: int = 40) -> 
         for speaker in range(speakers):
             samples = tone(300 * (index + 1) + speaker, 0.2)
             files[f"{word}/{speaker:08x}_nohash_0.wav"] = wav_bytes(samples)
+    files["dataset.json"] = b'{"licence": "CC0 1.0"}'
     files["_background_noise_/hiss.wav"] = wav_bytes(np.random.default_rng(0).normal(0, 0.05, 2 * SAMPLE_RATE))
     return files
 
