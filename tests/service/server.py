@@ -36,7 +36,9 @@ def environment(**settings: object) -> dict[str, str]:
 class Server:
     """A running service on a free port, its logs in `folder`."""
 
-    def __init__(self, folder: Path, model: Path, *, wait: bool = True, **settings: object) -> None:
+    def __init__(
+        self, folder: Path, model: Path, *, wait: bool = True, command: list[str] = COMMAND, **settings: object
+    ) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.folder = folder
@@ -44,7 +46,7 @@ class Server:
         self.begin = time.monotonic()
         with (folder / "stdout").open("wb") as out, (folder / "stderr").open("wb") as err:
             self.process = subprocess.Popen(
-                COMMAND,
+                command,
                 cwd=ROOT,
                 env=environment(model=model, port=self.port, **settings),
                 stdout=out,
