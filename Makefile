@@ -17,7 +17,7 @@ SERVER = KWS_MODEL=$(MODEL) $(BIN)/python -m service
 PROBE  = $(BIN)/python -m service.probe --clips $(CLIPS) --output $(ARTIFACTS)/inference
 
 .DEFAULT_GOAL := help
-.PHONY: help env pipeline train clips serve probe bench-service report test lint format e2e engine engine-stop clean
+.PHONY: help env pipeline train clips serve probe bench-service soak report test lint format e2e engine engine-stop clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ report: env ## artifacts/report.md and the verdict of the gates (BOUNDS='min_acc
 
 bench-service: env ## /predict beside a bare Flask view, with wrk and vegeta; a table in ARTIFACTS/bench (needs a trained model)
 	@$(BIN)/python -m tools.bench_service $(MODEL) service/samples/yes.wav --output $(ARTIFACTS)/bench/service.md
+
+soak: env ## 200,000 requests to one server, whose memory and open files must not grow (needs a trained model)
+	@$(BIN)/python -m tools.soak_service $(MODEL)
 
 test: env lint ## lint, types and all tests that need no engine
 	$(BIN)/pytest --ignore=tests/e2e

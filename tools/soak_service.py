@@ -1,0 +1,200 @@
+"""`python -m tools.soak_service MODEL`: very many requests to one server, whose memory and files must not grow.
+
+Good recordings of several kinds, forms, broken files and other pages in turn, over kept-alive and new connections.
+Memory and open files of all its processes are read after the first tenth of the requests, when caches and allocators
+have what they want, and at the end. Exit code 3 when a bound is passed or an answer was not as it must be.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import cycle
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from tools.free_port import free_port
+
+WARM_UP = 0.1
+MAX_GROWTH = 0.02
+_SAMPLES = Path("service/samples")
+Request = tuple[str, str, bytes, dict[str, str], int]
+
+
+def requests(folder: Path) -> list[Request]:
+    """Method, path, body, headers and the status that must come."""
+    samples, rate = soundfile.read(_SAMPLES / "yes.wav", dtype="float32")
+    made: list[Request] = [("POST", "/predict", path.read_bytes(), {}, 200) for path in sorted(_SAMPLES.glob("*.wav"))]
+    for kind, subtype in (("FLAC", "PCM_16"), ("OGG", "VORBIS"), ("OGG", "OPUS"), ("MP3", "MPEG_LAYER_III")):
+        path = folder / f"{kind}-{subtype}"
+        soundfile.write(path, samples, rate, format=kind, subtype=subtype)
+        made.append(("POST", "/predict", path.read_bytes(), {}, 200))
+    path = folder / "long.wav"
+    soundfile.write(path, np.tile(np.stack([samples, samples], 1), (3, 1)), 44_100, format="WAV")
+    made.append(("POST", "/predict", path.read_bytes(), {}, 200))
+    nowhere = folder / "nan.wav"
+    soundfile.write(nowhere, samples * np.nan, rate, subtype="FLOAT")
+    wav = made[0][2]
+    head = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n'
+    form = {"Content-Type": "multipart/form-data; boundary=b"}
+    made += [
+        ("POST", "/predict", head + wav + b"\r\n--b--\r\n", form, 200),
+        ("POST", "/predict", head + wav, form, 400),
+        ("POST", "/predict", nowhere.read_bytes(), {}, 422),
+        ("POST", "/predict", b"no audio", {}, 415),
+        ("POST", "/detect", path.read_bytes(), {}, 200),
+        ("GET", "/readyz", b"", {}, 200),
+        ("GET", "/v2/models/kws", b"", {}, 200),
+        ("GET", "/nothing", b"", {}, 404),
+    ]
+    return made
+
+
+@dataclass
+class Soak:
+    """Clients of the server at `port`, which share the work."""
+
+    port: int
+    work: list[Request]
+    left: int
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    wrong: Counter[str] = field(default_factory=Counter)
+
+    def run(self, count: int, clients: int) -> None:
+        """Send `count` requests."""
+        self.left = count
+        threads = [threading.Thread(target=self._client, args=(number,)) for number in range(clients)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    def _next(self) -> bool:
+        with self.lock:
+            self.left -= 1
+            return self.left >= 0
+
+    def _client(self, number: int) -> None:
+        turn = cycle(self.work[number:] + self.work[:number])
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        asked = 0
+        while self._next():
+            method, path, body, headers, status = next(turn)
+            try:
+                connection.request(method, path, body or None, headers)
+                response = connection.getresponse()
+                response.read()
+                found = str(response.status)
+            except (OSError, http.client.HTTPException) as error:
+                found = type(error).__name__
+                connection.close()
+            if found != str(status):
+                with self.lock:
+                    self.wrong[f"{method} {path}: {found} instead of {status}"] += 1
+            asked += 1
+            if asked % 50 == 0:  # a new connection now and then
+                connection.close()
+        connection.close()
+
+
+def family(pid: int) -> Iterator[int]:
+    """The process and its children."""
+    yield pid
+    yield from map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+
+
+def usage(pid: int) -> tuple[int, int]:
+    """Resident kB (shared pages counted once a sharer, in proportion) and open files of `family`."""
+    kilobytes = files = 0
+    for process in family(pid):
+        for line in Path(f"/proc/{process}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                kilobytes += int(line.split()[1])
+        files += len(list(Path(f"/proc/{process}/fd").iterdir()))
+    return kilobytes, files
+
+
+def settled(pid: int) -> tuple[int, int]:
+    """`usage` once the connections that were idle are closed."""
+    time.sleep(float(os.environ.get("KWS_KEEPALIVE") or 5) + 2)
+    return usage(pid)
+
+
+def ready(process: subprocess.Popen[bytes], port: int) -> bool:
+    """Whether the server answers rightly within a minute, every worker of it."""
+    deadline = time.monotonic() + 60
+    workers = int(os.environ.get("KWS_WORKERS") or 2)
+    while time.monotonic() < deadline and process.poll() is None:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        try:
+            connection.request("GET", "/readyz")
+            if connection.getresponse().status == 200 and len(set(family(process.pid))) == workers + 1:
+                return True
+        except OSError:
+            pass
+        finally:
+            connection.close()
+        time.sleep(0.1)
+    return False
+
+
+def main() -> int:
+    """Soak, and judge."""
+    parser = argparse.ArgumentParser(prog="soak-service", description=__doc__)
+    parser.add_argument("model", type=Path)
+    parser.add_argument("--requests", type=int, default=200_000)
+    parser.add_argument("--clients", type=int, default=8)
+    options = parser.parse_args()
+    port = free_port()
+    environment = os.environ | {"KWS_MODEL": str(options.model), "KWS_PORT": str(port)}
+    with tempfile.TemporaryDirectory() as name, Path(name, "log").open("wb") as log:
+        process = subprocess.Popen([sys.executable, "-m", "service"], env=environment, stdout=log, stderr=log)
+        try:
+            soak = Soak(port, requests(Path(name)), 0)
+            if not ready(process, port):
+                print(f"soak: the service does not get ready:\n{Path(name, 'log').read_text()}", file=sys.stderr)
+                return 3
+            workers = set(family(process.pid))
+            warm = round(WARM_UP * options.requests)
+            begin = time.monotonic()
+            soak.run(warm, options.clients)
+            first = settled(process.pid)
+            soak.run(options.requests - warm, options.clients)
+            last = settled(process.pid)
+            seconds = time.monotonic() - begin
+            same = workers == set(family(process.pid))
+        finally:
+            process.terminate()
+            code = process.wait(60)
+    growth = last[0] / first[0] - 1
+    print(f"{options.requests} requests in {seconds:.0f} s, {sum(soak.wrong.values())} wrong answers")
+    before, after = first[0] / 1e3, last[0] / 1e3
+    print(f"memory of all processes: {before:.1f} MB after {warm}, {after:.1f} MB at the end ({growth:+.1%})")
+    print(f"open files: {first[1]} after {warm}, {last[1]} at the end")
+    failures = [f"{count} x {what}" for what, count in soak.wrong.most_common(5)]
+    if growth >= MAX_GROWTH:
+        failures.append(f"memory grew by {growth:.1%}; the bound is {MAX_GROWTH:.0%}")
+    if last[1] > first[1]:
+        failures.append(f"{last[1] - first[1]} more open files")
+    if not same:
+        failures.append("a worker was lost")
+    if code:
+        failures.append(f"exit code {code} after SIGTERM")
+    for failure in failures:
+        print(f"soak: {failure}", file=sys.stderr)
+    return 3 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
