@@ -28,6 +28,7 @@ UV_VERSION = "0.13.9"
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 # What only the CUDA build of torch needs, as named by the lock.
 CUDA_PACKAGES = re.compile(r"^(nvidia-|cuda-|triton\b)")
+PLATFORMS = {"linux/amd64": "x86_64-unknown-linux-gnu", "linux/arm64": "aarch64-unknown-linux-gnu"}
 TORCH_PACKAGES = re.compile(r"^(torch|torchaudio)==([^\s;]+)")
 
 
@@ -35,6 +36,7 @@ def main() -> int:
     options = parse_arguments()
     stamp = options.venv / ".kws-installed"
     fingerprint = digest_of_inputs(options)
+    foreign = ["--python-platform", PLATFORMS[options.platform]] if options.platform else []
     if stamp.is_file() and stamp.read_text() == fingerprint:
         return 0
     uv = find_uv(options.package_index)
@@ -59,7 +61,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         listed = Path(folder) / "requirements.txt"
         listed.write_text("\n".join(requirements) + "\n")
-        install = [uv, "pip", "install", "--quiet", "--python", str(options.venv)]
+        install = [uv, "pip", "install", "--quiet", "--python", str(options.venv), *foreign]
         run([*install, "--require-hashes", "--requirements", str(listed)], options.package_index)
     if cpu_torch:
         # Its own dependencies stand in the lock and are installed already.
@@ -73,6 +75,11 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("groups", nargs="+", metavar="GROUP", help="a dependency group of pyproject.toml")
     parser.add_argument("--venv", type=Path, default=ROOT / ".venv", help="the environment (default: .venv)")
+    parser.add_argument(
+        "--platform",
+        choices=sorted(PLATFORMS),
+        help="install another platform's wheels: they are unpacked, nothing of them is run (default: this machine's)",
+    )
     parser.add_argument(
         "--torch-index",
         default=os.environ.get("KWS_TORCH_INDEX", CPU_INDEX),
@@ -91,7 +98,7 @@ def digest_of_inputs(options: argparse.Namespace) -> str:
     digest = hashlib.sha256()
     for path in ("pyproject.toml", "uv.lock", "tools/install.py"):
         digest.update((ROOT / path).read_bytes())
-    digest.update(repr((sys.version, sorted(options.groups), options.torch_index)).encode())
+    digest.update(repr((sys.version, sorted(options.groups), options.torch_index, options.platform)).encode())
     return digest.hexdigest()
 
 

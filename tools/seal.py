@@ -28,6 +28,7 @@ from tools.oci import INDEX, LAYER, MANIFEST, Archive, ArchiveError, digest_of
 
 FORM = f"1 zlib {zlib.ZLIB_RUNTIME_VERSION}"  # of a sealed layer: what else than its input decides over its bytes
 WHITEOUT, OPAQUE = ".wh.", ".wh..wh..opq"
+ANNOTATED = ("org.opencontainers.image.", "kws.")
 XATTR = "SCHILY.xattr."
 
 
@@ -64,7 +65,7 @@ class Sealer:
             "history": [{"created": created, "created_by": name} for name in names],
             "rootfs": {"type": "layers", "diff_ids": [layer.diff_id for layer in layers]},
         }
-        annotations = {key: value for key, value in settings["Labels"].items() if key.startswith("org.opencontainers.")}
+        annotations = {key: value for key, value in settings["Labels"].items() if key.startswith(ANNOTATED)}
         document = {
             "schemaVersion": 2,
             "mediaType": MANIFEST,

@@ -7,8 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import dagger
 import pytest
 from dagger.client._core import Context
+
+from .graph import chain
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "ci" / "src"))
 
@@ -28,11 +31,22 @@ class Engine:
         """The arguments of each leaf of that name."""
         return [arguments for asked, arguments, _ in self.asked if asked == name]
 
+    def releases(self) -> list[tuple[list[str], Context]]:
+        """Each command that published an image, with all that led to it."""
+        steps = [(args["args"], context) for leaf, _, context in self.asked if leaf == "stdout"
+                 for name, args in chain(context) if name == "withExec"]  # fmt: skip
+        return [(command, context) for command, context in steps if "release" in command]
+
     def answer(self, context: Context) -> Any:
         leaf = context.selections[-1]
         self.asked.append((leaf.name, dict(leaf.args), context))
+        command: list[str] = next(
+            (step.args["args"] for step in reversed(context.selections) if step.name == "withExec"), []
+        )
+        if leaf.name == "stdout" and "tools.registry" in command:
+            address = next(part.partition("=")[2] for part in command if part.startswith("--address="))
+            return f"{address}@sha256:{'a' * 64}\n"
         if leaf.name == "exitCode":
-            command = next(step.args["args"] for step in reversed(context.selections) if step.name == "withExec")
             return next((code for word, code in self.exit_codes.items() if word in command), 0)
         answer = self.answers.get(leaf.name)
         return answer(leaf.args) if callable(answer) else answer
@@ -43,7 +57,9 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Engine:
     """An engine whose steps succeed unless a test sets ``answers`` otherwise."""
     stand_in = Engine(
         answers={
-            "publish": lambda args: f"{args['address']}@sha256:{'a' * 64}",
+            "defaultPlatform": dagger.Platform("linux/amd64"),
+            "imageRef": f"docker.io/library/python:3.13-slim@sha256:{'b' * 64}",
+            "plaintext": "secret",
             "stdout": '{"min_clip_accuracy": 0.8, "max_p95_ms": null}',
             "entrypoint": ["serve"],
         }

@@ -20,11 +20,11 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-def module(**settings: str) -> Any:
+def module(**settings: Any) -> Any:
     from kws_ci.main import Kws
 
-    sources = {name: marked(name) for name in SOURCES} | {"gates_file": marked("gates").file("gates.toml")}
-    return Kws(**sources, **settings)
+    files = {"gates_file": marked("gates").file("gates.toml"), "changelog": marked("changelog").file("CHANGELOG.md")}
+    return Kws(**{name: marked(name) for name in SOURCES}, **files, **settings)
 
 
 def test_dependencies_are_installed_before_code_is_copied() -> None:
@@ -107,16 +107,17 @@ def test_a_given_model_is_not_trained_again() -> None:
 
 async def test_pipeline_without_an_address_publishes_nothing(engine: Engine) -> None:
     await module().pipeline(synthetic=True)
-    assert engine.leaves("publish") == []
+    assert engine.releases() == []
 
 
 async def test_pipeline_publishes_then_pulls_the_digest_and_tests_it(engine: Engine) -> None:
-    result = await module().pipeline(synthetic=True, address="127.0.0.1:5000/me/name", tags=["latest", "v1"])
-    assert [args["address"] for args in engine.leaves("publish")] == [
-        "127.0.0.1:5000/me/name:latest",
-        "127.0.0.1:5000/me/name:v1",
-    ]
-    pulled = f"127.0.0.1:5000/me/name@sha256:{'a' * 64}"
+    result = await module().pipeline(synthetic=True, address="ghcr.io/me/name", tags=["latest", "v1"])
+    ((command, _),) = engine.releases()
+    assert "--address=ghcr.io/me/name" in command
+    assert command[command.index("--tags") :] == ["--tags", "latest", "v1"]
+    kinds = [part.partition("=")[2].partition("=")[0] for part in command if part.startswith("--attach=")]
+    assert kinds == ["sbom", "evaluation", "model", "provenance"]
+    pulled = f"ghcr.io/me/name@sha256:{'a' * 64}"
     assert pulled in [args["address"] for name, args in everything(result) if name == "from"]
     probes = [command for command in commands(result) if "service.probe" in command]
     assert len(probes) >= 2
@@ -124,16 +125,17 @@ async def test_pipeline_publishes_then_pulls_the_digest_and_tests_it(engine: Eng
 
 async def test_a_failed_gate_stops_before_publishing_and_still_returns(engine: Engine) -> None:
     engine.exit_codes["tools.report"] = 3
-    result = await module().pipeline(synthetic=True, address="127.0.0.1:5000/me/name")
-    assert engine.leaves("publish") == []
+    result = await module().pipeline(synthetic=True, address="ghcr.io/me/name")
+    assert engine.releases() == []
     assert chain(result)[-1] == ("directory", {"path": "/artifacts"})
 
 
 async def test_the_test_judges_before_anything_is_published(engine: Engine) -> None:
-    await module().pipeline(synthetic=True, address="127.0.0.1:5000/me/name")
-    order = [name for name, _, _ in engine.asked]
-    assert order.index("exitCode") < order.index("publish")
+    await module().pipeline(synthetic=True, address="ghcr.io/me/name")
+    ((_, released),) = engine.releases()
+    order = [context for _, _, context in engine.asked]
     judged = [context for name, _, context in engine.asked if name == "exitCode"][-1]
+    assert order.index(judged) < order.index(released)
     assert any("service.probe" in command for command in commands(judged))
 
 
@@ -175,13 +177,20 @@ async def test_the_password_goes_to_the_registry_login_alone(engine: Engine) -> 
     logins = [args for name, args in everything(result) if name == "withRegistryAuth"]
     assert logins
     assert all(args["secret"] is secret for args in logins)
-    assert not [name for name, _ in everything(result) if name in ("withSecretVariable", "withMountedSecret")]
+    ((command, released),) = engine.releases()
+    mounts = [args for name, args in everything(released) if name == "withMountedSecret"]
+    assert [(mount["path"], mount["source"]) for mount in mounts] == [("/run/secrets/password", secret)]
+    assert "--password-file=/run/secrets/password" in command
+    secrets = ("withSecretVariable", "withMountedSecret")
+    assert not [name for name, _ in everything(result) if name in secrets]
 
 
 async def test_a_registry_on_the_callers_machine_serves_push_and_pull(engine: Engine) -> None:
     service = dag.container().as_service()
     result = await module().pipeline(synthetic=True, address="127.0.0.1:5000/me/name", registry=service)
-    assert all(args["registryService"] is service for args in engine.leaves("publish"))
+    ((command, released),) = engine.releases()
+    assert {"--endpoint=registry:5000/me/name", "--plain-http"} <= set(command)
+    assert [args["service"] for name, args in chain(released) if name == "withServiceBinding"] == [service]
     pulls = [args for name, args in everything(result) if name == "from" and "@sha256" in args["address"]]
     assert pulls
     assert all(args["registryService"] is service for args in pulls)
@@ -194,6 +203,7 @@ async def test_a_registry_on_the_callers_machine_serves_push_and_pull(engine: En
         ({"address": "ghcr.io/Me/Name"}, "--address"),
         ({"address": "ghcr.io/me/name:latest"}, "--address"),
         ({"address": "me/name"}, "--address"),
+        ({"address": "127.0.0.1:5000/me/name"}, "--registry=tcp://127.0.0.1:5000"),
         ({"address": "ghcr.io/me/name", "username": "me"}, "--password"),
         ({"address": "ghcr.io/me/name", "tags": []}, "--tags"),
         ({"address": "ghcr.io/me/name", "tags": ["a b"]}, "--tags"),
@@ -205,6 +215,56 @@ async def test_arguments_that_cannot_work_are_named_before_any_work(
     with pytest.raises(ValueError, match=named):
         await module().pipeline(synthetic=True, **arguments)
     assert engine.asked == []
+
+
+async def test_every_release_is_pushed_anew_and_signed_with_the_key(engine: Engine) -> None:
+    key = dag.set_secret("key", "private")
+    for _ in range(2):
+        await module().publish(model=marked("m").file("m"), address="ghcr.io/me/name", signing_key=key)
+    runs = [args["value"] for _, context in engine.releases() for name, args in chain(context)
+            if name == "withEnvVariable" and args["name"] == "KWS_RUN"]  # fmt: skip
+    assert len(set(runs)) == 2
+    assert all("--key=/run/secrets/cosign.key" in command for command, _ in engine.releases())
+
+
+@pytest.mark.parametrize("token", ["", " \n", None])
+async def test_keyless_signing_with_an_empty_request_is_refused_at_once(engine: Engine, token: str | None) -> None:
+    engine.answers["plaintext"] = token
+    url, secret = dag.set_secret("url", "u"), None if token is None else dag.set_secret("token", token)
+    with pytest.raises(ValueError, match=r"--oidc-request-(url|token) is empty"):
+        await module().pipeline(synthetic=True, oidc_request_url=None if token is None else url,
+                                oidc_request_token=secret or url)  # fmt: skip
+    assert {name for name, _, _ in engine.asked} <= {"plaintext"}
+
+
+@pytest.mark.parametrize(
+    ("origin", "tags"),
+    [
+        ({"revision": "0123abc", "branch": "master"}, ["0123abc", "master", "latest"]),
+        ({"revision": "0123abc", "branch": "feature/x"}, ["0123abc", "feature-x"]),
+        ({"revision": "0123abc", "version": "v1.2.3"}, ["0123abc", "1.2.3"]),
+        ({"version": "v1.2.3+build"}, ["1.2.3-build"]),
+        ({}, ["latest"]),
+    ],
+)
+async def test_tags_follow_the_rule(engine: Engine, origin: dict[str, str], tags: list[str]) -> None:
+    await module(**origin).publish(model=marked("m").file("m"), address="ghcr.io/me/name")
+    ((command, _),) = engine.releases()
+    assert command[command.index("--tags") + 1 :] == tags
+
+
+async def test_a_foreign_platform_is_only_put_together(engine: Engine) -> None:
+    archive = await module(platforms=["linux/amd64", "linux/arm64"]).image_tar(marked("m").file("m"))
+    exports = [
+        args["source"] for name, args in chain(archive) if name == "withMountedFile" and "/images" in args["path"]
+    ]
+    native, foreign = exports
+    assert dict(chain(foreign))["container"] == {"platform": "linux/arm64"}
+    assert not [name for name, _ in chain(foreign) if name == "withExec"]
+    assert [command for command in commands(foreign) if "--platform=linux/arm64" in command]
+    assert not [command for command in commands(native) if "--platform=linux/arm64" in command]
+    with pytest.raises(ValueError, match="--platforms lacks linux/amd64"):
+        await module(platforms=["linux/arm64"]).image_tar(marked("m").file("m"))
 
 
 async def test_archive_and_synthetic_exclude_each_other(engine: Engine) -> None:

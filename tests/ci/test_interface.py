@@ -7,6 +7,9 @@ from typing import Any
 import pytest
 
 
+FILES = ("gates_file", "changelog")
+
+
 @pytest.fixture
 def kws() -> Any:
     from kws_ci.main import Kws
@@ -22,7 +25,9 @@ def test_every_function_and_argument_is_documented(kws: Any) -> None:
 
 
 def test_the_stages_are_all_there(kws: Any) -> None:
-    assert {"train", "build", "image_tar", "publish", "test_predict", "serve", "_pipeline"} <= set(kws.functions)
+    assert {"train", "build", "image_tar", "publish", "test_predict", "serve", "sweep", "shell", "_pipeline"} <= set(
+        kws.functions
+    )
 
 
 def test_the_pipeline_is_not_hidden_by_the_cli(kws: Any) -> None:
@@ -32,19 +37,19 @@ def test_the_pipeline_is_not_hidden_by_the_cli(kws: Any) -> None:
 
 
 def test_what_publishes_is_never_answered_from_the_function_cache(kws: Any) -> None:
-    assert kws.functions["publish"].cache_policy == "never"
-    assert kws.functions["_pipeline"].cache_policy == "never"
+    for name in ("publish", "_pipeline", "comment", "release"):
+        assert kws.functions[name].cache_policy == "never"
 
 
 def test_checks_need_no_argument(kws: Any) -> None:
     checks = {name: function for name, function in kws.functions.items() if function.check}
-    assert set(checks) == {"lint", "types", "unit_tests", "predict"}
+    assert set(checks) == {"lint", "workflows", "types", "unit_tests", "predict"}
     assert not [name for name, function in checks.items() if function.parameters]
 
 
 def test_every_source_is_narrowed(kws: Any) -> None:
     constructor = kws.get_constructor()
-    sources = [p for p in constructor.parameters.values() if p.default_path and p.name != "gates_file"]
+    sources = [p for p in constructor.parameters.values() if p.default_path and p.name not in FILES]
     assert len(sources) == 5
     for parameter in constructor.parameters.values():
         assert parameter.doc, parameter.name

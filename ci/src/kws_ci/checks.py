@@ -1,19 +1,36 @@
 """What `dagger check` runs beside the test of /predict."""
 
 import dagger
+from dagger import dag
 
 from .environment import APP, Environment
 
+WORKFLOWS = ".github/workflows"
+
 
 async def lint(environment: Environment, checkout: dagger.Directory) -> str:
-    """ruff over all Python, zizmor (pedantic, offline) over the workflows."""
+    """ruff over all Python: rules and form."""
     container = environment.with_groups("lint").with_directory(APP, checkout)
-    return await (
-        container.with_exec(["ruff", "check", "."])
-        .with_exec(["ruff", "format", "--check", "."])
-        .with_exec(["zizmor", "--offline", "--persona=pedantic", ".github/workflows"])
-        .stdout()
+    return await container.with_exec(["ruff", "check", "."]).with_exec(["ruff", "format", "--check", "."]).stdout()
+
+
+async def workflows(environment: Environment, checkout: dagger.Directory, actionlint: str) -> str:
+    """actionlint and zizmor (pedantic, offline) over the workflows."""
+    names = [name for name in await checkout.directory(WORKFLOWS).entries() if name.endswith((".yml", ".yaml"))]
+    linted = (
+        dag.container()
+        .from_(actionlint)
+        .with_directory(f"/checkout/{WORKFLOWS}", checkout.directory(WORKFLOWS))
+        .with_workdir("/checkout")
+        .with_exec(["actionlint", *(f"{WORKFLOWS}/{name}" for name in names)])
     )
+    audited = (
+        environment.with_groups("lint")
+        .with_directory(APP, checkout)
+        .with_exec(["zizmor", "--offline", "--persona=pedantic", ".github"])
+    )
+    await linted.sync()
+    return f"actionlint: {len(names)} workflows\n{await audited.stdout()}"
 
 
 async def types(environment: Environment, checkout: dagger.Directory) -> str:

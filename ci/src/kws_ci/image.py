@@ -3,14 +3,14 @@
 from dataclasses import dataclass
 
 import dagger
-from dagger import dag
 
 from .environment import APP, VENV, Environment
 from .stages import SERVICE_PORT
 
 # Numeric, so that Kubernetes' runAsNonRoot can be checked without a passwd entry.
 USER = "10001:10001"
-EPOCH = 0
+# The layers over the base image, bottom first: a retraining changes the last alone.
+LAYERS = ["dependencies", "service", "model"]
 
 
 @dataclass(frozen=True)
@@ -33,33 +33,32 @@ class Origin:
         return {name: value for name, value in labels.items() if value}
 
 
-def packages(environment: Environment) -> dagger.Directory:
+def packages(environment: Environment, platform: str = "") -> dagger.Directory:
     """The virtual environment that answers requests, from the builder."""
-    # By touch: the engine's own way follows links, and those to the base image's Python lead outside a directory.
-    touch = ["find", VENV, "-exec", "touch", "--no-dereference", f"--date=@{EPOCH}", "{}", "+"]
-    return environment.with_groups("service", bytecode=True).with_exec(touch).directory(VENV)
+    return environment.with_groups("service", bytecode=True, platform=platform).directory(VENV)
 
 
 def build(
-    environment: Environment, service_source: dagger.Directory, model: dagger.File, origin: Origin
+    environment: Environment,
+    service_source: dagger.Directory,
+    model: dagger.File,
+    origin: Origin,
+    platform: str = "",
 ) -> dagger.Container:
-    """Layers from the one that changes least: base, dependencies, service, and the model last.
+    """Layers from the one that changes least: base, and of our own those of ``LAYERS``.
 
-    Every file gets one time, so that equal content gives equal layers wherever it comes from.
+    ``platform`` names another than the engine's own: its files are put together, none of them is run.
     """
-    # Copied over the root, so that their parent's time, which stands in the layer too, is set as well.
-    code = dag.directory().with_directory(f"{APP}/service", service_source)
-    weights = dag.directory().with_file(f"{APP}/model.onnx", model, permissions=0o444)
     container = (
-        environment.python()
+        environment.python(platform)
         .with_env_variable("PATH", f"{VENV}/bin:$PATH", expand=True)
         .with_env_variable("KWS_MODEL", f"{APP}/model.onnx")
         .with_env_variable("KWS_HOST", "0.0.0.0")  # noqa: S104 (inside its container)
         .with_env_variable("KWS_PORT", str(SERVICE_PORT))
         .with_workdir(APP)
-        .with_directory(VENV, packages(environment))
-        .with_directory("/", code.with_timestamps(EPOCH))
-        .with_directory("/", weights.with_timestamps(EPOCH))
+        .with_directory(VENV, packages(environment, platform))
+        .with_directory(f"{APP}/service", service_source)
+        .with_file(f"{APP}/model.onnx", model, permissions=0o444)
         .with_user(USER)
         .with_exposed_port(SERVICE_PORT)
         .with_docker_healthcheck(

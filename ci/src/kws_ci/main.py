@@ -1,17 +1,22 @@
 """The module's functions: thin, each a composition of stages."""
 
 import json
+from enum import Enum
 from typing import Annotated, Any
 
 import dagger
-from dagger import DefaultPath, Doc, Ignore, ReturnType, check, dag, function, object_type
+from dagger import DefaultPath, Doc, Ignore, ReturnType, check, dag, enum_type, function, object_type
 
-from . import checks, image, stages
+from . import checks, github, image, stages, supply_chain
+from . import sweep as sweeps
 from .concurrency import together
 from .environment import Environment
-from .registry import Registry, checked_tags, repository_of
+from .registry import Registry, release_tags, repository_of, said
+from .releases import Log, Releases, RequestToken, RequestUrl, SigningKey, SigningPassphrase
+from .signing import Signing
 
 OFFICIAL_ARCHIVE = "https://storage.googleapis.com/download.tensorflow.org/data/speech_commands_v0.02.tar.gz"
+BUILDER = "https://github.com/dagger/dagger/releases/tag/v0.21.8"
 OFFICIAL_SHA256 = "sha256:af14739ee7dc311471de98f5f9d2c9191b18aedfe957f4a6ff791c709868ff58"
 
 ModelFile = Annotated[dagger.File | None, Doc("model.onnx of an earlier training; without it a model is trained first")]
@@ -27,7 +32,10 @@ Labels = Annotated[list[str] | None, Doc("The words to tell apart (default: up,d
 Address = Annotated[str, Doc("Where to publish: HOST/NAME, such as ghcr.io/owner/name or 127.0.0.1:5000/me/name")]
 Username = Annotated[str, Doc("User name at the registry")]
 Password = Annotated[dagger.Secret | None, Doc("Password or token at the registry, such as env:CR_PAT")]
-Tags = Annotated[list[str] | None, Doc("Tags to publish under (default: latest)")]
+Tags = Annotated[
+    list[str] | None,
+    Doc("Tags to publish under (default: commit, branch and version as far as they are named; latest from master)"),
+]
 RegistryService = Annotated[
     dagger.Service | None,
     Doc("A registry that only the caller reaches, such as tcp://127.0.0.1:5000; it answers for the address"),
@@ -40,6 +48,26 @@ LastRelease = Annotated[
     dagger.File | None,
     Doc("evaluation.json or gates.json of the last release: its loss is a gate, its figures stand in the report"),
 ]
+
+Artifacts = Annotated[dagger.Directory, Doc("What `pipeline` returned")]
+Slug = Annotated[str, Doc("The repository on GitHub: OWNER/NAME")]
+Token = Annotated[dagger.Secret, Doc("A token that may do this, such as env:GITHUB_TOKEN")]
+Api = Annotated[str, Doc("GitHub's API, or that of an Enterprise server")]
+GITHUB_API = "https://api.github.com"
+
+
+@enum_type
+class Stage(Enum):
+    """A stage whose container can be entered."""
+
+    TRAIN = "train"
+    """`python -m model`, the data set in /data/set"""
+    IMAGE = "image"
+    """the inference image, as its numeric user"""
+    PROBE = "probe"
+    """`python -m service.probe`, the service at http://api:8000, recordings in /clips"""
+    TOOLS = "tools"
+    """`python -m tools.…`: gates, report"""
 
 
 @object_type
@@ -74,10 +102,12 @@ class Kws:
         Ignore(
             [
                 "**",
-                "!pyproject.toml",
                 "!uv.lock",
                 "!dagger.json",
                 "!Makefile",
+                "!*.toml",
+                "!*.md",
+                "!docs/**",
                 "!model/**",
                 "!service/**",
                 "!tools/**",
@@ -92,16 +122,29 @@ class Kws:
         ),
     ]
     gates_file: Annotated[dagger.File, Doc("The bounds of the gates"), DefaultPath("/gates.toml")]
+    changelog: Annotated[dagger.File, Doc("Its section is the text of a release"), DefaultPath("/CHANGELOG.md")]
     base_image: Annotated[str, Doc("Image with Python that every container starts from")] = "python:3.13-slim"
     package_index: Annotated[str, Doc("A mirror of PyPI (default: PyPI)")] = ""
     torch_index: Annotated[
         str, Doc("Index of torch's CPU build; where it cannot be reached, torch comes from the package index")
     ] = "https://download.pytorch.org/whl/cpu"
+    actionlint_image: Annotated[str, Doc("Image with actionlint, for the check of the workflows")] = (
+        "rhysd/actionlint:1.7.12"
+    )
     dataset_url: Annotated[str, Doc("Address of the official archive, or of a mirror of it")] = OFFICIAL_ARCHIVE
     dataset_sha256: Annotated[str, Doc("SHA-256 of that archive, as sha256:HEX")] = OFFICIAL_SHA256
     repository: Annotated[str, Doc("Address of the source repository, for the image's labels")] = ""
     revision: Annotated[str, Doc("Commit of the source, for the image's labels")] = ""
-    version: Annotated[str, Doc("Version of the release, for the image's labels")] = ""
+    version: Annotated[str, Doc("Version of the release, from its git tag, for the image's labels and tags")] = ""
+    branch: Annotated[str, Doc("Branch of the source, for the image's tags")] = ""
+    created: Annotated[str, Doc("The commit's time, ISO 8601 or seconds since 1970: the image's only time")] = ""
+    platforms: Annotated[
+        list[str] | None,
+        Doc("Platforms of the image under one index, such as linux/amd64,linux/arm64 (default: the engine's own)"),
+    ] = None
+    debian_mirror: Annotated[str, Doc("A mirror of http://deb.debian.org, for the registry's tools")] = ""
+    builder: Annotated[str, Doc("URI of who runs the build, for the provenance")] = BUILDER
+    invocation: Annotated[str, Doc("URI of the run, for the provenance")] = ""
 
     @function
     def train(
@@ -122,9 +165,11 @@ class Kws:
         return self._image(model, dataset, synthetic)
 
     @function
-    def image_tar(self, model: ModelFile = None, dataset: Dataset = None, synthetic: Synthetic = False) -> dagger.File:
-        """The inference image as an OCI archive, for `docker load` and `skopeo`."""
-        return self._image(model, dataset, synthetic).as_tarball()
+    async def image_tar(
+        self, model: ModelFile = None, dataset: Dataset = None, synthetic: Synthetic = False
+    ) -> dagger.File:
+        """The inference image as an OCI archive, for `docker load` and `skopeo`: equal for equal content."""
+        return await self._sealed(self._model(model, dataset, synthetic))
 
     @function(cache="never")  # type: ignore[call-overload]
     async def publish(
@@ -137,11 +182,37 @@ class Kws:
         model: ModelFile = None,
         dataset: Dataset = None,
         synthetic: Synthetic = False,
+        signing_key: SigningKey = None,
+        signing_passphrase: SigningPassphrase = None,
+        oidc_request_url: RequestUrl = None,
+        oidc_request_token: RequestToken = None,
+        transparency_log: Log = False,
     ) -> str:
         """Publish the inference image; prints its digest reference. Tests nothing: that is the pipeline's part."""
         target = Registry(address, username, password, registry)
-        names = checked_tags(["latest"] if tags is None else tags)
-        return await target.publish(self._image(model, dataset, synthetic), names)
+        target.check_reachable()
+        signing = Signing(signing_key, signing_passphrase, oidc_request_url, oidc_request_token, transparency_log)
+        await signing.check()
+        names = release_tags(self.revision, self.branch, self.version, tags)
+        made = self._model(model, dataset, synthetic)
+        return await self._release(target, await self._sealed(made), names, {"model": made}, signing, {})
+
+    @function
+    def releases(
+        self, address: Address, username: Username = "", password: Password = None, registry: RegistryService = None
+    ) -> Releases:
+        """What has been released to a registry: verify, sign, promote, rollback, attachments."""
+        target = Registry(address, username, password, registry)
+        target.check_reachable()
+        return Releases(  # type: ignore[call-arg]  # object_type is no dataclass to mypy
+            address=address,
+            username=username,
+            password=password,
+            service=registry,
+            base_image=self.base_image,
+            debian_mirror=self.debian_mirror,
+            tools=self.tools_source,
+        )
 
     @function
     async def test_predict(
@@ -197,6 +268,11 @@ class Kws:
         registry: RegistryService = None,
         bounds: Bounds = None,
         last_release: LastRelease = None,
+        signing_key: SigningKey = None,
+        signing_passphrase: SigningPassphrase = None,
+        oidc_request_url: RequestUrl = None,
+        oidc_request_token: RequestToken = None,
+        transparency_log: Log = False,
     ) -> dagger.Directory:
         """The whole way: train, build, test, and with an address publish, pull back and test again.
 
@@ -204,7 +280,11 @@ class Kws:
         into an exit code.
         """
         target = Registry(address, username, password, registry) if address else None
-        names = checked_tags(["latest"] if tags is None else tags)
+        if target is not None:
+            target.check_reachable()
+        signing = Signing(signing_key, signing_passphrase, oidc_request_url, oidc_request_token, transparency_log)
+        await signing.check()
+        names = release_tags(self.revision, self.branch, self.version, tags)
         await self._bounds(bounds)  # a wrong one is named before any work
 
         data = self._dataset(dataset, synthetic, seed, labels)
@@ -219,7 +299,7 @@ class Kws:
             self._prober.sync(),
             stages.sbom_writer(self._environment).sync(),
         )
-        archive = built.as_tarball()
+        archive = await self._sealed(model.file("model.onnx"))
         materials = stages.sbom(self._environment, built)
         inference, *_ = await together(
             self._inference(built, clips),
@@ -238,7 +318,9 @@ class Kws:
         if target is None or await judged.exit_code() != 0:
             return await judged.directory(stages.ARTIFACTS).sync()
 
-        reference = await target.publish(built, names)
+        files = {"sbom": materials, "evaluation": model.file("evaluation.json"), "model": model.file("model.onnx")}
+        parameters = {"profile": profile, "epochs": epochs, "seed": seed, "labels": ",".join(labels or [])}
+        reference = await self._release(target, archive, names, files, signing, parameters)
         pulled = stages.probe(self._prober, target.pull(reference), clips, expect=ReturnType.ANY)
         facts = stages.image_facts(self._environment, self.tools_source, archive, reference)
         artifacts = artifacts.with_file("image/image.json", facts).with_directory(
@@ -247,15 +329,97 @@ class Kws:
         return await self._judge(artifacts, bounds, last_release).directory(stages.ARTIFACTS).sync()
 
     @function
-    async def gates(self, artifacts: Annotated[dagger.Directory, Doc("What `pipeline` returned")]) -> str:
+    async def gates(self, artifacts: Artifacts) -> str:
         """Fail, with a line a failed gate, where the pipeline's verdict was no."""
         return await stages.verdict(self._environment, self.tools_source, artifacts).stdout()
 
     @function
+    async def sweep(
+        self,
+        seeds: Annotated[list[int] | None, Doc("Seeds to train with (default: 0, 1, 2)")] = None,
+        settings: Annotated[
+            list[str] | None,
+            Doc(
+                "Options of the trainer to try, each item NAME=VALUE pairs apart by spaces: learning-rate=0.01 width=2"
+            ),
+        ] = None,
+        parallel: Annotated[int, Doc("Trainings at a time; each takes all processors it gets")] = 2,
+        dataset: Dataset = None,
+        synthetic: Synthetic = False,
+        profile: Profile = "",
+        epochs: Epochs = None,
+        labels: Labels = None,
+    ) -> sweeps.Sweep:
+        """Train with several seeds and settings side by side; the validation split chooses the best.
+
+        `results` is the table and every run, `image` the inference image around the best. A run that fails has its
+        reason in the table and sinks no other.
+        """
+        trials = sweeps.trials([0, 1, 2] if seeds is None else seeds, settings or [])
+        data = self._dataset(dataset, synthetic, None, labels)
+        options = _options(profile=profile, epochs=epochs, labels=labels)
+        runs = await sweeps.run(self._trainer, data, options, trials, parallel)
+        results = await sweeps.compare(self._environment, self.model_source, self.tools_source, runs)
+        return sweeps.Sweep(results=results, image=self._build(results.file("best/model.onnx")))
+
+    @function
+    def shell(
+        self,
+        stage: Annotated[Stage, Doc("Whose container")] = Stage.TRAIN,
+        model: ModelFile = None,
+        dataset: Dataset = None,
+        synthetic: Synthetic = False,
+    ) -> dagger.Container:
+        """A stage's container with its data in place: `dagger call shell --stage=TRAIN --synthetic terminal`."""
+        if stage is Stage.TOOLS:
+            return stages.reporter(self._environment, self.model_source, self.tools_source).with_mounted_file(
+                stages.GATES, self.gates_file
+            )
+        if stage is Stage.IMAGE:
+            return self._image(model, dataset, synthetic)
+        data = self._dataset(dataset, synthetic)
+        if stage is Stage.TRAIN:
+            return self._trainer.with_mounted_directory("/data/set", data)
+        service = self._image(model, dataset, synthetic).as_service(use_entrypoint=True)
+        return self._prober.with_service_binding("api", service).with_mounted_directory("/clips", self._clips(data))
+
+    @function(cache="never")  # type: ignore[call-overload]
+    async def comment(
+        self,
+        artifacts: Artifacts,
+        repository: Slug,
+        number: Annotated[int, Doc("Number of the pull request")],
+        token: Token,
+        api: Api = GITHUB_API,
+    ) -> str:
+        """Write the report into its one comment on a pull request; prints the comment's address."""
+        return await github.comment(self._environment, self.tools_source, artifacts, repository, api, token, number)
+
+    @function(cache="never")  # type: ignore[call-overload]
+    async def release(
+        self,
+        artifacts: Artifacts,
+        repository: Slug,
+        tag: Annotated[str, Doc("The git tag, such as v1.2.0; CHANGELOG.md has a section about it")],
+        token: Token,
+        api: Api = GITHUB_API,
+    ) -> str:
+        """Make the release of a tag on GitHub, with model, evaluation, SBOM and report; prints its address."""
+        return await github.release(
+            self._environment, self.tools_source, artifacts, repository, api, token, tag, self.changelog
+        )
+
+    @function
     @check
     async def lint(self) -> str:
-        """Code and workflows are clean under ruff and zizmor."""
+        """Code is clean under ruff."""
         return await checks.lint(self._environment, self.checkout)
+
+    @function
+    @check
+    async def workflows(self) -> str:
+        """The workflows are clean under actionlint and zizmor (pedantic)."""
+        return await checks.workflows(self._environment, self.checkout, self.actionlint_image)
 
     @function
     @check
@@ -315,15 +479,60 @@ class Kws:
         options = _options(profile=profile, epochs=epochs, seed=seed, labels=labels)
         return stages.train(self._trainer, data, options)
 
+    def _model(self, model: dagger.File | None, archive: dagger.File | None, synthetic: bool) -> dagger.File:
+        return model or self._train(self._dataset(archive, synthetic)).file("model.onnx")
+
     def _image(self, model: dagger.File | None, archive: dagger.File | None, synthetic: bool) -> dagger.Container:
-        return self._build(model or self._train(self._dataset(archive, synthetic)).file("model.onnx"))
+        return self._build(self._model(model, archive, synthetic))
 
     def _clips(self, data: dagger.Directory, labels: list[str] | None = None) -> dagger.Directory:
         return stages.clips(self._trainer, data, _options(labels=labels))
 
-    def _build(self, model: dagger.File) -> dagger.Container:
+    def _build(self, model: dagger.File, platform: str = "") -> dagger.Container:
         origin = image.Origin(self.repository, self.revision, self.version)
-        return image.build(self._environment, self.service_source, model, origin)
+        return image.build(self._environment, self.service_source, model, origin, platform)
+
+    async def _sealed(self, model: dagger.File) -> dagger.File:
+        """The OCI archive of the image, of every platform asked for, as it is published."""
+        own = await dag.default_platform()
+        platforms = self.platforms or [own]
+        if own not in platforms:
+            raise ValueError(f"--platforms lacks {own}, the engine's own: only an image of that platform can be tested")
+        base = await self._environment.base().image_ref()
+        labels = {
+            "org.opencontainers.image.base.name": self.base_image,
+            "org.opencontainers.image.base.digest": base.rpartition("@")[2],
+        }
+        images = [self._build(model, "" if platform == own else platform) for platform in platforms]
+        facts = supply_chain.model_labels(self._environment, self.tools_source, model)
+        return supply_chain.seal(self._environment, self.tools_source, images, labels, facts, self.created)
+
+    async def _release(
+        self,
+        target: Registry,
+        archive: dagger.File,
+        tags: list[str],
+        files: dict[str, dagger.File],
+        signing: Signing,
+        parameters: dict[str, Any],
+    ) -> str:
+        """Push, attach, sign, tag; returns ``HOST/NAME@sha256:…``."""
+        byproducts = {supply_chain.FILES[kind]: file for kind, file in files.items()}
+        stated = supply_chain.provenance(
+            self._environment,
+            self.tools_source,
+            archive,
+            target.address,
+            self.builder,
+            self.invocation,
+            {"repository": self.repository, "revision": self.revision, "version": self.version, **parameters},
+            byproducts,
+        )
+        base, tools = self._environment.base(), self.tools_source
+        container = supply_chain.release_tools(base, self.debian_mirror, tools).with_mounted_file("/image.tar", archive)
+        container, attach = supply_chain.attached(container, {**files, "provenance": stated})
+        container, sign = signing.apply(container)
+        return await said(target.run(container, "release", "/image.tar", *attach, *sign, "--tags", *tags))
 
     @property
     def _prober(self) -> dagger.Container:

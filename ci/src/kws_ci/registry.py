@@ -1,6 +1,7 @@
-"""Publishing to a registry and pulling back from it."""
+"""A repository in a registry: how it is named, reached and logged in to; pushing to it and pulling from it."""
 
 import re
+import uuid
 from dataclasses import dataclass
 
 import dagger
@@ -11,6 +12,8 @@ _REPOSITORY = re.compile(
     r"(?P<host>localhost|[A-Za-z0-9.-]+(?:\.[A-Za-z0-9-]+|:\d+))(?P<port>:\d+)?"
     r"/(?P<path>[a-z0-9]+(?:[._-]+[a-z0-9]+)*(?:/[a-z0-9]+(?:[._-]+[a-z0-9]+)*)*)"
 )
+DEFAULT_BRANCH = "master"
+PASSWORD = "/run/secrets/password"  # noqa: S105 (where the secret is mounted)
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 
 
@@ -35,13 +38,31 @@ class Registry:
                 "or neither where the registry asks for none"
             )
 
-    async def publish(self, image: dagger.Container, tags: list[str]) -> str:
-        """Push under every tag; returns ``HOST/NAME@sha256:…``."""
-        digests = [
-            await self._login(image).publish(f"{self.address}:{tag}", registry_service=self.service)
-            for tag in checked_tags(tags)
-        ]
-        return f"{self.address}@{digests[0].rpartition('@')[2]}"
+    @property
+    def host(self) -> str:
+        return self.address.partition("/")[0]
+
+    def check_reachable(self) -> None:
+        """Raise ValueError where only the engine's own process could reach the registry, and no container can."""
+        if self.host.partition(":")[0] in ("localhost", "127.0.0.1") and self.service is None:
+            raise ValueError(
+                f"--address {self.address!r} is each container's own loopback: hand the registry over as a service, "
+                f"--registry=tcp://{self.host}"
+            )
+
+    def run(self, toolbox: dagger.Container, *command: str) -> dagger.Container:
+        """``python -m tools.registry`` with this repository, never answered from the cache."""
+        options = [f"--address={self.address}"]
+        container = toolbox.with_env_variable("KWS_RUN", uuid.uuid4().hex)
+        if self.service is not None:
+            _, _, port = self.host.partition(":")
+            _, _, name = self.address.partition("/")
+            container = container.with_service_binding("registry", self.service)
+            options += [f"--endpoint=registry:{port or 80}/{name}", "--plain-http"]
+        if self.password is not None:
+            container = container.with_mounted_secret(PASSWORD, self.password)
+            options += [f"--username={self.username}", f"--password-file={PASSWORD}"]
+        return container.with_exec(["python", "-m", "tools.registry", *options, *command])
 
     def pull(self, reference: str) -> dagger.Container:
         """The image at ``reference``, a tag or a digest of this repository."""
@@ -51,6 +72,29 @@ class Registry:
         if self.password is None:
             return container
         return container.with_registry_auth(self.address, self.username, self.password)
+
+
+async def said(container: dagger.Container) -> str:
+    """What a program printed; where it failed, its own last line alone is raised."""
+    try:
+        return (await container.stdout()).strip()
+    except dagger.ExecError as error:
+        lines = error.stderr.strip().splitlines()
+        raise RuntimeError(lines[-1] if lines else str(error)) from None
+
+
+def release_tags(revision: str, branch: str, version: str, tags: list[str] | None = None) -> list[str]:
+    """The tags of a release: those given, or by rule the commit, the branch, the version; ``latest`` from master.
+
+    A call that says nothing of where it comes from publishes ``latest``. Raises ValueError on what is no tag.
+    """
+    if tags is not None:
+        return checked_tags(tags)
+    known = [revision, re.sub(r"[^A-Za-z0-9._-]", "-", branch), re.sub(r"^v(?=\d)", "", version).replace("+", "-")]
+    found = [tag for tag in known if tag]
+    if branch == DEFAULT_BRANCH or not found:
+        found.append("latest")
+    return checked_tags(found)
 
 
 def checked_tags(tags: list[str]) -> list[str]:

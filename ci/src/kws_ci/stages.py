@@ -6,6 +6,7 @@ from dagger import ReturnType, dag
 from .environment import APP, VENV, Environment
 
 ARTIFACTS = "/artifacts"
+MODEL = f"{ARTIFACTS}/model"
 GATES = "/gates.toml"
 SERVICE_PORT = 8000
 # What the report needs of the trainer: it runs without torch.
@@ -33,11 +34,20 @@ def _dataset(trainer: dagger.Container, name: str, options: list[str]) -> dagger
     return trainer.with_exec(command).directory("/data/set")
 
 
+def training(
+    trainer: dagger.Container,
+    dataset: dagger.Directory,
+    options: list[str],
+    expect: ReturnType = ReturnType.SUCCESS,
+) -> dagger.Container:
+    """A training; what it makes stands in ``MODEL``."""
+    command = ["python", "-m", "model", "train", "--dataset", "/data/set", "--output", MODEL, *options]
+    return trainer.with_mounted_directory("/data/set", dataset).with_exec(command, expect=expect)
+
+
 def train(trainer: dagger.Container, dataset: dagger.Directory, options: list[str]) -> dagger.Directory:
     """The ``model/`` part of the artefacts."""
-    output = f"{ARTIFACTS}/model"
-    command = ["python", "-m", "model", "train", "--dataset", "/data/set", "--output", output, *options]
-    return trainer.with_mounted_directory("/data/set", dataset).with_exec(command).directory(output)
+    return training(trainer, dataset, options).directory(MODEL)
 
 
 def clips(trainer: dagger.Container, dataset: dagger.Directory, options: list[str]) -> dagger.Directory:
@@ -150,6 +160,11 @@ def bounds(
     )
 
 
+def reporter(environment: Environment, model_source: dagger.Directory, tools: dagger.Directory) -> dagger.Container:
+    """A container that runs those programs of ``tools/`` that write pages."""
+    return toolbox(environment, tools).with_directory(f"{APP}/model", model_source, include=REPORT_SOURCES)
+
+
 def report(
     environment: Environment,
     model_source: dagger.Directory,
@@ -162,10 +177,7 @@ def report(
     """Judge the artefacts and write ``report.md`` and ``gates.json`` beside them; exit code 3: a gate failed."""
     command = ["python", "-m", "tools.report", ARTIFACTS, "--gates", GATES, "--bounds", *replaced]
     container = (
-        toolbox(environment, tools)
-        .with_directory(f"{APP}/model", model_source, include=REPORT_SOURCES)
-        .with_mounted_file(GATES, gates)
-        .with_directory(ARTIFACTS, artifacts)
+        reporter(environment, model_source, tools).with_mounted_file(GATES, gates).with_directory(ARTIFACTS, artifacts)
     )
     if release is not None:
         container = container.with_mounted_file("/release.json", release)

@@ -1,0 +1,108 @@
+"""The releases in a registry: `dagger call releases --address=… FUNCTION`."""
+
+from typing import Annotated
+
+import dagger
+from dagger import Doc, dag, function, object_type
+
+from . import supply_chain
+from .registry import Registry, checked_tags, said
+from .signing import Signing, verifying
+
+Reference = Annotated[str, Doc("A tag, or a digest sha256:…")]
+PublicKey = Annotated[dagger.File | None, Doc("cosign's public key")]
+Identity = Annotated[str, Doc("Keyless: a regular expression over the signer's identity, the workflow's URL")]
+Issuer = Annotated[str, Doc("Keyless: who vouches for it, such as https://token.actions.githubusercontent.com")]
+Log = Annotated[bool, Doc("Of a key's signature: the public transparency log takes part (keyless it always does)")]
+SigningKey = Annotated[dagger.Secret | None, Doc("cosign's private key, such as file:cosign.key")]
+SigningPassphrase = Annotated[dagger.Secret | None, Doc("Its passphrase, such as env:COSIGN_PASSWORD")]
+RequestUrl = Annotated[dagger.Secret | None, Doc("Keyless: env:ACTIONS_ID_TOKEN_REQUEST_URL")]
+RequestToken = Annotated[dagger.Secret | None, Doc("Keyless: env:ACTIONS_ID_TOKEN_REQUEST_TOKEN")]
+ToTags = Annotated[list[str] | None, Doc("The tags to set (default: latest)")]
+
+
+@object_type
+class Releases:
+    """A repository in a registry and what has been released there."""
+
+    address: str
+    username: str
+    password: dagger.Secret | None
+    service: dagger.Service | None
+    base_image: str
+    debian_mirror: str
+    tools: dagger.Directory
+
+    @function(cache="never")  # type: ignore[call-overload]
+    async def verify(
+        self,
+        reference: Reference,
+        key: PublicKey = None,
+        identity: Identity = "",
+        issuer: Issuer = "",
+        transparency_log: Log = False,
+    ) -> str:
+        """Check signature, signed provenance and every attachment; fails on another key, digest or changed bytes."""
+        container, options = verifying(self._toolbox, key, identity, issuer, transparency_log)
+        return await said(self._registry.run(container, "verify", reference, *options))
+
+    @function(cache="never")  # type: ignore[call-overload]
+    async def sign(
+        self,
+        reference: Reference,
+        signing_key: SigningKey = None,
+        signing_passphrase: SigningPassphrase = None,
+        oidc_request_url: RequestUrl = None,
+        oidc_request_token: RequestToken = None,
+        transparency_log: Log = False,
+    ) -> str:
+        """Sign an image that is there, and the provenance attached to it; prints its digest reference."""
+        signing = Signing(signing_key, signing_passphrase, oidc_request_url, oidc_request_token, transparency_log)
+        await signing.check()
+        container, options = signing.apply(self._toolbox)
+        if not options:
+            raise ValueError("--signing-key is missing: give a key, or --oidc-request-url and --oidc-request-token")
+        return await said(self._registry.run(container, "sign", reference, *options))
+
+    @function(cache="never")  # type: ignore[call-overload]
+    async def promote(
+        self,
+        reference: Reference,
+        tags: ToTags = None,
+        key: PublicKey = None,
+        identity: Identity = "",
+        issuer: Issuer = "",
+        transparency_log: Log = False,
+    ) -> str:
+        """Put tags on an image that verifies, without a rebuild; prints its digest reference."""
+        names = checked_tags(["latest"] if tags is None else tags)
+        container, options = verifying(self._toolbox, key, identity, issuer, transparency_log)
+        return await said(self._registry.run(container, "promote", reference, *options, "--tags", *names))
+
+    @function(cache="never")  # type: ignore[call-overload]
+    async def rollback(
+        self,
+        reference: Reference,
+        key: PublicKey = None,
+        identity: Identity = "",
+        issuer: Issuer = "",
+        transparency_log: Log = False,
+    ) -> str:
+        """Let `latest` name an earlier release again, if it verifies; prints its digest reference."""
+        container, options = verifying(self._toolbox, key, identity, issuer, transparency_log)
+        return await said(self._registry.run(container, "promote", reference, *options, "--tags", "latest"))
+
+    @function(cache="never")  # type: ignore[call-overload]
+    async def attachments(self, reference: Reference = "latest") -> dagger.Directory:
+        """What is attached to an image: sbom.cdx.json, evaluation.json, provenance.json, model.onnx."""
+        run = self._registry.run(self._toolbox, "fetch", reference, "--output", "/attachments")
+        await said(run)
+        return run.directory("/attachments")
+
+    @property
+    def _registry(self) -> Registry:
+        return Registry(self.address, self.username, self.password, self.service)
+
+    @property
+    def _toolbox(self) -> dagger.Container:
+        return supply_chain.release_tools(dag.container().from_(self.base_image), self.debian_mirror, self.tools)
