@@ -2,6 +2,7 @@
 
 import json
 import logging
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,14 @@ from model import (
     inference,
     operating,
     report,
+    streaming,
     training,
 )
 from model import check as checking
 from model.data.layout import Layout
 from model.data.source import Source
 from model.dataset import Corpus
+from model.detection import Rule
 from model.intervals import share
 from model.provenance import revision, versions
 from model.settings import CLIP_SAMPLES, SAMPLE_RATE, Settings
@@ -73,10 +76,17 @@ def deliver(
     threshold = operating.choose_threshold(heard, targets, model.labels)
     log.info("calibrated with the temperature %.3f; threshold %.3f (validation)", temperature, threshold)
 
-    evaluation = examine.examine(model, corpus, threshold, checkpoint=checkpoint, no_voices=_same_voices(source))
+    mute = examine.no_voices(source)
+    rule, hours = Rule(), settings.stream_hours
+    if hours:
+        sources = streaming.sources_of(corpus, "validation", sentences=not mute)
+        rule = streaming.search(model, model.labels, sources, hours)
+
+    evaluation = examine.examine(model, corpus, threshold, rule, hours, checkpoint=checkpoint, no_voices=mute)
     export.check_parity(export.Parity(**evaluation["parity"]))
     chosen = {
         "threshold": f"{threshold:.3f}",
+        "detection": rule.to_json(),
         "metrics": json.dumps(examine.headline(evaluation)),
     }
     exported = export.with_metadata(exported, {**identity, **chosen})
@@ -95,6 +105,7 @@ def deliver(
     metrics["validation"] = {
         "temperature": temperature,
         "threshold": threshold,
+        "detection": asdict(rule),
         "recall": share(operating.recalled(heard, targets, model.labels, threshold)),
         "false_accepts": share(operating.accepted(heard[~keyword], model.labels, threshold)),
         "ece": calibration.reliability(heard, targets)["ece"],
@@ -146,8 +157,3 @@ def _metrics(settings: Settings, corpus: Corpus, trained: Trained, source: Sourc
         },
         "history": trained.history_dicts(),
     }
-
-
-def _same_voices(source: Source) -> str:
-    """Why synthetic voices would say nothing of a model trained on ``source``; empty where they do."""
-    return "the model was trained on such voices" if source.name.startswith("synthetic") else ""
