@@ -24,11 +24,11 @@ PASSWORD = f"secret-{uuid.uuid4().hex}"
 Call = Callable[..., subprocess.CompletedProcess[str]]
 
 
-def dagger(*arguments: str, timeout: float = 1500) -> subprocess.CompletedProcess[str]:
-    """Run the dagger CLI in the project's root."""
+def dagger(*arguments: str, timeout: float = 1500, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    """Run the dagger CLI in the project's root, or in a copy of it."""
     environment = {**os.environ, "DAGGER_NO_NAG": "1", "DAGGER_PROGRESS": "plain", "KWS_TEST_PASSWORD": PASSWORD}
     return subprocess.run(
-        ["dagger", *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=timeout
+        ["dagger", *arguments], cwd=folder, env=environment, capture_output=True, text=True, timeout=timeout
     )
 
 
