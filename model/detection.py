@@ -7,6 +7,7 @@ The service holds the same rule (``service/detection.py``); a test keeps the two
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,7 @@ from model.settings import CLIP_SAMPLES, SAMPLE_RATE
 
 Samples = npt.NDArray[np.float32]
 Probabilities = npt.NDArray[np.float32]
+Indices = npt.NDArray[np.intp]
 Run = Callable[[Samples], Probabilities]
 
 SILENCE = "_silence_"
@@ -79,41 +81,61 @@ def probabilities(run: Run, samples: Samples, labels: Sequence[str], hop_seconds
 def detections(found: Probabilities, labels: Sequence[str], rule: Rule) -> list[Detection]:
     """The keywords in the windows' probabilities, in the order of their times.
 
-    Causal but for the one window that shows that a probability has passed its top, so that a live stream is judged as
-    a recording is: see ``tops`` and ``spaced``.
+    A detection is a top (see ``tops``) at or over the threshold, but not within the refractory time after another, nor
+    while the keyword that was detected last stays over the threshold: a word counts once. Causal but for the one window
+    that shows that a probability has passed its top, so that a live stream is judged as a recording is.
     """
-    index, best, confidence = tops(found, labels, rule.smoothing)
-    over = confidence >= rule.threshold
-    index, best, confidence = index[over], best[over], confidence[over]
-    time = middle(index, rule.smoothing, rule.hop_seconds)
-    return [Detection(labels[best[i]], float(time[i]), float(confidence[i])) for i in spaced(index, reach(rule))]
+    top = tops(found, labels, rule.smoothing)
+    time = middle(top.window, rule.smoothing, rule.hop_seconds)
+    return [
+        Detection(labels[top.label[i]], float(time[i]), float(top.confidence[i]))
+        for i in chosen(top.window, top.confidence, top.valley, rule.threshold, reach(rule))
+    ]
 
 
-def tops(
-    found: Probabilities, labels: Sequence[str], smoothing: int
-) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], Probabilities]:
-    """Where a keyword is the likeliest class on average, and not likelier in the next window.
+class Top(NamedTuple):
+    """Tops of averaged probabilities: arrays, one value each.
 
-    A keyword is a label without an underscore before it. Returns the windows, their labels and the averages there.
+    ``valley`` is the lowest that the label's average was since the top before, 0 where another label was likelier.
+    """
+
+    window: Indices
+    label: Indices
+    confidence: Probabilities
+    valley: Probabilities
+
+
+def tops(found: Probabilities, labels: Sequence[str], smoothing: int, lowest: float = 0.0) -> Top:
+    """Where a keyword is the likeliest class on average, over ``lowest``, and not likelier in the next window.
+
+    A keyword is a label without an underscore before it.
     """
     smooth = average(found, smoothing)
     best = smooth.argmax(axis=1)
     keyword = np.array([not label.startswith("_") for label in labels])
     confidence = np.where(keyword[best], smooth.max(axis=1), np.float32(0))
-    index = np.flatnonzero((confidence > 0) & (confidence >= np.append(confidence[1:], np.float32(0))))
-    return index, best[index], confidence[index]
+    window = np.flatnonzero((confidence > lowest) & (confidence >= np.append(confidence[1:], np.float32(0))))
+    held = np.where(best == np.concatenate([[-1], best[:-1]]), confidence, np.float32(0))
+    begins = np.concatenate([[0], window[:-1] + 1]).astype(np.intp)
+    valley = np.minimum.reduceat(held, begins) if len(window) else confidence[:0]
+    return Top(window, best[window], confidence[window], valley)
 
 
-def spaced(index: npt.NDArray[np.intp], apart: int) -> list[int]:
-    """Positions in ascending ``index`` of the first, and of each that is ``apart`` or more after the one before."""
-    chosen, place = [], 0
-    while place < len(index):
-        chosen.append(place)
-        place = int(np.searchsorted(index, index[place] + max(1, apart)))
-    return chosen
+def chosen(
+    window: Indices, confidence: Probabilities, valley: Probabilities, threshold: float, apart: int
+) -> list[int]:
+    """Which tops, in the order of their windows, are detections; ``apart`` is the refractory time in windows."""
+    run = np.cumsum(valley < threshold)  # the same number while one keyword stays over the threshold
+    detected: list[int] = []
+    free, last_run = -1, -1
+    for top in np.flatnonzero(confidence >= threshold).tolist():
+        if window[top] >= free and run[top] != last_run:
+            detected.append(top)
+            free, last_run = window[top] + max(1, apart), run[top]
+    return detected
 
 
-def middle(index: npt.NDArray[np.intp], smoothing: int, hop_seconds: float) -> npt.NDArray[np.float64]:
+def middle(index: Indices, smoothing: int, hop_seconds: float) -> npt.NDArray[np.float64]:
     """The middle, in seconds, of the windows that were averaged for each of ``index``."""
     there = np.minimum(index + 1, smoothing)
     return CLIP_SAMPLES / SAMPLE_RATE / 2 + (index - (there - 1) / 2) * hop_seconds

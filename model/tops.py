@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from model.data import streams, vocabulary
 from model.data.streams import Stream
-from model.detection import Probabilities, Run, middle, probabilities, spaced, tops
+from model.detection import Probabilities, Run, chosen, middle, probabilities, tops
 
 # A keyword is heard when a detection of its label lies this near the middle of its clip: the tolerance of TensorFlow's
 # test_streaming_accuracy.
@@ -48,8 +48,9 @@ class Tops:
         stream: which one.
         window: counted on from stream to stream, with a gap between.
         label: index of the keyword.
-        time: middle of the averaged windows, seconds from the stream's beginning.
         confidence: the averaged probability.
+        valley: the lowest since the top before (``model.detection.Top``).
+        time: middle of the averaged windows, seconds from the stream's beginning.
         homophone: whether a word was there that sounds like the keyword.
     """
 
@@ -57,8 +58,9 @@ class Tops:
     stream: npt.NDArray[np.intp]
     window: npt.NDArray[np.intp]
     label: npt.NDArray[np.intp]
-    time: npt.NDArray[np.float64]
     confidence: npt.NDArray[np.float32]
+    valley: npt.NDArray[np.float32]
+    time: npt.NDArray[np.float64]
     homophone: npt.NDArray[np.bool_]
 
     @property
@@ -68,8 +70,7 @@ class Tops:
 
     def detections(self, threshold: float, apart: int) -> npt.NDArray[np.intp]:
         """Which tops are detections."""
-        over = np.flatnonzero(self.confidence >= threshold)
-        return over[spaced(self.window[over], apart)]
+        return np.array(chosen(self.window, self.confidence, self.valley, threshold, apart), np.intp)
 
 
 def find(heard: Sequence[Heard], labels: Sequence[str], smoothing: int) -> Tops:
@@ -77,12 +78,12 @@ def find(heard: Sequence[Heard], labels: Sequence[str], smoothing: int) -> Tops:
     parts = []
     first = 0
     for number, each in enumerate(heard):
-        window, label, confidence = tops(each.found, labels, smoothing)
-        kept = confidence >= LOWEST
-        window, label, confidence = window[kept], label[kept], confidence[kept]
-        time = middle(window, smoothing, each.hop)
-        alike = _homophones(each.stream, labels, label, time)
-        parts.append((np.full(len(window), number), window + first, label, time, confidence, alike))
+        top = tops(each.found, labels, smoothing, LOWEST)
+        time = middle(top.window, smoothing, each.hop)
+        top.valley[:1] = 0  # a stream begins anew
+        alike = _homophones(each.stream, labels, top.label, time)
+        columns = (top.window + first, top.label, top.confidence, top.valley, time, alike)
+        parts.append((np.full(len(top.window), number), *columns))
         first += len(each.found) + _GAP
     if not parts:
         raise ValueError("no streams")

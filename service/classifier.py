@@ -16,6 +16,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from .audio import Waveform
 from .modelfile import ModelError, read_model
+from .rule import Rule, read_rule
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -37,7 +38,8 @@ class ModelInfo:
         version: of the model.
         sha256: of the model file.
         revision: of the source it was trained with, empty where it does not say.
-        threshold: of a detection, None where it does not say.
+        threshold: from which a clip's keyword is accepted, None where it does not say.
+        rule: for detections in running audio.
         metadata: all that the file says.
     """
 
@@ -48,6 +50,7 @@ class ModelInfo:
     sha256: str
     revision: str
     threshold: float | None
+    rule: Rule
     metadata: dict[str, str]
 
     def identity(self) -> dict[str, str | float | None]:
@@ -137,12 +140,18 @@ def _read_info(path: Path, session: onnxruntime.InferenceSession, sha256: str) -
         numbers[key] = int(metadata[key])
     _check_tensor(path, "input", "waveform", session.get_inputs(), numbers["clip_samples"])
     _check_tensor(path, "output", "probabilities", session.get_outputs(), len(labels))
+    threshold = _threshold(path, metadata.get("threshold"))
+    try:
+        rule = read_rule(metadata.get("detection"), threshold)
+    except ValueError as error:
+        raise ModelError(f"{path} has wrong metadata: detection {error}") from None
     return ModelInfo(
         tuple(labels),
         version=metadata["model_version"],
         sha256=sha256,
         revision=metadata.get("revision", ""),
-        threshold=_threshold(path, metadata.get("threshold")),
+        threshold=threshold,
+        rule=rule,
         metadata=dict(metadata),
         **numbers,
     )

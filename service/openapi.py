@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import detection
 from .gate import is_health
 from .problems import PROBLEMS
 from .settings import Settings
@@ -115,7 +114,7 @@ def document(settings: Settings) -> Object:
         "application/octet-stream": binary,
     }
     name = [{"name": "name", "in": "path", "required": True, "schema": {"const": "kws"}}]
-    threshold = {"type": "number", "exclusiveMinimum": 0, "maximum": 1, "default": detection.DEFAULT_THRESHOLD}
+    threshold = {"type": "number", "exclusiveMinimum": 0, "maximum": 1, "description": "Instead of the model's own"}
     query = [{"name": "threshold", "in": "query", "schema": threshold}]
     description: Object = {
         "openapi": "3.1.0",

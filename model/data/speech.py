@@ -1,8 +1,8 @@
 """Long speech of the user's with transcripts: hours without keywords from real voices, LibriSpeech say.
 
 A folder, searched to any depth, of .wav and .flac files. The transcript of ``NAME.flac`` is ``NAME.txt`` beside it, or
-its line in a ``*.trans.txt`` of the same folder (LibriSpeech's form: the name, a space, the words). A file whose transcript
-holds a keyword is left out, as in Picovoice's wake-word benchmark; so is one without a transcript.
+its line in a ``*.trans.txt`` of the same folder (LibriSpeech's form: the name, a space, the words). A file whose
+transcript holds a keyword is left out, as in Picovoice's wake-word benchmark; so is one without a transcript.
 """
 
 import logging

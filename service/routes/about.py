@@ -37,6 +37,7 @@ def model_card() -> Response:
             "labels": info.labels,
             "sample_rate": info.sample_rate,
             "window_seconds": info.clip_samples / info.sample_rate,
+            "detection": info.rule.to_dict(),
             "metadata": info.metadata,
         }
     )

@@ -8,7 +8,7 @@ from typing import Any
 from flask import Blueprint, Response, g, jsonify, request
 
 from ..audio import decode
-from ..detection import DEFAULT_THRESHOLD, detect
+from ..detection import detect
 from ..http import upload
 from ..problems import Problem
 from ..state import state_of
@@ -22,7 +22,7 @@ def keywords() -> Response:
     state = state_of()
     classifier = state.ready()
     info = classifier.info
-    threshold = _threshold(info.threshold if info.threshold is not None else DEFAULT_THRESHOLD)
+    threshold = _threshold(info.rule.threshold)
     audio = decode(upload(), info.sample_rate, state.settings.max_seconds)
     answer: dict[str, Any] = {
         "detections": [

@@ -20,9 +20,13 @@ function cell(tag, content, best) {
 }
 
 const threshold = byId("threshold");
-threshold.addEventListener("input", () => {
+function showThreshold() {
   byId("threshold-value").textContent = percent(Number(threshold.value)).replace(".0", "");
   document.documentElement.style.setProperty("--threshold", threshold.value);
+}
+threshold.addEventListener("input", () => {
+  rule.threshold = Number(threshold.value);
+  showThreshold();
 });
 
 function draw(samples) {
@@ -128,33 +132,37 @@ byId("record").addEventListener("click", () =>
   }),
 );
 
-const STEP_MS = 200;
+// The model's own rule of running audio; the slider's threshold goes before its.
+let rule = { hop_seconds: 0.1, smoothing: 3, threshold: 0.5, refractory_seconds: 1 };
 let live = false;
+
+// A model that has not learned what silence is hears words in it: then nothing below -60 dBFS counts.
+function audible(probabilities, samples) {
+  const power = samples.reduce((sum, sample) => sum + sample * sample, 0) / samples.length;
+  if ("_silence_" in probabilities || power >= 1e-6) return probabilities;
+  return Object.fromEntries(Object.keys(probabilities).map((label) => [label, 0]));
+}
+
 byId("live").addEventListener("click", () => {
   live = !live;
   if (!live) return;
   withMicrophone(async (microphone) => {
     byId("live").textContent = "Stop live mode";
     say("Listening …");
-    let last = null;
-    let run = 0;
+    const listener = new Listener(rule);
     while (live) {
       const begin = performance.now();
       if (microphone.seconds() >= 1) {
         const samples = microphone.second();
         draw(samples);
         const answer = await ask(toWav(samples));
-        const loud = Math.hypot(...samples.filter((_, i) => i % 8 === 0)) / Math.sqrt(RATE / 8) > 0.003;
-        const word = answer && loud && answer.confidence >= Number(threshold.value) ? answer.prediction : null;
-        // A word must hold for two windows, and is announced when it comes, not while it stays.
-        run = word !== null && word === last ? run + 1 : 0;
-        if (run === 1) {
-          say(`“${word}” (${percent(answer.confidence)})`);
-          remember(answer, "live");
+        const heard = answer && listener.hear(audible(answer.probabilities, samples));
+        if (heard) {
+          say(`“${heard.label}” (${percent(heard.confidence)})`);
+          remember({ prediction: heard.label, confidence: heard.confidence }, "live");
         }
-        last = word;
       }
-      await pause(Math.max(0, STEP_MS - (performance.now() - begin)));
+      await pause(Math.max(0, 1000 * rule.hop_seconds - (performance.now() - begin)));
     }
   }).finally(() => {
     live = false;
@@ -197,6 +205,15 @@ fetch("/readyz")
     if (response.ok) byId("labels").textContent = `: ${labels.join(", ")}`;
   })
   .catch(() => say("The service does not answer.", true));
+fetch("/model-card")
+  .then(async (response) => {
+    const { detection } = await response.json();
+    if (!response.ok) return;
+    rule = detection;
+    threshold.value = rule.threshold;
+    showThreshold();
+  })
+  .catch(() => {}); // told by the one before
 fetch("/samples")
   .then((response) => response.json())
   .then(({ samples }) => {

@@ -162,7 +162,7 @@ def test_health(http: httpx.Client) -> None:
 def test_the_page_needs_nothing_from_elsewhere(http: httpx.Client) -> None:
     page = http.get("/")
     assert page.headers["Content-Type"] == "text/html; charset=utf-8"
-    for resource in ("/static/microphone.js", "/static/page.js", "/static/style.css"):
+    for resource in ("/static/microphone.js", "/static/rule.js", "/static/page.js", "/static/style.css"):
         assert f'"{resource}"' in page.text
         answer = http.get(resource)
         assert answer.status_code == 200
@@ -172,7 +172,7 @@ def test_the_page_needs_nothing_from_elsewhere(http: httpx.Client) -> None:
     assert "<style" not in page.text
     assert "style=" not in page.text
     assert " onclick" not in page.text
-    assert page.text.count("<script") == page.text.count('<script src="/static/') == 2
+    assert page.text.count("<script") == page.text.count('<script src="/static/') == 3
 
 
 def test_a_refused_upload_ends_its_connection(server: Server) -> None:
