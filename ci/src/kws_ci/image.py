@@ -34,8 +34,9 @@ class Origin:
 
 
 def packages(environment: Environment, platform: str = "") -> dagger.Directory:
-    """The virtual environment that answers requests, from the builder."""
-    return environment.with_groups("service", bytecode=True, platform=platform).directory(VENV)
+    """The virtual environment that answers requests, from the builder, without what inference never touches."""
+    installed = environment.with_groups("service", bytecode=True, platform=platform)
+    return installed.with_exec(["python", "tools/trim.py", VENV]).directory(VENV)
 
 
 def build(

@@ -76,9 +76,9 @@ class Kws:
 
     lock: Annotated[
         dagger.Directory,
-        Doc("The lock and its installer: pyproject.toml, uv.lock, tools/install.py"),
+        Doc("The lock, its installer and what trims: pyproject.toml, uv.lock, tools/install.py, tools/trim.py"),
         DefaultPath("/"),
-        Ignore(["**", "!pyproject.toml", "!uv.lock", "!tools/install.py"]),
+        Ignore(["**", "!pyproject.toml", "!uv.lock", "!tools/install.py", "!tools/trim.py"]),
     ]
     model_source: Annotated[
         dagger.Directory, Doc("The trainer's code"), DefaultPath("/model"), Ignore(["**", "!**/*.py"])
@@ -170,6 +170,11 @@ class Kws:
     ) -> dagger.File:
         """The inference image as an OCI archive, for `docker load` and `skopeo`: equal for equal content."""
         return await self._sealed(self._model(model, dataset, synthetic))
+
+    @function
+    def sbom(self, model: ModelFile = None, dataset: Dataset = None, synthetic: Synthetic = False) -> dagger.Directory:
+        """What is inside the image: sbom.cdx.json (Python, Debian, model and data) and licences.tsv."""
+        return self._materials(self._model(model, dataset, synthetic))
 
     @function(cache="never")  # type: ignore[call-overload]
     async def publish(
@@ -300,7 +305,7 @@ class Kws:
             stages.sbom_writer(self._environment).sync(),
         )
         archive = await self._sealed(model.file("model.onnx"))
-        materials = stages.sbom(self._environment, built)
+        materials = self._materials(model.file("model.onnx"))
         inference, *_ = await together(
             self._inference(built, clips),
             archive.sync(),
@@ -311,14 +316,15 @@ class Kws:
             .with_directory("model", model)
             .with_directory("inference", inference)
             .with_file("image/inference_image.tar", archive)
-            .with_file("image/sbom.cdx.json", materials)
+            .with_directory("image", materials)
             .with_file("image/image.json", stages.image_facts(self._environment, self.tools_source, archive))
         )
         judged = self._judge(artifacts, bounds, last_release)
         if target is None or await judged.exit_code() != 0:
             return await judged.directory(stages.ARTIFACTS).sync()
 
-        files = {"sbom": materials, "evaluation": model.file("evaluation.json"), "model": model.file("model.onnx")}
+        files = {"sbom": materials.file("sbom.cdx.json"), "evaluation": model.file("evaluation.json")}
+        files["model"] = model.file("model.onnx")
         parameters = {"profile": profile, "epochs": epochs, "seed": seed, "labels": ",".join(labels or [])}
         reference = await self._release(target, archive, names, files, signing, parameters)
         pulled = stages.probe(self._prober, target.pull(reference), clips, expect=ReturnType.ANY)
@@ -491,6 +497,12 @@ class Kws:
     def _build(self, model: dagger.File, platform: str = "") -> dagger.Container:
         origin = image.Origin(self.repository, self.revision, self.version)
         return image.build(self._environment, self.service_source, model, origin, platform)
+
+    def _materials(self, model: dagger.File) -> dagger.Directory:
+        built = self._build(model)
+        python = stages.sbom(self._environment, built)
+        facts = supply_chain.model_labels(self._environment, self.tools_source, model)
+        return supply_chain.materials(self._environment, self.tools_source, python, built, facts)
 
     async def _sealed(self, model: dagger.File) -> dagger.File:
         """The OCI archive of the image, of every platform asked for, as it is published."""
