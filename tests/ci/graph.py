@@ -12,14 +12,16 @@ def chain(thing: Any) -> list[tuple[str, dict[str, Any]]]:
     return [(selection.name, selection.args) for selection in context.selections]
 
 
-def everything(thing: Any) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The calls of a thing and of all that went into it."""
+def everything(thing: Any, seen: set[int] | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The calls of a thing and of all that went into it; what went in by several ways is told once."""
+    seen = set() if seen is None else seen
     for name, arguments in chain(thing):
         yield name, arguments
         for value in arguments.values():
             for item in value if isinstance(value, list) else [value]:
-                if hasattr(item, "_ctx"):
-                    yield from everything(item)
+                if hasattr(item, "_ctx") and id(item._ctx) not in seen:
+                    seen.add(id(item._ctx))
+                    yield from everything(item, seen)
 
 
 def commands(thing: Any) -> list[list[str]]:

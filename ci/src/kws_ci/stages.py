@@ -124,6 +124,7 @@ def sbom(environment: Environment, image: dagger.Container) -> dagger.File:
                 "cyclonedx-py",
                 "environment",
                 "--output-reproducible",
+                "--sv=1.6",
                 "--output-file",
                 path,
                 f"{VENV}/bin/python",

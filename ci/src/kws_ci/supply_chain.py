@@ -52,6 +52,26 @@ def seal(
     return container.with_exec(command).file(SEALED)
 
 
+def materials(
+    environment: Environment,
+    tools: dagger.Directory,
+    python: dagger.File,
+    built: dagger.Container,
+    labels: dagger.File,
+) -> dagger.Directory:
+    """``sbom.cdx.json`` of everything inside the image (Python, Debian, model and data), and ``licences.tsv``."""
+    options = ["--labels=/labels.json", "--output=/materials"]
+    inside = ["var/lib/dpkg/**", "usr/share/doc/*/copyright", "etc/os-release", "usr/lib/os-release"]
+    return (
+        toolbox(environment, tools.filter(include=["__init__.py", "sbom.py"]))
+        .with_directory("/image", built.rootfs(), include=inside)
+        .with_mounted_file("/python.cdx.json", python)
+        .with_mounted_file("/labels.json", labels)
+        .with_exec(["python", "-m", "tools.sbom", "/python.cdx.json", "--root=/image", *options])
+        .directory("/materials")
+    )
+
+
 def release_tools(base: dagger.Container, debian_mirror: str, tools: dagger.Directory) -> dagger.Container:
     """A container that runs ``python -m tools.registry``: cosign, oras and skopeo are Debian's (13 or newer)."""
     packages = "apt-get update -qq && apt-get install -qq --yes --no-install-recommends cosign oras skopeo"
