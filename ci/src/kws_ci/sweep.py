@@ -2,10 +2,11 @@
 
 import itertools
 import re
+from typing import Annotated
 
 import anyio
 import dagger
-from dagger import ReturnType, dag, field, object_type
+from dagger import Doc, ReturnType, dag, field, object_type
 
 from . import stages
 from .environment import Environment
@@ -17,8 +18,10 @@ _SETTING = re.compile(r"[a-z][a-z-]*=\S+")
 class Sweep:
     """A finished sweep: the table with every run, and the image around the best."""
 
-    results: dagger.Directory = field(doc="sweep.md and sweep.json (the table), a folder a run, best/ (the chosen one)")
-    image: dagger.Container = field(doc="The inference image around the best model")
+    results: Annotated[dagger.Directory, Doc("sweep.md, sweep.json, a folder a run, and best/: the one chosen")] = (
+        field()
+    )
+    image: Annotated[dagger.Container, Doc("The inference image around the best model")] = field()
 
 
 def trials(seeds: list[int], settings: list[str]) -> dict[str, list[str]]:
