@@ -366,7 +366,8 @@ class Kws:
         options = _options(profile=profile, epochs=epochs, labels=labels)
         runs = await sweeps.run(self._trainer, data, options, trials, parallel)
         results = await sweeps.compare(self._environment, self.model_source, self.tools_source, runs)
-        return sweeps.Sweep(results=results, image=self._build(results.file("best/model.onnx")))
+        best = self._build(results.file("best/model.onnx"))
+        return sweeps.Sweep(results=results, image=best)  # type: ignore[call-arg]  # object_type is no dataclass to mypy
 
     @function
     def shell(
