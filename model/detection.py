@@ -117,7 +117,7 @@ def tops(found: Probabilities, labels: Sequence[str], smoothing: int, lowest: fl
     window = np.flatnonzero((confidence > lowest) & (confidence >= np.append(confidence[1:], np.float32(0))))
     held = np.where(best == np.concatenate([[-1], best[:-1]]), confidence, np.float32(0))
     begins = np.concatenate([[0], window[:-1] + 1]).astype(np.intp)
-    valley = np.minimum.reduceat(held, begins) if len(window) else confidence[:0]
+    valley = np.minimum.reduceat(held[: window[-1] + 1], begins) if len(window) else confidence[:0]
     return Top(window, best[window], confidence[window], valley)
 
 

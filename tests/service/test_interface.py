@@ -119,6 +119,22 @@ def test_the_models_own_threshold(tmp_path: Path) -> None:
         assert httpx.get(f"{server.url}/model-card", trust_env=False).json()["model_revision"] == "abc"
 
 
+def test_the_models_own_rule(tmp_path: Path) -> None:
+    rule = {"hop_seconds": 0.2, "smoothing": 1, "threshold": 0.9, "refractory_seconds": 3.0}
+    metadata = METADATA | {"threshold": "0.75", "detection": json.dumps(rule)}
+    with Server(tmp_path, save_model(tmp_path / "model.onnx", metadata), workers=1) as server:
+        assert httpx.get(f"{server.url}/model-card", trust_env=False).json()["detection"] == rule
+        words = [part for _ in range(4) for part in (tone("up", 0.5), silence(1.0))]  # 1.5 s apart
+        answer = httpx.post(f"{server.url}/detect", content=encode(np.concatenate(words)), trust_env=False).json()
+        assert answer["threshold"] == 0.9
+        assert [item["label"] for item in answer["detections"]] == ["up", "up"]  # each second one is too soon
+
+
+def test_a_word_that_stays_counts_once(http: httpx.Client) -> None:
+    answer = http.post("/detect", content=wav("down", 5.0)).json()
+    assert [item["label"] for item in answer["detections"]] == ["down"]
+
+
 @pytest.mark.parametrize("threshold", ["0", "1.1", "nan", "x", "-1", ""])
 def test_a_wrong_threshold(http: httpx.Client, threshold: str) -> None:
     answer = http.post("/detect", params={"threshold": threshold}, content=wav("up"))

@@ -59,6 +59,9 @@ def test_the_models_digest_is_verified(tone_model_path: Path) -> None:
     assert hashlib.sha256(tone_model_path.read_bytes()).hexdigest() in run.stderr
 
 
+RULE = {"hop_seconds": 0.1, "smoothing": 3, "threshold": 0.8, "refractory_seconds": 1.0}
+
+
 def broken(path: Path, kind: str) -> tuple[Path, str]:
     """A model file with that defect, and what the message must say."""
     if kind == "no ONNX":
@@ -85,6 +88,10 @@ def broken(path: Path, kind: str) -> tuple[Path, str]:
         "a label too few": (METADATA | {"labels": json.dumps(["a", "b", "c"])}, "[batch, 3]"),
         "wrong rate": (METADATA | {"sample_rate": "16 kHz"}, "sample_rate is '16 kHz'"),
         "wrong length": (METADATA | {"clip_samples": "8000"}, "[batch, 8000]"),
+        "detection no JSON": (METADATA | {"detection": "[1"}, "detection is no JSON object"),
+        "detection incomplete": (METADATA | {"detection": '{"hop_seconds": 0.1}'}, "detection lacks smoothing"),
+        "detection senseless": (METADATA | {"detection": json.dumps(RULE | {"threshold": 2})}, "has threshold 2"),
+        "detection fractional": (METADATA | {"detection": json.dumps(RULE | {"smoothing": 2.5})}, "has smoothing 2.5"),
     }
     metadata, message = changes[kind]
     return save_model(path, metadata), message
@@ -103,6 +110,10 @@ def broken(path: Path, kind: str) -> tuple[Path, str]:
         "a label too few",
         "wrong rate",
         "wrong length",
+        "detection no JSON",
+        "detection incomplete",
+        "detection senseless",
+        "detection fractional",
     ],
 )
 def test_wrong_models_are_told_apart(tmp_path: Path, kind: str) -> None:
