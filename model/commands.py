@@ -170,7 +170,6 @@ def evaluate(
         settings = Settings(
             labels=loaded.keywords,
             unseen_words=evaluating.unseen_words(loaded, source),
-            speed_copies=False,
             stream_hours=hours,
             threads=threads,
         )

@@ -46,7 +46,7 @@ def deliver(
     Raises:
         ParityError: the exported model does not compute what the trained one does.
     """
-    network = trained.network
+    network = trained.network.cpu()
     waveforms, targets = corpus.waveforms("validation"), corpus.splits["validation"].targets.numpy()
     logits = training.predict(network, features.mel_power(torch.from_numpy(waveforms))).numpy()
     temperature = calibration.fit_temperature(logits, targets)

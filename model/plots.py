@@ -74,7 +74,7 @@ def reliability(bins: list[dict[str, float]], path: Path) -> None:
         sizes = [12 + 8 * row["clips"] ** 0.5 for row in bins]
         axis.scatter([r["confidence"] for r in bins], [r["accuracy"] for r in bins], s=sizes, color=_BLUE, label="test")
         axis.set(xlabel="probability given", ylabel="share right", xlim=(0, 1.02), ylim=(0, 1.04))
-        axis.legend()
+        axis.legend(loc="lower right")
         _save(figure, path)
 
 
@@ -94,7 +94,7 @@ def operating(measured: dict[str, Any], path: Path) -> None:
         axis.set_xscale("symlog", linthresh=1)
         axis.set_xlim(0, 100)
         axis.xaxis.set_major_formatter("{x:g}")
-        axis.legend(loc="lower right")
+        axis.legend(loc="best")
         _save(figure, path)
 
 

@@ -83,7 +83,7 @@ def operating_point(evaluation: dict[str, Any]) -> list[str]:
         "## What it does not know",
         f"A keyword is accepted when it is the likeliest answer with a probability of {found['threshold']:.3f} or "
         f"more: {found['rule']}. Unseen words have no part in training, nor in the choice of the threshold.",
-        table(["clips", "share", "95 % interval", "clips"], rows),
+        table(["clips", "share", "95 % interval", "of"], rows),
         _picture("False accepts against recall", artefacts.OPERATING),
         "Each line runs from the threshold 0 to 0.999; the rings are at the stored threshold, the dotted lines are the "
         "goals. Taken for a keyword, by word: " + "; ".join(words) + "."
