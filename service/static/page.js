@@ -10,6 +10,10 @@ function say(text, bad = false) {
   byId("status").classList.toggle("bad", bad);
 }
 
+// `_unknown_` and `_silence_` are no keywords.
+const keyword = (label) => !label.startsWith("_");
+const spoken = (label) => (keyword(label) ? `“${label}”` : label === "_silence_" ? "nothing said" : "another word");
+
 const percent = (p) => `${(100 * p).toFixed(1)} %`;
 
 function cell(tag, content, best) {
@@ -22,12 +26,32 @@ function cell(tag, content, best) {
 const threshold = byId("threshold");
 function showThreshold() {
   byId("threshold-value").textContent = percent(Number(threshold.value)).replace(".0", "");
+  threshold.setAttribute("aria-valuetext", byId("threshold-value").textContent);
   document.documentElement.style.setProperty("--threshold", threshold.value);
 }
 threshold.addEventListener("input", () => {
   rule.threshold = Number(threshold.value);
   showThreshold();
 });
+
+// The line over the bars is dragged; the slider does the same by keyboard and for a screen reader.
+const bars = byId("bars");
+let dragged = null;
+function drag(event) {
+  const share = (event.clientX - dragged.left) / dragged.width;
+  threshold.value = Math.min(1, Math.max(0, share)); // the slider keeps its own bounds
+  threshold.dispatchEvent(new Event("input"));
+}
+bars.addEventListener("pointerdown", (event) => {
+  const meter = event.target.closest("dd")?.querySelector("meter");
+  if (!meter) return;
+  event.preventDefault();
+  dragged = meter.getBoundingClientRect();
+  bars.setPointerCapture(event.pointerId); // the bars themselves are made anew by each answer
+  drag(event);
+});
+bars.addEventListener("pointermove", (event) => dragged && drag(event));
+for (const type of ["pointerup", "pointercancel"]) bars.addEventListener(type, () => (dragged = null));
 
 function draw(samples) {
   const canvas = byId("wave");
@@ -46,7 +70,7 @@ function draw(samples) {
 
 function remember(answer, source) {
   const item = document.createElement("li");
-  item.textContent = `${new Date().toLocaleTimeString()}: ${answer.prediction} (${percent(answer.confidence)}), ${source}`;
+  item.textContent = `${new Date().toLocaleTimeString()}: ${spoken(answer.prediction)} (${percent(answer.confidence)}), ${source}`;
   byId("history").prepend(item);
   while (byId("history").children.length > 10) byId("history").lastChild.remove();
 }
@@ -57,9 +81,9 @@ function show(answer, milliseconds, timing) {
     const meter = document.createElement("meter");
     meter.value = p;
     meter.setAttribute("aria-hidden", "true"); // the figure beside it says the same
-    return [cell("dt", label, best), cell("dd", meter, best), cell("dd", percent(p), best)];
+    return [cell("dt", keyword(label) ? label : spoken(label), best), cell("dd", meter, best), cell("dd", percent(p), best)];
   });
-  byId("bars").replaceChildren(...rows);
+  bars.replaceChildren(...rows);
   const { seconds, sample_rate: rate, channels, format } = answer.audio;
   const decode = /decode;dur=([\d.]+)/.exec(timing)?.[1];
   byId("facts").textContent =
@@ -92,7 +116,7 @@ async function classify(body, source) {
   byId("result").hidden = true;
   const answer = await ask(body);
   if (!answer) return;
-  say(`“${answer.prediction}” (${percent(answer.confidence)})`);
+  say(`${spoken(answer.prediction)} (${percent(answer.confidence)})`);
   remember(answer, source);
 }
 
@@ -202,7 +226,7 @@ for (const place of document.querySelectorAll(".origin")) place.textContent = lo
 fetch("/readyz")
   .then(async (response) => {
     const { labels } = await response.json();
-    if (response.ok) byId("labels").textContent = `: ${labels.join(", ")}`;
+    if (response.ok) byId("labels").textContent = `: ${labels.filter(keyword).join(", ")}`;
   })
   .catch(() => say("The service does not answer.", true));
 fetch("/model-card")

@@ -94,6 +94,50 @@ def test_record(page: Page) -> None:
     assert "round trip" in page.js("return document.getElementById('facts').textContent")
 
 
+def test_the_threshold_is_a_line_to_drag(page: Page) -> None:
+    page.js("document.querySelector('#samples button').click()")
+    page.until(f"{STATUS}.includes('“down”')")
+    left, top, width = page.js(
+        "const meter = document.querySelector('#bars meter'); meter.scrollIntoView({block: 'center'});"
+        "const box = meter.getBoundingClientRect(); return [box.left, box.top + box.height / 2, box.width]"
+    )
+    places = [round(left + share * width) for share in (0.5, 0.6, 0.9)]
+    moves = [{"type": "pointerMove", "duration": 20, "x": x, "y": round(top)} for x in places]
+    press, release = {"type": "pointerDown", "button": 0}, {"type": "pointerUp", "button": 0}
+    pointer = {"type": "pointer", "id": "mouse", "actions": [moves[0], press, *moves[1:], release, moves[0]]}
+    page.call("actions", actions=[pointer])
+    value = page.js("return document.getElementById('threshold').value")
+    assert float(value) == pytest.approx(0.9, abs=0.02)
+    assert page.js("return document.getElementById('threshold').getAttribute('aria-valuetext')").startswith("90")
+    assert page.js("return getComputedStyle(document.documentElement).getPropertyValue('--threshold')") == value
+
+
+def test_by_keyboard_alone(page: Page) -> None:
+    """Every control is reached by the tab key, is named, and the slider moves by the arrow keys."""
+
+    def keys(*values: str) -> None:
+        strokes = [{"type": kind, "value": value} for value in values for kind in ("keyDown", "keyUp")]
+        page.call("actions", actions=[{"type": "key", "id": "keyboard", "actions": strokes}])
+
+    reached = []
+    for _ in range(30):  # once round, wherever it begins
+        keys("\ue004")
+        reached.append(page.js("return document.activeElement.id || document.activeElement.textContent"))
+    while reached[-1] != "threshold":
+        keys("\ue004")
+        reached.append(page.js("return document.activeElement.id || document.activeElement.textContent"))
+    assert {"record", "live", "file", "Classify", "threshold"} <= set(reached), reached
+    before = float(page.js("return document.getElementById('threshold').value"))
+    keys("\ue012", "\ue012")
+    assert float(page.js("return document.getElementById('threshold').value")) < before
+    unnamed = page.js(
+        "return [...document.querySelectorAll('button, input, meter')]"
+        ".filter(item => !item.textContent.trim() && !item.labels?.length && !item.hasAttribute('aria-hidden'))"
+        ".map(item => item.outerHTML)"
+    )
+    assert unnamed == []
+
+
 def test_live_mode_announces_a_word_once(page: Page) -> None:
     page.js("document.getElementById('live').click()")
     page.until("[...document.querySelectorAll('#history li')].some(item => item.textContent.includes('live'))")
