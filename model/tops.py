@@ -111,6 +111,23 @@ class Score:
             lowest = threshold
         return LOWEST
 
+    def threshold_missing(self, share: float) -> float:
+        """About the highest threshold at which no more than ``share`` of the keywords are missed."""
+        low, high = LOWEST, 1.0
+        for _ in range(14):
+            threshold = (low + high) / 2
+            low, high = (threshold, high) if self.misses(threshold) <= share else (low, threshold)
+        return round(low, 4)
+
+    def accepts_per_hour(self, threshold: float) -> float:
+        """False accepts an hour, homophones not counted."""
+        found = self.false.detections(threshold, self.apart)
+        return np.count_nonzero(~self.false.homophone[found]) / self.false.hours
+
+    def misses(self, threshold: float) -> float:
+        """The share of keywords that are missed."""
+        return 1 - float(np.concatenate(self.hits(threshold)[0]).mean())
+
     def hits(self, threshold: float) -> tuple[list[npt.NDArray[np.bool_]], int]:
         """For each stream which of its words are heard, and how many detections hear none, or one again."""
         found = self.spoken.detections(threshold, self.apart)
