@@ -10,7 +10,7 @@ import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -66,15 +66,24 @@ class Repository:
     """A repository in the test registry."""
 
     name: str
+    host: str = REGISTRY
+    headers: dict[str, str] = field(default_factory=dict)  # of the tests' own look at it
 
     @property
     def address(self) -> str:
-        return f"{REGISTRY}/{self.name}"
+        return f"{self.host}/{self.name}"
+
+    @property
+    def options(self) -> list[str]:
+        """How a call finds it: the registry is one that only the caller reaches."""
+        return [f"--address={self.address}", f"--registry=tcp://{self.host}"]
 
     def get(self, path: str) -> tuple[dict[str, Any], str]:
         """JSON of ``/v2/NAME/path`` and the digest that the registry gives with it."""
         accept = "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json"
-        request = urllib.request.Request(f"http://{REGISTRY}/v2/{self.name}/{path}", headers={"Accept": accept})
+        request = urllib.request.Request(
+            f"http://{self.host}/v2/{self.name}/{path}", headers={"Accept": accept, **self.headers}
+        )
         with urllib.request.urlopen(request, timeout=30) as response:
             return json.load(response), response.headers.get("Docker-Content-Digest", "")
 
@@ -109,7 +118,7 @@ def first_run(registry: str, dataset: Path, call: Call, tmp_path_factory: pytest
     output = tmp_path_factory.mktemp("pipeline") / "artifacts"
     arguments = [
         *("--repository=https://example.org/kws", "--revision=0123abc", "pipeline"),
-        *(f"--dataset={dataset}", "--profile=quick", f"--address={repository.address}", "--tags=latest,v1"),
+        *(f"--dataset={dataset}", "--profile=quick", *repository.options, "--tags=latest,v1"),
         *("--username=me", "--password=env:KWS_TEST_PASSWORD"),
     ]
     done = call(*arguments, "--output", str(output))

@@ -142,7 +142,7 @@ def test_a_missed_gate_publishes_nothing_and_still_reports(
     dataset: Path, repository: Repository, call: Call, tmp_path: Path
 ) -> None:
     output = tmp_path / "artifacts"
-    arguments = [f"--dataset={dataset}", "--profile=quick", f"--address={repository.address}", "--min-accuracy=0.999"]
+    arguments = [f"--dataset={dataset}", "--profile=quick", *repository.options, "--bounds=min_accuracy=0.999"]
     call("pipeline", *arguments, "--output", str(output))
     assert repository.tags() == []
     verdict = json.loads((output / "gates.json").read_text())
@@ -172,7 +172,7 @@ def test_a_broken_service_is_never_published(
     assert right in text
     (broken / file).write_text(text.replace(right, wrong))
     output = tmp_path / "artifacts"
-    arguments = [f"--dataset={dataset}", "--profile=quick", f"--address={repository.address}"]
+    arguments = [f"--dataset={dataset}", "--profile=quick", *repository.options]
     call(f"--service-source={broken}", "pipeline", *arguments, "--output", str(output))
     assert repository.tags() == []
     verdict = json.loads((output / "gates.json").read_text())

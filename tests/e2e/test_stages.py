@@ -43,28 +43,27 @@ def test_publish_then_test_what_was_published(
     first_run: Run, repository: Repository, call: Call, tmp_path: Path
 ) -> None:
     model = first_run.artifacts / "model" / "model.onnx"
-    reference = call("publish", f"--model={model}", f"--address={repository.address}", "--tags=a").stdout.strip()
+    reference = call("publish", f"--model={model}", *repository.options, "--tags=a").stdout.strip()
     assert reference.startswith(f"{repository.address}@sha256:")
     assert repository.tags() == ["a"]
     clips = noise_clips(tmp_path / "clips")
     output = tmp_path / "inference"
     call(
-        "test-predict", f"--reference={reference}", f"--clips={clips}", "--min-clip-accuracy=0", "--output", str(output)
+        "test-predict",
+        f"--reference={reference}",
+        repository.options[1],
+        f"--clips={clips}",
+        "--min-clip-accuracy=0",
+        "--output",
+        str(output),
     )
     assert json.loads((output / "inference_metrics.json").read_text())["http_status"] == 200
-
-
-def test_a_registry_on_the_callers_machine(first_run: Run, repository: Repository, call: Call) -> None:
-    model = first_run.artifacts / "model" / "model.onnx"
-    service = f"--registry=tcp://{repository.address.partition('/')[0]}"
-    call("publish", f"--model={model}", f"--address={repository.address}", service)
-    assert repository.tags() == ["latest"]
 
 
 def test_test_predict_fails_where_a_limit_is_missed(first_run: Run, call: Call, tmp_path: Path) -> None:
     model = first_run.artifacts / "model" / "model.onnx"
     clips = noise_clips(tmp_path / "clips")
-    done = call("test-predict", f"--model={model}", f"--clips={clips}", "--max-latency-ms=0.001", "sync", fails=True)
+    done = call("test-predict", f"--model={model}", f"--clips={clips}", "--bounds=max_p95_ms=0.001", "sync", fails=True)
     assert "0.001" in done.stderr
 
 
@@ -97,20 +96,53 @@ def test_serve_answers_on_this_machine(first_run: Run) -> None:
         (["pipeline", "--synthetic", "--address=ghcr.io/Upper/Case"], "--address"),
         (["pipeline", "--synthetic", "--address=ghcr.io/me/name", "--username=me"], "--password"),
         (["pipeline", "--synthetic", "--tags=a b", "--address=ghcr.io/me/name"], "--tags"),
+        (["pipeline", "--synthetic", "--bounds=accuracy=0.9"], "no gate has a bound 'accuracy'"),
+        (["sweep", "--synthetic", "--seeds=1", "results"], "--seeds"),
+        (["shell", "--stage=KITCHEN"], "KITCHEN"),
     ],
 )
 def test_an_argument_that_cannot_work_is_named_at_once(call: Call, arguments: list[str], named: str) -> None:
     assert named in call(*arguments, fails=True, timeout=120).stderr
 
 
+def test_a_sweep_compares_and_a_failing_run_sinks_no_other(call: Call, tmp_path: Path) -> None:
+    arguments = ["--synthetic", "--profile=quick", "--epochs=1", "--seeds=1,2", "--settings=width=1,width=nonsense"]
+    call("sweep", *arguments, "results", "--output", str(tmp_path / "sweep"))
+    result = json.loads((tmp_path / "sweep" / "sweep.json").read_text())
+    assert {run["name"] for run in result["runs"] if "error" in run} == {
+        "width=nonsense_seed=1",
+        "width=nonsense_seed=2",
+    }
+    best = max(result["runs"][:2], key=lambda run: (run["validation_accuracy"], -run["validation_loss"]))
+    assert result["best"] == best["name"]
+    metrics = json.loads((tmp_path / "sweep" / "best" / "train_metrics.json").read_text())
+    assert metrics["model_version"] == best["model_version"]
+
+
+def test_a_shell_has_the_data_in_place(dataset: Path, call: Call) -> None:
+    listed = call("shell", "--stage=TRAIN", f"--dataset={dataset}", "with-exec", "--args=ls,/data/set", "stdout").stdout
+    assert {"up", "down", "yes", "no"} <= set(listed.split())
+
+
 def test_functions_read_well() -> None:
     listed = dagger("functions").stdout
-    for name in ("pipeline", "train", "build", "image-tar", "publish", "test-predict", "serve", "gates"):
+    for name in (
+        "pipeline",
+        "train",
+        "build",
+        "image-tar",
+        "publish",
+        "test-predict",
+        "serve",
+        "gates",
+        "sweep",
+        "shell",
+    ):
         assert name in listed
     assert "registry" in dagger("call", "pipeline", "--help").stdout
 
 
-@pytest.mark.parametrize("check", ["lint", "types", "unit-tests", "predict"])
+@pytest.mark.parametrize("check", ["lint", "workflows", "types", "unit-tests", "predict"])
 def test_checks_are_green(check: str) -> None:
     done = dagger("check", check, timeout=1700)
     assert done.returncode == 0, done.stderr[-6000:]
