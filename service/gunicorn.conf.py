@@ -2,6 +2,8 @@
 """gunicorn's configuration; the values come from the environment (`service.settings`)."""
 
 import atexit
+import contextlib
+import ctypes
 import os
 import shutil
 import sys
@@ -16,6 +18,13 @@ sys.path.insert(0, str(_here.parent))
 
 # The workers inherit what is imported here, which saves them memory and time, and one thread is all they need.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+# glibc gives each thread a heap of its own and keeps large blocks in it: memory creeps up under changing requests. Two
+# heaps a process, and large blocks given back when they are freed (a fixed threshold, which it would raise by itself).
+_M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8
+with contextlib.suppress(AttributeError, OSError):  # another C library
+    ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 2)
+    ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 128 * 1024)
 
 # In memory where that is possible: the workers' metrics, and their heartbeat (on a disk it can stall a worker).
 _memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108
