@@ -89,7 +89,7 @@ def sealed(tmp_path: Path, name: str, layers: list[bytes], **options: Any) -> Pa
 
 def shuffled(entries: list[Entry]) -> list[Entry]:
     """Another order of the same entries, content before its links."""
-    return sorted(reversed(entries), key=lambda entry: entry[1]["type"] == tarfile.LNKTYPE)
+    return sorted(entries[::-1], key=lambda entry: entry[1]["type"] == tarfile.LNKTYPE)
 
 
 def test_equal_content_gives_equal_bytes(tmp_path: Path) -> None:
@@ -161,9 +161,13 @@ def test_the_layers_unpack_to_what_went_in(tmp_path: Path) -> None:
 def test_a_directory_that_the_layers_below_have_is_not_repeated(tmp_path: Path) -> None:
     lower = [folder("app"), folder("opt", mtime=3)]
     facts = oci.describe(sealed(tmp_path, "image", [packed(lower), packed([folder("app", mtime=50), file("app/x")])]))
-    with oci.Archive(tmp_path / "image.tar") as archive, archive.layer(facts["layers"][1]["digest"]) as layer:
-        with tarfile.open(fileobj=layer) as tar:
-            assert tar.getnames() == ["app/x"]
+    own = facts["layers"][1]["digest"]
+    with (
+        oci.Archive(tmp_path / "image.tar") as archive,
+        archive.layer(own) as layer,
+        tarfile.open(fileobj=layer) as tar,
+    ):
+        assert tar.getnames() == ["app/x"]
 
 
 def test_labels_stand_as_annotations_too_and_times_are_the_commits(tmp_path: Path) -> None:
