@@ -108,7 +108,7 @@ def cached(layout: Layout, source: Source, labels: Sequence[str], digest: str) -
             new = path.with_suffix(".new")
             files.write_json(new, found)
             new.replace(path)
-    for line in failure_lines(found):
+    for line in failure_lines(found, most=3):
         log.warning("data check failed: %s", line)
     return found
 

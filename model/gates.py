@@ -93,7 +93,7 @@ def _against(evaluation: dict[str, Any], baseline: dict[str, Any], limits: Limit
     if limits.max_loss_increase is not None:
         increase = evaluation["loss"] - baseline["loss"]
         bound = limits.max_loss_increase
-        yield Gate("loss against the baseline", f"<= {bound:+.4f}", f"{increase:+.4f}", increase <= bound)
+        yield Gate("loss against the baseline", f"<= {bound:+.4f}", f"{increase:+.4f}", increase <= bound + 1e-9)
     if limits.max_accuracy_drop is not None:
         drop = baseline["accuracy"] - evaluation["accuracy"]
         value = f"{-100 * drop:+.2f} points"
