@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,6 +103,7 @@ def test_an_edit_runs_what_depends_on_it_alone(
     try:
         for name, text in before.items():
             (checkout / name).write_text(text + edit.line)
+        busy = os.getloadavg()[0] > (os.cpu_count() or 1)
         began = time.monotonic()
         found = pipeline()
         spent = time.monotonic() - began
@@ -112,5 +114,7 @@ def test_an_edit_runs_what_depends_on_it_alone(
     table.append(f"| {request.node.callspec.id} | {spent:.1f} | {ran} | {rest} |")
     assert edit.runs <= found.ran
     assert not edit.never & found.ran
-    # Others on the machine take their share; the bound is for one that is not shared.
-    assert spent < edit.seconds * max(1.0, os.getloadavg()[0])
+    if busy:
+        warnings.warn(f"{spent:.1f} s are no measurement: others were at work on this machine", stacklevel=1)
+    else:
+        assert spent < edit.seconds
