@@ -57,6 +57,9 @@ def search(run: Run, labels: Sequence[str], sources: Sources, hours: float, seed
     fewest detections that hear nothing, then the first.
     """
     negatives = listen(run, labels, streams.without_keywords(sources, hours, seed), HOP)
+    if not negatives:
+        log.warning("detection: no other words, no noise, no sentences to choose the rule by; it is the default one")
+        return Rule()
     positives = listen(run, labels, streams.with_keywords(sources, passes_for(hours), seed), HOP)
     return choose(negatives, positives, labels)
 
@@ -99,13 +102,16 @@ def choose(negatives: Sequence[Heard], positives: Sequence[Heard], labels: Seque
 
 def measure(
     run: Run, labels: Sequence[str], rule: Rule, sources: Sources, hours: float, seed: int = 0
-) -> dict[str, Any]:
+) -> dict[str, Any] | None:
     """What a rule does on about ``hours`` made of ``sources``, the test split: the evaluation's part ``streaming``.
 
     Rates do not count homophones unless they say so; an upper bound is the 95 % one of a Poisson rate, 3 / hours where
-    nothing was heard.
+    nothing was heard. None where there is nothing to make audio without keywords of.
     """
     negatives = listen(run, labels, streams.without_keywords(sources, hours, seed), rule.hop_seconds)
+    if not negatives:
+        log.warning("running audio is not measured: no other words, no noise, no sentences to make it of")
+        return None
     positives = listen(run, labels, streams.with_keywords(sources, passes_for(hours), seed), rule.hop_seconds)
     false, spoken = (find(heard, labels, rule.smoothing) for heard in (negatives, positives))
     score = Score(tuple(labels), false, spoken, reach(rule))

@@ -3,6 +3,7 @@
 import itertools
 import logging
 from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 import pytest
@@ -47,9 +48,16 @@ def sources(*near: float) -> streams.Sources:
 RULE = Rule(RATE, 3, 0.6, 0.8)
 
 
+def measured(*arguments: Any) -> dict[str, Any]:
+    """``streaming.measure``, of which there must be something."""
+    found = streaming.measure(*arguments)
+    assert found is not None
+    return found
+
+
 def test_a_clear_model_misses_nothing_and_accepts_nothing_false() -> None:
     clean = streams.Sources("", {"low": [word("low")] * 20, "high": [word("high")] * 20}, [("x", word("_unknown_"))])
-    found = streaming.measure(hear, LABELS, RULE, clean, 0.05)
+    found = measured(hear, LABELS, RULE, clean, 0.05)
     at = found["at_rule"]
     assert (at["misses"], at["false_accepts"], at["other_detections"]) == (0, 0, 0)
     assert at["misses_by_word"] == {"low": 0, "high": 0}
@@ -65,7 +73,7 @@ def test_a_clear_model_misses_nothing_and_accepts_nothing_false() -> None:
 
 
 def test_false_accepts_are_counted_by_source_with_what_was_said() -> None:
-    found = streaming.measure(hear, LABELS, RULE, sources(0.0, 0.0, 0.9), 0.1)
+    found = measured(hear, LABELS, RULE, sources(0.0, 0.0, 0.9), 0.1)
     at = found["at_rule"]
     assert at["false_accepts"] > 5
     assert at["by_source"]["words"]["false_accepts"] == at["false_accepts"]
@@ -91,7 +99,7 @@ def test_operating_points_keep_their_bound() -> None:
 
 
 def test_the_curve_falls() -> None:
-    found = streaming.measure(hear, LABELS, RULE, sources(*np.linspace(0.3, 0.9, 30).tolist()), 0.3)
+    found = measured(hear, LABELS, RULE, sources(*np.linspace(0.3, 0.9, 30).tolist()), 0.3)
     rates = [point["false_accepts_per_hour"] for point in found["curve"]]
     misses = [point["misses"] for point in found["curve"]]
     assert rates[0] == 0
@@ -128,7 +136,7 @@ def test_the_search_chooses_among_the_rules_it_tries_and_keeps_the_bound() -> No
     assert rule.hop_seconds in {streaming.HOP * step for step in streaming.STEPS}
     assert rule.smoothing in streaming.SMOOTHINGS
     assert rule.refractory_seconds in streaming.REFRACTORIES
-    at = streaming.measure(hear, LABELS, rule, made, 0.2)["at_rule"]
+    at = measured(hear, LABELS, rule, made, 0.2)["at_rule"]
     assert at["false_accepts"] == 0  # 0.5 an hour of 0.2 hours
     assert at["misses"] < 0.05
     assert streaming.search(hear, LABELS, made, 0.2) == rule
@@ -145,10 +153,16 @@ def test_a_rule_that_nobody_could_use_is_not_chosen(caplog: pytest.LogCaptureFix
     finally:
         logger.propagate = propagate
     assert "of the keywords are missed; the rule is chosen for 10 % of misses" in caplog.text
-    found = streaming.measure(hear, LABELS, rule, made, 0.05)
+    found = measured(hear, LABELS, rule, made, 0.05)
     assert found["at_rule"]["misses"] <= 0.11
     assert found["at_rule"]["false_accepts_per_hour"] > streaming.TARGET
     assert found["operating_points"][0]["misses"] > 0.3
+
+
+def test_nothing_to_make_audio_of() -> None:
+    bare = streams.Sources("", {"low": [word("low")], "high": [word("high")]})
+    assert streaming.search(hear, LABELS, bare, 1) == Rule()
+    assert streaming.measure(hear, LABELS, Rule(), bare, 1) is None
 
 
 def test_homophones_are_counted_apart() -> None:
