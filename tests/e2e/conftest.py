@@ -88,6 +88,10 @@ class Repository:
             return json.load(response), response.headers.get("Docker-Content-Digest", "")
 
     def tags(self) -> list[str]:
+        """The tags of releases: without those that hold an image's signatures and attachments."""
+        return [tag for tag in self.all_tags() if not tag.startswith("sha256-")]
+
+    def all_tags(self) -> list[str]:
         try:
             return list(self.get("tags/list")[0]["tags"] or [])
         except urllib.error.HTTPError as error:
