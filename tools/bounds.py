@@ -26,9 +26,10 @@ class Bounds:
     min_accuracy: float | None
     min_accuracy_lower: float | None
     min_recall: float | None
+    min_rejection: float | None
     max_loss_increase: float | None
     max_parity_difference: float | None
-    max_missed_disturbances: float | None
+    max_disturbed_drop: float | None
     min_clip_accuracy: float | None
     max_p95_ms: float | None
     max_start_seconds: float | None
@@ -38,7 +39,10 @@ class Bounds:
 
 
 _NAMES = [field.name for field in fields(Bounds)]
-_SHARES = {"min_accuracy", "min_accuracy_lower", "min_recall", "min_clip_accuracy"}
+_SHARES = {
+    *("min_accuracy", "min_accuracy_lower", "min_recall", "min_rejection"),
+    *("max_disturbed_drop", "min_clip_accuracy"),
+}
 _LISTS = {"denied_licences"}
 
 

@@ -53,7 +53,14 @@ def of_model(evaluation: dict[str, Any]) -> Values:
         "loss": float(evaluation["loss"]),
         "model_version": str(evaluation["model_version"]),
         "test_clips": {label: figures["clips"] for label, figures in evaluation["per_class"].items()},
+        "data_digest": str(evaluation.get("data_digest", "")),
     }
+
+
+def same_clips(now: Values, then: Values) -> bool:
+    """Whether two runs were measured on the same clips: as many of each label, of the same data where that is known."""
+    digests = {values["data_digest"] for values in (now, then) if values.get("data_digest")}
+    return bool(now["test_clips"] == then["test_clips"]) and len(digests) < 2
 
 
 def collect(artifacts: Path) -> Values:

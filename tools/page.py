@@ -10,7 +10,7 @@ from typing import Any
 
 from model.markdown import percent, table
 from tools.artifacts import ArtifactError, read, read_optional, same_version
-from tools.figures import FIGURES
+from tools.figures import FIGURES, same_clips
 
 _MODEL = "model"
 _INFERENCE = "inference/inference_metrics.json"
@@ -115,7 +115,7 @@ def _comparison(verdict: dict[str, Any] | None) -> list[str]:
     parts = [table(["figure", "now", heading, "difference"], rows)]
     if last is None:
         return [*parts, "No last release to compare with was given."]
-    if last["test_clips"] != now["test_clips"]:
+    if not same_clips(now, last):
         parts.append("The last release was measured on other test clips: its figures of the model do not compare.")
     return parts
 
