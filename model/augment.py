@@ -15,15 +15,17 @@ from model.noise import DIGITAL_SILENCE, GAIN_DB
 
 @dataclass(frozen=True)
 class Augmenter:
-    """Random changes to a batch; every draw comes from ``generator``.
+    """Random changes to a batch; every draw comes from ``generator``, on whose device all is.
 
     ``noise`` is the mel power of background recordings, ``float32[frames, bands]``, at least one clip long, or empty.
     """
 
     noise: Tensor
     noise_probability: float = 0.5
-    snr_db: tuple[float, float] = (0.0, 25.0)
+    band_probability: float = 0.0  # of a narrow channel, a telephone's say
     max_shift: int = 10  # frames of 10 ms
+    snr_db: tuple[float, float] = (0.0, 25.0)
+    cut_bands: tuple[int, int] = (8, 13)  # at most this many bands below and above it
     frequency_masks: tuple[int, int] = (1, 8)  # how many, at most how wide
     time_masks: tuple[int, int] = (1, 20)
 
@@ -32,44 +34,56 @@ class Augmenter:
         power = self._shift(power, generator)
         if len(self.noise) >= FRAMES:
             power = self._add_noise(power, generator)
-        features = log_mel(power)
+        features = log_mel(self._narrow(power, generator))
         features = _mask(features, 1, *self.frequency_masks, generator)
         return _mask(features, 2, *self.time_masks, generator)
 
     def silence(self, count: int, generator: Generator) -> Tensor:
         """Mel power ``[count, bands, FRAMES]`` of clips without a word: noise at any level from digital silence up."""
-        start = torch.randint(0, len(self.noise) - FRAMES + 1, (count, 1), generator=generator)
-        crops = self.noise[start + torch.arange(FRAMES)].transpose(1, 2)
+        crops = self._crops(count, FRAMES, generator)
         low, high = GAIN_DB
-        gain = torch.pow(10.0, (low + (high - low) * torch.rand(count, 1, 1, generator=generator)) / 10)
-        heard = torch.rand(count, 1, 1, generator=generator) >= DIGITAL_SILENCE
+        gain = torch.pow(10.0, (low + (high - low) * _uniform((count, 1, 1), generator)) / 10)
+        heard = _uniform((count, 1, 1), generator) >= DIGITAL_SILENCE
         return crops * gain * heard
+
+    def _crops(self, count: int, frames: int, generator: Generator) -> Tensor:
+        """Random stretches of the noise, ``[count, bands, frames]``."""
+        start = _integers(0, len(self.noise) - frames, (count, 1), generator)
+        return self.noise[start + torch.arange(frames, device=start.device)].transpose(1, 2)
 
     def _shift(self, power: Tensor, generator: Generator) -> Tensor:
         batch, bands, frames = power.shape
-        shift = torch.randint(-self.max_shift, self.max_shift + 1, (batch, 1), generator=generator)
-        source = torch.arange(frames) - shift  # [batch, frames]
+        shift = _integers(-self.max_shift, self.max_shift, (batch, 1), generator)
+        source = torch.arange(frames, device=power.device) - shift  # [batch, frames]
         inside = (source >= 0) & (source < frames)
         index = source.clamp(0, frames - 1)[:, None, :].expand(batch, bands, frames)
         return power.gather(2, index) * inside[:, None, :]
 
     def _add_noise(self, power: Tensor, generator: Generator) -> Tensor:
         batch, _, frames = power.shape
-        start = torch.randint(0, len(self.noise) - frames + 1, (batch, 1), generator=generator)
-        noise = self.noise[start + torch.arange(frames)].transpose(1, 2)  # [batch, bands, frames]
+        noise = self._crops(batch, frames, generator)
         low, high = self.snr_db
-        snr = torch.pow(10.0, (low + (high - low) * torch.rand(batch, 1, 1, generator=generator)) / 10)
+        snr = torch.pow(10.0, (low + (high - low) * _uniform((batch, 1, 1), generator)) / 10)
         level = power.mean(dim=(1, 2), keepdim=True) / (noise.mean(dim=(1, 2), keepdim=True) + LOG_OFFSET)
-        used = torch.rand(batch, 1, 1, generator=generator) < self.noise_probability
+        used = _uniform((batch, 1, 1), generator) < self.noise_probability
         return power + noise * (level / snr * used)
+
+    def _narrow(self, power: Tensor, generator: Generator) -> Tensor:
+        batch, bands, _ = power.shape
+        low = _integers(0, self.cut_bands[0], (batch, 1), generator)
+        high = bands - _integers(0, self.cut_bands[1], (batch, 1), generator)
+        position = torch.arange(bands, device=power.device)
+        passes = (position >= low) & (position < high)
+        passes |= _uniform((batch, 1), generator) >= self.band_probability
+        return power * passes[:, :, None]
 
 
 def _mask(features: Tensor, dim: int, count: int, widest: int, generator: Generator) -> Tensor:
     """SpecAugment (Park et al. 2019, arXiv:1904.08779): bands or frames set to the bands' means, which are 0."""
     batch, size = features.shape[0], features.shape[dim]
-    width = torch.randint(0, widest + 1, (count, batch, 1), generator=generator)
-    start = (torch.rand(count, batch, 1, generator=generator) * (size - width + 1)).long()
-    position = torch.arange(size)
+    width = _integers(0, widest, (count, batch, 1), generator)
+    start = (_uniform((count, batch, 1), generator) * (size - width + 1)).long()
+    position = torch.arange(size, device=features.device)
     masked = ((position >= start) & (position < start + width)).any(dim=0)  # [batch, size]
     return features.masked_fill(masked.unsqueeze(3 - dim), 0.0)
 
@@ -85,7 +99,7 @@ def mixup(features: Tensor, targets: Tensor, alpha: float, generator: Generator)
     batch = len(features)
     share = _beta(alpha, batch, generator)
     share = torch.maximum(share, 1 - share)
-    other = torch.randperm(batch, generator=generator)
+    other = torch.randperm(batch, generator=generator, device=generator.device)
     wide = share[:, None, None]
     return features * wide + features[other] * (1 - wide), targets * share[:, None] + targets[other] * (
         1 - share[:, None]
@@ -94,11 +108,21 @@ def mixup(features: Tensor, targets: Tensor, alpha: float, generator: Generator)
 
 def _beta(alpha: float, count: int, generator: Generator) -> Tensor:
     """``count`` draws of Beta(alpha, alpha) by Jöhnk's method; torch's own sampler takes no generator."""
-    result = torch.full((count,), 0.5)
-    open_ = torch.ones(count, dtype=torch.bool)
+    result = torch.full((count,), 0.5, device=generator.device)
+    open_ = torch.ones(count, dtype=torch.bool, device=generator.device)
     while open_.any():
-        u, v = (torch.rand(count, generator=generator).pow(1 / alpha) for _ in range(2))
+        u, v = (_uniform((count,), generator).pow(1 / alpha) for _ in range(2))
         accepted = open_ & (u + v <= 1) & (u + v > 0)
         result[accepted] = (u / (u + v))[accepted]
         open_ &= ~accepted
     return result
+
+
+def _uniform(shape: tuple[int, ...], generator: Generator) -> Tensor:
+    """Numbers from 0 to 1 on the generator's device."""
+    return torch.rand(shape, generator=generator, device=generator.device)
+
+
+def _integers(lowest: int, highest: int, shape: tuple[int, ...], generator: Generator) -> Tensor:
+    """Integers from ``lowest`` to ``highest``, both included, on the generator's device."""
+    return torch.randint(lowest, highest + 1, shape, generator=generator, device=generator.device)

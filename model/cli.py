@@ -1,6 +1,8 @@
 """The command line. Heavy imports stay inside the commands that need them."""
 
+import functools
 import os
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -10,9 +12,11 @@ from typing import Any, NoReturn
 import typer
 
 from model import artefacts, commands, console, files, options
+from model import config as configs
 from model.data import materialise, official
 from model.data.layout import EVERY_WORD, require_clips, scan, words_of
 from model.data.licence import licensed
+from model.data.source import Source
 from model.errors import BoundsMissed, Interrupted, ParityError, UserError
 from model.settings import Settings, make_settings, parse_labels, parse_unseen
 
@@ -31,6 +35,7 @@ _UsageError: type[Exception] = next(c for c in typer.BadParameter.__mro__ if c._
 
 @app.command()
 def train(
+    context: typer.Context,
     dataset: options.Dataset = "speech-commands",
     output: options.Output = Path("artifacts/model"),
     labels: options.Labels = options.DEFAULT_LABELS,
@@ -57,41 +62,51 @@ def train(
     dataset_sha256: options.DatasetSha256 = official.SHA256,
     synthetic_size: options.SyntheticSize = 400,
     synthetic_seed: options.SyntheticSeed = 0,
+    config: options.Config = None,  # noqa: ARG001 - its callback has done the work
+    resume: options.Resume = False,  # noqa: ARG001 - read from the context
 ) -> None:
     """Train, choose the best epoch on validation, test once, export; everything into one folder.
 
-    Writes best_model.pth, model.onnx, train.log, train_metrics.json, evaluation.json, report.md, model_card.md
-    and plots/.
+    Writes best_model.pth, model.onnx, train.log, train_metrics.json, evaluation.json, config.json, report.md,
+    model_card.md and plots/. While it runs, what --resume needs is kept beside the folder, in <folder>.resume.
     """
-    settings = make_settings(
-        profile,
-        labels=parse_labels(labels),
-        only_keywords=only_keywords,
-        unseen_words=parse_unseen(unseen_words),
-        seed=seed,
-        epochs=epochs,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        weight_decay=weight_decay,
-        label_smoothing=label_smoothing,
-        dropout=dropout,
-        mixup=mixup,
-        ema_decay=ema_decay,
-        width=width,
-        unknown_share=unknown_share,
-        silence_share=silence_share,
-        stream_hours=stream_hours,
-        threads=threads or (default_threads() if threads is None else 0),
-    )
-    with (
-        files.atomic_directory(output, artefacts.is_former_run) as folder,
-        console.logged_to(folder / artefacts.LOG),
-    ):
+    chosen = {
+        "labels": parse_labels(labels),
+        "only_keywords": only_keywords,
+        "unseen_words": parse_unseen(unseen_words),
+        "seed": seed,
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "weight_decay": weight_decay,
+        "label_smoothing": label_smoothing,
+        "dropout": dropout,
+        "mixup": mixup,
+        "ema_decay": ema_decay,
+        "width": width,
+        "unknown_share": unknown_share,
+        "silence_share": silence_share,
+        "stream_hours": stream_hours,
+        "threads": threads or (options.default_threads() if threads is None else 0),
+    }
+    settings = make_settings(profile, **configs.merged(context, chosen))
+
+    def find() -> Source:
         words = options.words_for(dataset, settings)
         source = options.resolve(dataset, words, dataset_url, dataset_sha256, synthetic_size, synthetic_seed)
         source = licensed(source, licence, attribution)
         require_clips(scan(source.root, settings.labels), settings.labels, source.name)  # before torch loads
-        _train(folder, source, settings)
+        return source
+
+    if options.rank() > 0:
+        _train(context, None, find(), settings)
+        return
+    with (
+        files.atomic_directory(output, artefacts.is_former_run) as folder,
+        console.logged_to(folder / artefacts.LOG),
+    ):
+        _train(context, folder, find(), settings)
+    shutil.rmtree(artefacts.resume_folder(output), ignore_errors=True)
     console.log.info("written to %s", output)
 
 
@@ -143,18 +158,16 @@ def clips(
 
 
 app.command()(commands.check)
+app.command()(commands.evaluate)
 app.command()(commands.predict)
 
 
-def default_threads() -> int:
-    """The processors that this process may use, up to 4: beyond that the small network gains nothing."""
-    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(4, available)
+def _train(context: typer.Context, folder: Path | None, source: Source, settings: Settings) -> None:
+    """The stage itself; without a folder in all processes but the first."""
+    from model import provenance, run
 
-
-def _train(folder: Path, source: Any, settings: Settings) -> None:
-    from model import run
-
+    configs.warn_of_versions(context, provenance.versions())
+    state = artefacts.resume_folder(context.params["output"])
     with console.bar("training (epochs)", quiet=True) as show:
 
         def on_epoch(epoch: Any, best: bool) -> None:
@@ -165,7 +178,17 @@ def _train(folder: Path, source: Any, settings: Settings) -> None:
             )
             show(epoch.epoch, settings.epochs)
 
-        run.train_into(folder, source, settings, on_epoch)
+        try:
+            run.train_into(
+                *(folder, source, settings, on_epoch, state),
+                resume=context.params["resume"],
+                options=configs.data_options(context),
+                check_data=functools.partial(configs.check_data, context),
+            )
+        except Interrupted as stop:
+            if state.is_dir():
+                stop.left = "the output is as it was; --resume goes on after the last whole epoch"
+            raise
 
 
 def _parse_other(text: str, labels: tuple[str, ...]) -> tuple[str, ...]:
@@ -194,7 +217,9 @@ def main() -> NoReturn:
     # torch's OpenMP threads wait for one another by spinning. Where others use the processors, too, that costs
     # ten times the work itself; a short spin costs nothing. Read once, when torch is loaded.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
-    console.set_up()
+    # cuBLAS is deterministic with a workspace of its own only; read once, when a GPU is first used.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    console.set_up(quiet=options.rank() > 0)
     try:
         sys.exit(typer.main.get_command(app).main(prog_name="python -m model", standalone_mode=False) or 0)
     except UserError as error:
@@ -210,7 +235,7 @@ def main() -> NoReturn:
             _fail(f"{message.rstrip('.')}; see --help", 2)
         sys.exit(2)  # no command was given: the help has been shown
     except Interrupted as stop:
-        _fail(f"stopped by {signal.Signals(stop.signum).name}; nothing was written", 128 + stop.signum)
+        _fail(f"stopped by {signal.Signals(stop.signum).name}; {stop.left}", 128 + stop.signum)
     except OSError as error:
         if files.no_space(error):
             _fail("no space left on the disk for the output or the cache; free some, or set --output or KWS_CACHE", 2)

@@ -21,8 +21,9 @@ class _ConsoleHandler(logging.Handler):
         _console.print(self.format(record))
 
 
-def set_up() -> None:
-    """Send the package's log records to stdout."""
+def set_up(quiet: bool = False) -> None:
+    """Send the package's log records to stdout; ``quiet`` is for all but the first of several equal processes."""
+    _console.quiet = quiet
     handler = _ConsoleHandler()
     handler.setFormatter(logging.Formatter("%(message)s"))
     log.handlers = [handler]

@@ -49,7 +49,7 @@ def mel_power(waveforms: Tensor) -> Tensor:
 
 
 def log_mel(power: Tensor) -> Tensor:
-    """Mel power ``[batch, N_MELS, frames]`` -> its logarithm, each band's mean 0, the clip's deviation 1 (or less); same shape.
+    """Mel power ``[batch, N_MELS, frames]`` -> its logarithm, each band's mean 0, its deviation at most 1; same shape.
 
     Taking out each band's mean takes out the recording's level, the microphone's colour and steady hums, so that a
     model need not learn them: the cepstral mean normalisation of speech recognition (Atal 1974), in the mel domain.

@@ -1,12 +1,13 @@
 """The options that commands share, each readable from an environment variable ``KWS_…``."""
 
+import os
 import re
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from model import console
+from model import config, console
 from model.data import official, source
 from model.data.layout import EVERY_WORD
 from model.errors import UserError
@@ -82,6 +83,23 @@ Attribution = Annotated[
 Output = Annotated[Path, typer.Option(envvar="KWS_OUTPUT", help="Folder to write; replaced whole at the end.")]
 PerLabel = Annotated[int, typer.Option(envvar="KWS_PER_LABEL", help="Clips a label.")]
 
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        envvar="KWS_CONFIG",
+        help="Repeat a run: its config.json gives what is not given here.",
+        is_eager=True,
+        callback=config.use,
+    ),
+]
+Resume = Annotated[
+    bool,
+    typer.Option(
+        "--resume",
+        envvar="KWS_RESUME",
+        help="Go on with a run of this output that was stopped or killed, if there is one.",
+    ),
+]
 Profile = Annotated[
     str,
     typer.Option(
@@ -127,6 +145,20 @@ def words_for(dataset: str, settings: Settings) -> tuple[str, ...]:
     if settings.only_keywords or dataset == "synthetic":  # which speaks what it is asked to, and nothing else
         return settings.labels
     return (*settings.labels, EVERY_WORD)
+
+
+def default_threads() -> int:
+    """The processors that this process may use, up to 4: beyond that the small network gains nothing.
+
+    Processes that ``torchrun`` started on one machine share them.
+    """
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(4, available // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
+
+
+def rank() -> int:
+    """This process's number among those that ``torchrun`` started, of which 0 alone speaks and writes."""
+    return int(os.environ.get("RANK", "0"))
 
 
 def resolve(

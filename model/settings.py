@@ -32,6 +32,8 @@ class Settings:
     ema_decay: float = 0.995
     width: float = 1.5
     noise_probability: float = 0.7
+    band_probability: float = 0.2  # of a narrow channel
+    max_shift: int = 18  # frames of 10 ms
     speed_copies: bool = True
     stream_hours: float = 1.0  # of running audio to test on
     seed: int = 0
@@ -50,7 +52,9 @@ PROFILES: dict[str, dict[str, Any]] = {
         "ema_decay": 0.95,
         "mixup": 0.0,
         "width": 1.0,
-        "silence_share": 0.3,
+        "noise_probability": 0.5,
+        "band_probability": 0.0,
+        "max_shift": 10,
         "stream_hours": 0.25,
     },
     "standard": {},
@@ -70,6 +74,8 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "ema_decay": (0.0, 0.99999),
     "width": (0.25, 8.0),
     "noise_probability": (0.0, 1.0),
+    "band_probability": (0.0, 1.0),
+    "max_shift": (0, 50),
     "unknown_share": (0.01, 100.0),
     "silence_share": (0.01, 100.0),
     "stream_hours": (0.0, 1000.0),

@@ -1,10 +1,13 @@
 """The training loop: one-cycle AdamW on augmented batches, averaged weights, the best validation epoch kept."""
 
 import copy
+import hashlib
+import logging
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -16,8 +19,14 @@ from model.dataset import Corpus, Split
 from model.errors import UserError
 from model.features import log_mel
 from model.network import TCResNet8
+from model.processes import Processes
+from model.resume import Keeper
 from model.sampling import NO_CLIP, Sampler
 from model.settings import SILENCE, Settings
+
+log = logging.getLogger(__name__)
+
+ALONE = Processes()
 
 
 @dataclass(frozen=True)
@@ -59,7 +68,8 @@ class Trained:
 def predict(network: nn.Module, power: Tensor, batch_size: int = 512) -> Tensor:
     """Logits ``float32[clips, classes]`` for mel power ``[clips, bands, frames]``."""
     network.eval()
-    return torch.cat([network(log_mel(part)) for part in power.split(batch_size)])
+    device = next(network.parameters()).device
+    return torch.cat([network(log_mel(part.to(device))).cpu() for part in power.split(batch_size)])
 
 
 def score(network: nn.Module, split: Split) -> tuple[float, float]:
@@ -72,79 +82,165 @@ def score(network: nn.Module, split: Split) -> tuple[float, float]:
 def make_batch(
     data: Split, rows: Tensor, labels: tuple[str, ...], augment: Augmenter, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """The mel power ``[batch, bands, frames]`` and one-hot targets ``[batch, classes]`` of a sampler's rows."""
-    copies = torch.randint(0, data.copies, (len(rows),), generator=generator)
+    """The mel power ``[batch, bands, frames]`` and one-hot targets ``[batch, classes]`` of a sampler's rows.
+
+    On the device of ``generator``; ``rows`` and the data are on the CPU.
+    """
+    device = generator.device
+    copies = torch.randint(0, data.copies, (len(rows),), generator=generator, device=device).cpu()
     silent = (rows == NO_CLIP).nonzero().flatten()
-    power = data.power(rows.clamp(min=0), copies)
+    power = data.power(rows.clamp(min=0), copies).to(device)
     targets = data.targets[rows.clamp(min=0)]
     if len(silent):
-        power[silent] = augment.silence(len(silent), generator)
+        power[silent.to(device)] = augment.silence(len(silent), generator)
         targets = targets.index_fill(0, silent, labels.index(SILENCE))
-    return power, F.one_hot(targets, len(labels)).float()
+    return power, F.one_hot(targets, len(labels)).float().to(device)
 
 
-def train(settings: Settings, corpus: Corpus, on_epoch: OnEpoch = lambda *_: None) -> Trained:
+def train(
+    settings: Settings,
+    corpus: Corpus,
+    on_epoch: OnEpoch = lambda *_: None,
+    processes: Processes = ALONE,
+    keeper: Keeper | None = None,
+    resume: bool = False,
+) -> Trained:
     """Train on ``corpus.splits["training"]``, choose the epoch by ``["validation"]``; the test split is not touched.
 
     The weights that are validated and kept are an exponential moving average over the steps. ``on_epoch`` is told
-    each epoch and whether it is the best so far. The same settings and corpus give the same weights, bit for bit, on
-    one machine.
+    each epoch and whether it is the best so far. The same settings, corpus and number of processes give the same
+    weights, bit for bit, on one machine, whether in one go or resumed from what ``keeper`` kept: all that is random in
+    an epoch follows from the seed and the epoch's number.
+
+    Of several processes each takes its part of every batch, and the first has the history and the kept weights.
 
     Raises:
-        UserError: the loss ran away.
+        UserError: the loss ran away; what was kept is of another run.
     """
     torch.set_num_threads(settings.threads)
-    torch.use_deterministic_algorithms(True)
-    torch.manual_seed(settings.seed)  # initial weights and dropout
-    generator = torch.Generator().manual_seed(settings.seed)  # order and augmentation
-
-    data, validation = corpus.splits["training"], corpus.splits["validation"]
-    network = TCResNet8(len(corpus.labels), width=settings.width, dropout=settings.dropout)
-    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(settings.ema_decay), use_buffers=True)
-    optimizer = torch.optim.AdamW(network.parameters(), weight_decay=settings.weight_decay)
-    sampler = Sampler(data, corpus.labels, settings)
-    steps = math.ceil(len(sampler) / settings.batch_size)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, settings.learning_rate, total_steps=settings.epochs * steps, pct_start=settings.warmup
-    )
-    augment = Augmenter(corpus.noise, settings.noise_probability)
-    trained = Trained(copy.deepcopy(network))
-    started = time.perf_counter()
-
-    for number in range(1, settings.epochs + 1):
-        loss_sum, correct = 0.0, 0
-        network.train()
-        for rows in sampler.epoch(generator).split(settings.batch_size):
-            clock = time.perf_counter()
-            power, targets = make_batch(data, rows, corpus.labels, augment, generator)
-            features, targets = mixup(augment(power, generator), targets, settings.mixup, generator)
-            trained.seconds_by_part["augment"] += time.perf_counter() - clock
-            clock = time.perf_counter()
-            logits = network(features)
-            loss = F.cross_entropy(logits, targets, label_smoothing=settings.label_smoothing)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-            average.update_parameters(network)
-            trained.seconds_by_part["network"] += time.perf_counter() - clock
-            loss_sum += float(loss.detach()) * len(rows)
-            trained.samples += len(rows)
-            correct += int((logits.detach().argmax(1) == targets.argmax(1)).sum())
-        if not math.isfinite(loss_sum):
-            raise UserError(f"training diverged in epoch {number} (loss {loss_sum}); lower --learning-rate")
+    torch.use_deterministic_algorithms(True, warn_only=processes.device.type == "mps")
+    torch.manual_seed(settings.seed)  # initial weights
+    loop = _Loop(settings, corpus, processes)
+    state = keeper.load() if keeper and resume and processes.rank == 0 else None
+    if (state := processes.from_first(state)) is not None:
+        loop.load_state(state)
+        log.info("going on after epoch %d", loop.epochs_done)
+    trained = loop.trained
+    while loop.epochs_done < settings.epochs:
+        started = time.perf_counter()
+        train_loss, train_acc = loop.run_epoch()
+        if processes.rank > 0:
+            continue
         clock = time.perf_counter()
-        val_loss, val_acc = score(average.module, validation)
+        val_loss, val_acc = score(loop.average.module, corpus.splits["validation"])
         trained.seconds_by_part["validate"] += time.perf_counter() - clock
-        epoch = Epoch(number, loss_sum / len(sampler), correct / len(sampler), val_loss, val_acc)
+        epoch = Epoch(loop.epochs_done, train_loss, train_acc, val_loss, val_acc)
         trained.history.append(epoch)
-        if best := number == 1 or _better(epoch, trained.best):
-            trained.best_epoch = number
-            trained.network.load_state_dict(average.module.state_dict())
+        if best := trained.best_epoch == 0 or _better(epoch, trained.best):
+            trained.best_epoch = epoch.epoch
+            trained.network.load_state_dict(loop.average.module.state_dict())
+        trained.seconds += time.perf_counter() - started
         on_epoch(epoch, best)
-    trained.seconds = time.perf_counter() - started
+        if keeper:
+            keeper.save(loop.state())
     trained.network.eval()
     return trained
+
+
+class _Loop:
+    """What changes from epoch to epoch."""
+
+    def __init__(self, settings: Settings, corpus: Corpus, processes: Processes) -> None:
+        self._settings, self._processes, self._labels = settings, processes, corpus.labels
+        self._data = corpus.splits["training"]
+        self._sampler = Sampler(self._data, corpus.labels, settings)
+        self._augment = Augmenter(
+            corpus.noise.to(processes.device), settings.noise_probability, settings.band_probability, settings.max_shift
+        )
+        network = TCResNet8(len(corpus.labels), width=settings.width, dropout=settings.dropout)
+        self.trained = Trained(copy.deepcopy(network))
+        self._network = network.to(processes.device)
+        self._parallel = processes.parallel(self._network)
+        ema = get_ema_multi_avg_fn(settings.ema_decay)
+        self.average = AveragedModel(self._network, multi_avg_fn=ema, use_buffers=True)
+        self._optimizer = torch.optim.AdamW(self._network.parameters(), weight_decay=settings.weight_decay, fused=True)
+        steps = math.ceil(len(self._sampler) / settings.batch_size)
+        self._schedule = torch.optim.lr_scheduler.OneCycleLR(
+            self._optimizer, settings.learning_rate, total_steps=settings.epochs * steps, pct_start=settings.warmup
+        )
+        self.epochs_done = 0
+
+    def state(self) -> dict[str, Any]:
+        """All that the next epoch depends on, as tensors and plain values."""
+        trained = {
+            field.name: getattr(self.trained, field.name) for field in fields(Trained) if field.name != "network"
+        }
+        return {
+            "epochs_done": self.epochs_done,
+            "parts": {name: part.state_dict() for name, part in self._parts().items()},
+            "trained": {**trained, "history": self.trained.history_dicts()},
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Be where another loop was when it gave its ``state``."""
+        self.epochs_done = state["epochs_done"]
+        for name, part in self._parts().items():
+            part.load_state_dict(state["parts"][name])
+        for name, value in state["trained"].items():
+            setattr(self.trained, name, value)
+        self.trained.history = [Epoch(**epoch) for epoch in state["trained"]["history"]]
+
+    def run_epoch(self) -> tuple[float, float]:
+        """One pass over the sampler's clips: the mean loss and the accuracy, over all processes."""
+        number = self.epochs_done + 1
+        rank, device, seed = self._processes.rank, self._processes.device, self._settings.seed
+        order = torch.Generator().manual_seed(_seed(seed, number))  # the same in all processes
+        generator = torch.Generator(device).manual_seed(_seed(seed, number, rank, "augmentation"))
+        torch.manual_seed(_seed(seed, number, rank, "dropout"))
+        self._network.train()
+        losses, hits, sizes = [], [], []
+        for whole_batch in self._sampler.epoch(order).split(self._settings.batch_size):
+            rows = self._processes.share_of(whole_batch)
+            clock = time.perf_counter()
+            power, targets = make_batch(self._data, rows, self._labels, self._augment, generator)
+            features, targets = mixup(self._augment(power, generator), targets, self._settings.mixup, generator)
+            between = time.perf_counter()
+            loss, logits = self._step(features, targets)
+            self.trained.seconds_by_part["augment"] += between - clock
+            self.trained.seconds_by_part["network"] += time.perf_counter() - between
+            losses.append(loss * len(rows))
+            hits.append((logits.argmax(1) == targets.argmax(1)).sum())
+            sizes.append(len(rows))
+        sums = [float(torch.stack(losses).sum()), float(torch.stack(hits).sum()), float(sum(sizes))]
+        loss_sum, correct, samples = self._processes.sum(sums)
+        self.trained.samples += int(samples)
+        self.epochs_done = number
+        if not math.isfinite(loss_sum):
+            raise UserError(f"training diverged in epoch {number} (loss {loss_sum}); lower --learning-rate")
+        return loss_sum / samples, correct / samples
+
+    def _step(self, features: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        logits = self._parallel(features)
+        loss = F.cross_entropy(logits, targets, label_smoothing=self._settings.label_smoothing)
+        self._optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self._optimizer.step()
+        self._schedule.step()
+        self.average.update_parameters(self._network)
+        return loss.detach(), logits.detach()
+
+    def _parts(self) -> dict[str, Any]:
+        return {
+            "network": self._network,
+            "average": self.average,
+            "kept": self.trained.network,
+            "optimizer": self._optimizer,
+            "schedule": self._schedule,
+        }
+
+
+def _seed(*parts: int | str) -> int:
+    return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:8]) >> 1
 
 
 def _better(one: Epoch, other: Epoch) -> bool:
