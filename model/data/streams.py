@@ -104,8 +104,9 @@ def with_keywords(sources: Sources, passes: int, seed: int = 0) -> Iterator[Stre
     clips = [(label, clip) for label, several in sources.keywords.items() for clip in several]
     rng = generator("keywords", seed)
     order = rng.permutation(len(clips))
-    for index, snr in enumerate(SNR_DB if sources.noise else (None,)):
-        chosen = [clips[i] for place, i in enumerate(order) if (index - place) % len(SNR_DB) < passes]
+    conditions = SNR_DB if sources.noise else (None,)
+    for index, snr in enumerate(conditions):
+        chosen = [clips[i] for place, i in enumerate(order) if (index - place) % len(conditions) < passes]
         kind = "clean" if snr is None else f"{snr:g} dB"
         per_stream = max(1, int(STREAM_SECONDS / 2.5))
         for start in range(0, len(chosen), per_stream):

@@ -46,8 +46,10 @@ def test_fewer_passes_take_each_clip_once_each() -> None:
 
 
 def test_without_noise_keywords_are_clean() -> None:
-    bare = streams.Sources("", {"low": [LOW]})
-    assert [stream.kind for stream in streams.with_keywords(bare, 4)] == ["clean"]
+    bare = streams.Sources("", {"low": [LOW] * 9})
+    for passes in (1, 4):
+        (stream,) = streams.with_keywords(bare, passes)
+        assert (stream.kind, len(stream.words)) == ("clean", 9)
 
 
 def test_hours_without_keywords_follow_the_shares() -> None:
