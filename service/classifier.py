@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 Probabilities = npt.NDArray[np.float32]
 
 # Windows of a long recording go through the model in batches of this size, which bounds memory.
-_BATCH = 8
+_BATCH = 2
 
 
 @dataclass(frozen=True)
