@@ -1,10 +1,14 @@
 """Settings from the environment."""
 
+import re
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from service.settings import Settings, SettingsError
+
+from .server import ROOT
 
 
 def test_defaults() -> None:
@@ -67,3 +71,14 @@ def test_a_wrong_value_names_itself(name: str, value: str) -> None:
     message = str(caught.value)
     assert message.startswith(f"{name}={value!r}: must be ")
     assert "\n" not in message
+
+
+def test_the_table_in_the_documentation_is_whole() -> None:
+    rows = [line for line in (ROOT / "docs" / "service.md").read_text().splitlines() if line.startswith("| `KWS_")]
+    named = {name for row in rows for name in re.findall(r"KWS_[A-Z0-9_]+", row.split("|")[1])}
+    assert named == {f"KWS_{field.name.upper()}" for field in fields(Settings)}
+    told = {}
+    for row in rows:
+        _, names, defaults, _ = row.split("|", 3)
+        told |= dict(zip(re.findall(r"KWS_[A-Z0-9_]+", names), re.findall(r"`([^`]*)`", defaults), strict=False))
+    assert Settings.from_env(told) == Settings()
