@@ -60,6 +60,7 @@ def load(data: bytes, name: str, threads: int = 0) -> OnnxModel:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 4
+    options.enable_cpu_mem_arena = False  # it keeps what the largest batch took
     try:
         session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's exceptions have no common base but Exception
