@@ -97,7 +97,8 @@ def spoken(cache: Path) -> Path:
 def trained(cli: Cli, spoken: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The artefacts of a short run on ``spoken``."""
     output = tmp_path_factory.mktemp("trained") / "model"
-    result = cli("train", "--dataset", spoken, "--output", output, "--profile", "quick", "--epochs", "4")
+    options = ("--profile", "quick", "--epochs", "4", "--stream-hours", "0.02")
+    result = cli("train", "--dataset", spoken, "--output", output, *options, KWS_REVISION="of-the-test")
     assert result.returncode == 0, result.stderr
     return output
 

@@ -22,7 +22,8 @@ def tones(tmp_path: Path) -> Path:
 
 def test_a_run_leaves_every_artefact(trained: Path) -> None:
     assert {path.name for path in trained.iterdir()} == {
-        *("best_model.pth", "model.onnx", "train.log", "train_metrics.json", "evaluation.json", "report.md", "plots"),
+        *("best_model.pth", "model.onnx", "train.log", "train_metrics.json", "config.json", "evaluation.json"),
+        *("report.md", "model_card.md", "plots"),
     }
     metrics = json.loads((trained / "train_metrics.json").read_text())
     assert metrics["epochs"] == 4 == len(metrics["history"])
@@ -36,7 +37,7 @@ def test_a_run_leaves_every_artefact(trained: Path) -> None:
         "testing": 16,
     }
     evaluation = json.loads((trained / "evaluation.json").read_text())
-    assert evaluation["n"] == 16 == sum(map(sum, evaluation["confusion_matrix"]))
+    assert evaluation["n"] == 16 + 4 == sum(map(sum, evaluation["confusion_matrix"]))  # with _silence_
     assert evaluation["model_version"] == metrics["model_version"]
     report = (trained / "report.md").read_text()
     for picture in re.findall(r"\((plots/.*?)\)", report):
@@ -61,6 +62,7 @@ def test_same_seed_same_artefacts_from_environment_and_archive(
     monkeypatch.setenv("KWS_OUTPUT", str(tmp_path / "again"))
     monkeypatch.setenv("KWS_PROFILE", "quick")
     monkeypatch.setenv("KWS_EPOCHS", "4")
+    monkeypatch.setenv("KWS_STREAM_HOURS", "0.02")
     monkeypatch.setenv("KWS_CACHE", str(tmp_path / "cache"))
     result = main("train")
     assert result.returncode == 0, result.stderr
@@ -76,7 +78,8 @@ def test_broken_clips_are_reported_everywhere(main: Cli, tones: Path, tmp_path: 
     name = scan(tones, ("low",)).of_split("training")[0].name
     (tones / name).write_bytes(b"no sound")
     result = main(
-        "train", *TONES, "--dataset", tones, "--output", tmp_path / "out", "--profile", "quick", "--epochs", "1"
+        *("train", *TONES, "--dataset", tones, "--output", tmp_path / "out"),
+        *("--profile", "quick", "--epochs", "1", "--stream-hours", "0"),
     )
     assert result.returncode == 0, result.stderr
     assert f"broken, left out: {name}" in result.stdout
