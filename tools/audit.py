@@ -22,6 +22,7 @@ from typing import Any
 SOURCE = "https://api.osv.dev"
 BATCH = 500  # of the API's 1000 queries a request
 ATTEMPTS = 3
+FAILED = 3
 
 
 class AuditError(ValueError):
@@ -181,11 +182,12 @@ def _vulnerability(package: Package, details: dict[str, Any]) -> Vulnerability:
 
 
 def main() -> int:
-    """Exit code 0: asked and written, whatever was found (a gate judges it); 2: it could not be asked."""
+    """Exit code 0: asked and written; 3: something counts, with ``--fail``; 2: it could not be asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sbom", type=Path, help="CycloneDX, as tools.sbom writes it")
     parser.add_argument("--allow", type=Path, required=True, help="audit.toml")
     parser.add_argument("--source", default=SOURCE, help="a server with OSV's API (%(default)s)")
+    parser.add_argument("--fail", action="store_true", help="end with exit code 3 where a vulnerability counts")
     parser.add_argument("--output", type=Path, required=True, help="the JSON file to write")
     options = parser.parse_args()
     try:
@@ -202,7 +204,7 @@ def main() -> int:
     for entry in result["expired"]:
         print(f"the allowance of {entry} has expired")
     print(f"{result['checked']} packages: {len(result['vulnerabilities'])} vulnerabilities with a fix")
-    return 0
+    return FAILED if options.fail and result["vulnerabilities"] else 0
 
 
 if __name__ == "__main__":

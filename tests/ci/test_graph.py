@@ -23,7 +23,11 @@ def anyio_backend() -> str:
 def module(**settings: Any) -> Any:
     from kws_ci.main import Kws
 
-    files = {"gates_file": marked("gates").file("gates.toml"), "changelog": marked("changelog").file("CHANGELOG.md")}
+    files = {
+        "gates_file": marked("gates").file("gates.toml"),
+        "audit_file": marked("audit").file("audit.toml"),
+        "changelog": marked("changelog").file("CHANGELOG.md"),
+    }
     return Kws(**{name: marked(name) for name in SOURCES}, **files, **settings)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-FILES = ("gates_file", "changelog")
+FILES = ("gates_file", "audit_file", "changelog")
 
 
 @pytest.fixture

@@ -165,6 +165,7 @@ def test_from_the_command_line(server: Server, tmp_path: Path) -> None:
     assert done.returncode == 0
     assert "GHSA-1 in flask 3.0.0: fixed in 3.0.1" in done.stdout
     assert len(json.loads((tmp_path / "audit.json").read_text())["vulnerabilities"]) == 2
+    assert subprocess.run([*command, f"--source={source(server).url}", "--fail"]).returncode == audit.FAILED
     failed = subprocess.run([*command, "--source=http://127.0.0.1:1"], capture_output=True, text=True)
     assert failed.returncode == 2
     assert "--vulnerability-source" in failed.stderr

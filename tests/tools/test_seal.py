@@ -133,7 +133,7 @@ def test_other_content_gives_another_digest(tmp_path: Path, changed: list[bytes]
 def test_a_cached_layer_is_the_same_and_a_spoilt_one_is_packed_again(tmp_path: Path) -> None:
     archive = exported(tmp_path / "in.tar", [packed(BASE), packed(OWN)])
     cache = tmp_path / "cache"
-    outputs = []
+    outputs: list[bytes] = []
     for name in ("first", "cached", "spoilt"):
         if name == "spoilt":
             for path in cache.iterdir():

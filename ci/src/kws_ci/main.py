@@ -122,6 +122,9 @@ class Kws:
         ),
     ]
     gates_file: Annotated[dagger.File, Doc("The bounds of the gates"), DefaultPath("/gates.toml")]
+    audit_file: Annotated[
+        dagger.File, Doc("Vulnerabilities that are accepted, each until a day"), DefaultPath("/audit.toml")
+    ]
     changelog: Annotated[dagger.File, Doc("Its section is the text of a release"), DefaultPath("/CHANGELOG.md")]
     base_image: Annotated[str, Doc("Image with Python that every container starts from")] = "python:3.13-slim"
     package_index: Annotated[str, Doc("A mirror of PyPI (default: PyPI)")] = ""
@@ -143,6 +146,9 @@ class Kws:
         Doc("Platforms of the image under one index, such as linux/amd64,linux/arm64 (default: the engine's own)"),
     ] = None
     debian_mirror: Annotated[str, Doc("A mirror of http://deb.debian.org, for the registry's tools")] = ""
+    vulnerability_source: Annotated[str, Doc("A server with OSV's API; empty: the pipeline asks none")] = (
+        "https://api.osv.dev"
+    )
     builder: Annotated[str, Doc("URI of who runs the build, for the provenance")] = BUILDER
     invocation: Annotated[str, Doc("URI of the run, for the provenance")] = ""
 
@@ -175,6 +181,23 @@ class Kws:
     def sbom(self, model: ModelFile = None, dataset: Dataset = None, synthetic: Synthetic = False) -> dagger.Directory:
         """What is inside the image: sbom.cdx.json (Python, Debian, model and data) and licences.tsv."""
         return self._materials(self._model(model, dataset, synthetic))
+
+    @function(cache="never")  # type: ignore[call-overload]
+    async def audit(
+        self,
+        sbom: Annotated[
+            dagger.File | None, Doc("sbom.cdx.json of an image, such as one attached to a release; else one is built")
+        ] = None,
+        model: ModelFile = None,
+        dataset: Dataset = None,
+        synthetic: Synthetic = False,
+    ) -> str:
+        """Fail, with a line each, where what is inside the image has a known vulnerability with a fix."""
+        sbom = sbom or self._materials(self._model(model, dataset, synthetic)).file("sbom.cdx.json")
+        asked = self._audit(sbom, "--fail")
+        if await asked.exit_code() != 0:
+            raise RuntimeError((await asked.combined_output()).strip())
+        return await asked.stdout()
 
     @function(cache="never")  # type: ignore[call-overload]
     async def publish(
@@ -316,7 +339,7 @@ class Kws:
             .with_directory("model", model)
             .with_directory("inference", inference)
             .with_file("image/inference_image.tar", archive)
-            .with_directory("image", materials)
+            .with_directory("image", await self._with_audit(materials))
             .with_file("image/image.json", stages.image_facts(self._environment, self.tools_source, archive))
         )
         judged = self._judge(artifacts, bounds, last_release)
@@ -504,6 +527,20 @@ class Kws:
         python = stages.sbom(self._environment, built)
         facts = supply_chain.model_labels(self._environment, self.tools_source, model)
         return supply_chain.materials(self._environment, self.tools_source, python, built, facts)
+
+    def _audit(self, sbom: dagger.File, *options: str) -> dagger.Container:
+        source = self.vulnerability_source
+        return supply_chain.audit(self._environment, self.tools_source, sbom, self.audit_file, source, *options)
+
+    async def _with_audit(self, materials: dagger.Directory) -> dagger.Directory:
+        """With ``audit.json``; without it the gate says that nothing was measured, and the log why."""
+        if not self.vulnerability_source:
+            return materials
+        asked = self._audit(materials.file("sbom.cdx.json"))
+        if await asked.exit_code() != 0:
+            print((await asked.stderr()).strip())
+            return materials
+        return materials.with_file("audit.json", asked.file("/audit.json"))
 
     async def _sealed(self, model: dagger.File) -> dagger.File:
         """The OCI archive of the image, of every platform asked for, as it is published."""

@@ -1,7 +1,9 @@
 """What a release carries beside its image: one reproducible form, labels, materials, audit, provenance."""
 
+from datetime import date
+
 import dagger
-from dagger import ImageLayerCompression, dag
+from dagger import ImageLayerCompression, ReturnType, dag
 
 from . import image
 from .environment import APP, Environment
@@ -69,6 +71,20 @@ def materials(
         .with_mounted_file("/labels.json", labels)
         .with_exec(["python", "-m", "tools.sbom", "/python.cdx.json", "--root=/image", *options])
         .directory("/materials")
+    )
+
+
+def audit(
+    environment: Environment, tools: dagger.Directory, sbom: dagger.File, allowed: dagger.File, source: str, *more: str
+) -> dagger.Container:
+    """``/audit.json``: the known vulnerabilities of what the SBOM lists; asked anew each day."""
+    command = ["python", "-m", "tools.audit", "/sbom.cdx.json", "--allow=/audit.toml", f"--source={source}"]
+    return (
+        toolbox(environment, tools.filter(include=["__init__.py", "audit.py"]))
+        .with_env_variable("KWS_DAY", date.today().isoformat())
+        .with_mounted_file("/sbom.cdx.json", sbom)
+        .with_mounted_file("/audit.toml", allowed)
+        .with_exec([*command, "--output=/audit.json", *more], expect=ReturnType.ANY)
     )
 
 
