@@ -6,6 +6,15 @@ from typing import Any
 
 import pytest
 
+from .conftest import Engine
+from .graph import everything
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
 FILES = ("gates_file", "audit_file", "changelog")
 
 
@@ -54,3 +63,19 @@ def test_every_source_is_narrowed(kws: Any) -> None:
         assert parameter.doc, parameter.name
     for parameter in sources:
         assert parameter.ignore, parameter.name
+
+
+@pytest.mark.anyio
+async def test_the_module_can_be_described_to_an_engine(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    from kws_ci.main import Kws
+
+    module = Kws.__dagger_module__  # type: ignore[attr-defined]
+    monkeypatch.setattr(module, "_main_name", "Kws")
+    monkeypatch.setattr(module, "_main", module.get_object("Kws"))
+    engine.answers["id"] = "module"
+    await module._typedefs()
+    described = next(context for name, _, context in engine.asked if name == "id")
+    members = {args["name"] for name, args in everything(described) if name == "withEnumMember"}
+    assert members == {"TRAIN", "IMAGE", "PROBE", "TOOLS"}
+    objects = {args["name"] for name, args in everything(described) if name == "withObject" and args.get("name")}
+    assert {"Kws", "Releases", "Sweep"} <= objects
