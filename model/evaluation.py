@@ -117,7 +117,7 @@ def _false_accepts(
     groups: dict[str, Group], heard: dict[str, Floats], labels: Sequence[str], threshold: float
 ) -> list[dict[str, Any]]:
     """The surest of what was taken for a keyword and is none."""
-    found = [
+    found: list[dict[str, Any]] = [
         {
             "clip": group.names[i],
             "label": group.words[i],

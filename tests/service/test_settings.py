@@ -77,7 +77,7 @@ def test_the_table_in_the_documentation_is_whole() -> None:
     rows = [line for line in (ROOT / "docs" / "service.md").read_text().splitlines() if line.startswith("| `KWS_")]
     named = {name for row in rows for name in re.findall(r"KWS_[A-Z0-9_]+", row.split("|")[1])}
     assert named == {f"KWS_{field.name.upper()}" for field in fields(Settings)}
-    told = {}
+    told: dict[str, str] = {}
     for row in rows:
         _, names, defaults, _ = row.split("|", 3)
         told |= dict(zip(re.findall(r"KWS_[A-Z0-9_]+", names), re.findall(r"`([^`]*)`", defaults), strict=False))
