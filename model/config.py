@@ -74,8 +74,8 @@ def merged(context: typer.Context, chosen: dict[str, Any]) -> dict[str, Any]:
         return chosen
     if _given(context, "profile"):
         return {name: value if name in _NOT_RECIPE or _given(context, name) else None for name, value in chosen.items()}
-    # Lists in JSON are tuples in the settings; these have options, and so do not come from here.
-    return {**{name: value for name, value in former.settings.items() if name not in chosen}, **chosen}
+    without_option = former.settings.keys() - chosen.keys() - {"profile"}
+    return {**{name: former.settings[name] for name in without_option}, **chosen}
 
 
 def data_options(context: typer.Context) -> dict[str, Any]:
