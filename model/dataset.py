@@ -85,7 +85,7 @@ class Corpus:
         read = self.read(files)
         if len(files) == len(clips):
             return read
-        _, silent = noise.silence_clips(self.noise_waveforms[split], split, len(clips) - len(files))
+        silent = noise.silence_waveforms(self.noise_waveforms[split], split, len(clips) - len(files))
         return np.concatenate([read, silent])
 
     def unseen_waveforms(self) -> audio.Samples:
@@ -122,15 +122,13 @@ def load(layout: Layout, settings: Settings, progress: store.Progress = lambda *
 
     noise_audit = audio.Audit()
     pieces = noise.cut(_read_noise(layout, noise_audit))
+    copies = {"training": 1 + len(store.SPEEDS) if settings.speed_copies else 1, "validation": 1, "testing": 0}
     digests, readable, stored = {}, {}, {}
     for name in SPLITS:
         clips = layout.of_split(name)
         names = [clip.name for clip in clips]
-        copies = {"training": 1 + len(store.SPEEDS) if settings.speed_copies else 1, "validation": 1, "testing": 0}[
-            name
-        ]
         digests[name] = digest_of(layout.root, names, name, settings.threads)
-        stored[name] = store.open_store(layout.root, names, digests[name], copies, settings.threads, progress)
+        stored[name] = store.open_store(layout.root, names, digests[name], copies[name], settings.threads, progress)
         readable[name] = [(row, clip) for row, clip in enumerate(clips) if not stored[name].found[row].broken]
     digests["noise"] = digest_of(layout.root, layout.noise, "noise", settings.threads)
 
@@ -174,8 +172,10 @@ def _split(
         chosen = set(classes.even_choice(other, round(settings.unknown_share * mean)))
         known = [(row, clip) for row, clip in known if clip.word in settings.labels or clip in chosen]
         if SILENCE in labels:
-            silent, waveforms = noise.silence_clips(pieces, name, mean)
-            silence = features.mel_power(torch.from_numpy(waveforms))
+            silent = noise.silence_clips(name, mean)
+            if stored.copies:
+                waveforms = torch.from_numpy(noise.silence_waveforms(pieces, name, mean))
+                silence = torch.cat([features.mel_power(part) for part in waveforms.split(64)])
     clips = (*(clip for _, clip in known), *silent)
     targets = [labels.index(clip.word if clip.word in labels else UNKNOWN) for clip in clips]
     rows = torch.tensor([row for row, _ in known], dtype=torch.int64)

@@ -4,7 +4,7 @@ import hashlib
 
 import numpy as np
 
-from model.audio import Samples, to_pcm
+from model.audio import Samples, from_pcm, to_pcm
 from model.data.layout import SPLITS, Clip
 from model.settings import CLIP_SAMPLES, SILENCE
 
@@ -29,18 +29,22 @@ def cut(recordings: list[Samples]) -> dict[str, list[Samples]]:
     return pieces
 
 
-def silence_clips(pieces: list[Samples], split: str, count: int) -> tuple[tuple[Clip, ...], Samples]:
-    """``count`` clips without a word, and their samples ``float32[count, CLIP_SAMPLES]``; the same ones each time.
+def silence_clips(split: str, count: int) -> tuple[Clip, ...]:
+    """``count`` clips that are in no file, with the samples that ``silence_waveforms`` makes."""
+    return tuple(Clip(f"{SILENCE}/{split}_{number:05d}", SILENCE, split) for number in range(count))
+
+
+def silence_waveforms(pieces: list[Samples], split: str, count: int) -> Samples:
+    """Clips without a word, ``float32[count, CLIP_SAMPLES]``; the same ones each time.
 
     Random stretches of the pieces at levels from digital silence upward, with the steps of 16 bits.
     """
     rng = np.random.default_rng(int.from_bytes(hashlib.sha256(split.encode()).digest()[:8]))
-    samples = np.zeros((count, CLIP_SAMPLES), np.float32)
-    for number in range(count):
+    waveforms = np.zeros((count, CLIP_SAMPLES), np.float32)
+    for waveform in waveforms:
         piece = pieces[rng.integers(len(pieces))]
         start = rng.integers(len(piece) - CLIP_SAMPLES + 1)
         gain = 10 ** (rng.uniform(*GAIN_DB) / 20)
         if rng.random() >= DIGITAL_SILENCE:
-            samples[number] = piece[start : start + CLIP_SAMPLES] * gain
-    clips = tuple(Clip(f"{SILENCE}/{split}_{number:05d}", SILENCE, split) for number in range(count))
-    return clips, to_pcm(samples).astype(np.float32) / 32768.0
+            waveform[:] = from_pcm(to_pcm(piece[start : start + CLIP_SAMPLES] * gain))
+    return waveforms

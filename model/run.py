@@ -55,6 +55,8 @@ def train_into(
         log.info("training on %s, %d process%s", processes.device, processes.count, "es" * (processes.count > 1))
         keeper = Keeper(state, identity_of(settings.to_dict(), corpus.digest, processes.count, processes.device.type))
         trained = training.train(settings, corpus, progress, processes, keeper, resume)
+    for split in corpus.splits.values():
+        split.stored.release()
     if folder is None:
         return
     best, parameters = trained.best, sum(p.numel() for p in trained.network.parameters())

@@ -11,6 +11,7 @@ memory, and squaring costs next to nothing.
 
 import hashlib
 import json
+import mmap
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -40,11 +41,17 @@ class Stored:
     found: tuple[audio.Found, ...]
     copies: int
     power: Tensor  # float16[files * copies, N_MELS * FRAMES], mapped; empty where no features were wanted
+    mapping: mmap.mmap | None = None
 
     def read(self, rows: Tensor, copies: Tensor | int = 0) -> Tensor:
         """The mel power ``float32[n, N_MELS, FRAMES]`` of some rows, each in one of its versions."""
         chosen = self.power[rows * self.copies + copies]
         return chosen.float().square_().view(-1, features.N_MELS, features.FRAMES)
+
+    def release(self) -> None:
+        """Give the memory back that reading took; the next reading takes it again, from the kernel's cache of files."""
+        if self.mapping is not None and hasattr(mmap, "MADV_DONTNEED"):
+            self.mapping.madvise(mmap.MADV_DONTNEED)
 
 
 def open_store(
@@ -81,8 +88,10 @@ def _open(entry: Path, count: int, copies: int) -> Stored | None:
         return None
     if not numbers:
         return Stored(found, copies, torch.empty(0, _ROW, dtype=torch.float16))
-    mapped = torch.from_file(str(entry / POWER), shared=False, size=numbers, dtype=torch.float16)
-    return Stored(found, copies, mapped.view(-1, _ROW))
+    with (entry / POWER).open("rb") as file:
+        mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)  # never written, but torch wants it writable
+    power = torch.frombuffer(mapping, dtype=torch.float16)
+    return Stored(found, copies, power.view(-1, _ROW), mapping)
 
 
 def _fill(folder: Path, root: Path, names: Sequence[str], copies: int, workers: int, progress: Progress) -> None:

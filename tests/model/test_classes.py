@@ -19,7 +19,9 @@ from model.settings import Settings, make_settings
 from .conftest import tone_files, write_files
 
 OTHERS = ("cat", "dog", "egg", "fig")
-SETTINGS = make_settings("quick", labels=("low", "high"), speed_copies=False, threads=1)
+SETTINGS = make_settings(
+    "quick", labels=("low", "high"), speed_copies=False, threads=1, unknown_share=1.0, silence_share=1.0
+)
 
 
 @pytest.fixture(scope="module")
@@ -144,9 +146,9 @@ def test_background_recordings_are_cut_in_time() -> None:
 def test_silence_to_evaluate_on_is_the_same_each_time_and_of_its_own_part() -> None:
     pieces = {split: [np.full(20_000, value, np.float32)] for split, value in (("validation", 0.25), ("testing", 0.5))}
     for split, value in (("validation", 0.25), ("testing", 0.5)):
-        clips, samples = noise.silence_clips(pieces[split], split, 50)
-        assert {clip.split for clip in clips} == {split}
-        np.testing.assert_array_equal(samples, noise.silence_clips(pieces[split], split, 50)[1])
+        samples = noise.silence_waveforms(pieces[split], split, 50)
+        assert {clip.split for clip in noise.silence_clips(split, 50)} == {split}
+        np.testing.assert_array_equal(samples, noise.silence_waveforms(pieces[split], split, 50))
         assert (samples == 0).all(axis=1).any()
         np.testing.assert_array_equal(samples * 32768, np.rint(samples * 32768))
         assert samples.max() <= value * 10 ** (noise.GAIN_DB[1] / 20) + 1e-4

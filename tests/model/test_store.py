@@ -75,6 +75,13 @@ def test_a_second_run_decodes_no_clip_and_reads_none(
     assert second.splits["training"].audit == first.splits["training"].audit
 
 
+def test_memory_given_back_is_read_again(root: Path) -> None:
+    corpus = _load(root)
+    before = _power(corpus)
+    corpus.splits["training"].stored.release()
+    assert torch.equal(_power(corpus), before)
+
+
 def test_stored_features_are_the_features(root: Path) -> None:
     corpus = _load(root)
     waveforms = torch.from_numpy(corpus.waveforms("training"))
