@@ -17,7 +17,7 @@ SERVER = KWS_MODEL=$(MODEL) $(BIN)/python -m service
 PROBE  = $(BIN)/python -m service.probe --clips $(CLIPS) --output $(ARTIFACTS)/inference
 
 .DEFAULT_GOAL := help
-.PHONY: help env pipeline train clips serve probe bench-service soak report test lint format e2e engine engine-stop clean
+.PHONY: help env pipeline train clips serve probe bench-model bench-service soak report test lint format e2e engine engine-stop clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ probe: clips ## test a running service (URL=…)
 
 report: env ## artifacts/report.md and the verdict of the gates (BOUNDS='min_accuracy=0.95 …', RELEASE=gates.json of the last)
 	@$(BIN)/python -m tools.report $(ARTIFACTS) $(if $(RELEASE),--release '$(RELEASE)') --bounds $(BOUNDS)
+
+bench-model: env ## every profile with three seeds, a table in ARTIFACTS/bench (DATASET=…; an hour on two cores)
+	$(BIN)/python -m tools.bench_model '$(DATASET)' --output $(ARTIFACTS)/bench/model.md
 
 bench-service: env ## /predict beside a bare Flask view, with wrk and vegeta; a table in ARTIFACTS/bench (needs a trained model)
 	@$(BIN)/python -m tools.bench_service $(MODEL) service/samples/yes.wav --output $(ARTIFACTS)/bench/service.md
