@@ -17,7 +17,7 @@ SERVER = KWS_MODEL=$(MODEL) $(BIN)/python -m service
 PROBE  = $(BIN)/python -m service.probe --clips $(CLIPS) --output $(ARTIFACTS)/inference
 
 .DEFAULT_GOAL := help
-.PHONY: help env pipeline train clips serve probe bench-model bench-service soak report test lint format e2e engine engine-stop clean
+.PHONY: help env pipeline train clips serve probe bench-model bench-service soak report test lint format e2e e2e-all engine engine-stop clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -71,6 +71,9 @@ format: env ## put the code into its form
 	$(BIN)/ruff check --fix .
 
 e2e: env ## the pipeline on a real engine (needs dagger and an engine: see README)
+	$(BIN)/pytest tests/e2e -v -m "not long"
+
+e2e-all: env ## the same, and the long ones: credentials, edits, a remote engine, the supply chain
 	$(BIN)/pytest tests/e2e -v
 
 engine: ## start an installed dagger-engine and a local registry

@@ -19,7 +19,7 @@ import pytest
 from .conftest import ROOT, Call, Repository, Run, dagger
 from .test_stages import noise_clips
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.e2e, pytest.mark.long, pytest.mark.timeout(1800)]
 USER, RIGHT, WRONG = "me", "the-right-password", "not-the-password"
 HTPASSWD = f"{USER}:$2b$10$H3rCM1oS5lUiiNxUvQ3JEOEQx6zoijuQMEtfmYO.PzVuQtaYHPXnm\n"  # bcrypt of RIGHT
 

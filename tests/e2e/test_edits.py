@@ -16,7 +16,7 @@ import pytest
 from . import record
 from .conftest import ROOT, dagger
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.e2e, pytest.mark.long, pytest.mark.timeout(1800)]
 
 TRAINING = {"model data", "model train", "model clips"}
 INSTALLING = {"tools/install.py model", "tools/install.py service", "tools/install.py probe"}

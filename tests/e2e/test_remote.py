@@ -14,7 +14,7 @@ import pytest
 from . import record
 from .conftest import Run, dagger
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.e2e, pytest.mark.long, pytest.mark.timeout(1800)]
 HOST = "_EXPERIMENTAL_DAGGER_RUNNER_HOST"
 
 

@@ -24,7 +24,7 @@ from tools import oci
 from .conftest import PASSWORD, Call, Repository, Run, dagger
 from .two_platforms import MANIFEST, Pusher, amd64_root, arm64_root, push
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.e2e, pytest.mark.long, pytest.mark.timeout(1800)]
 
 STORAGE = Path(os.environ.get("KWS_REGISTRY_STORAGE", "/var/lib/docker-registry"))
 FILES = {
