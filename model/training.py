@@ -27,6 +27,7 @@ from model.settings import SILENCE, Settings
 log = logging.getLogger(__name__)
 
 ALONE = Processes()
+_STEPS_MAPPED = 100
 
 
 @dataclass(frozen=True)
@@ -199,7 +200,9 @@ class _Loop:
         torch.manual_seed(_seed(seed, number, rank, "dropout"))
         self._network.train()
         losses, hits, sizes = [], [], []
-        for whole_batch in self._sampler.epoch(order).split(self._settings.batch_size):
+        for step, whole_batch in enumerate(self._sampler.epoch(order).split(self._settings.batch_size)):
+            if step % _STEPS_MAPPED == 0:
+                self._data.stored.release()  # else a large data set's features all end up in this process's memory
             rows = self._processes.share_of(whole_batch)
             clock = time.perf_counter()
             power, targets = make_batch(self._data, rows, self._labels, self._augment, generator)
