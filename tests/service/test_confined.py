@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import httpx
@@ -28,6 +29,9 @@ def confined(scratch: Path, *command: str) -> list[str]:
 @pytest.fixture
 def scratch(tmp_path: Path, tone_model_path: Path) -> Path:
     """What the confined process sees as /tmp."""
+    for needed in (Path.cwd(), Path(sys.executable)):
+        if needed.is_relative_to("/tmp"):  # noqa: S108
+            pytest.skip(f"{needed} lies below /tmp, which the confined process has for itself: not run")
     folder = tmp_path / "tmp"
     save_samples(folder)
     shutil.copy(tone_model_path, folder / "model.onnx")
