@@ -146,7 +146,7 @@ def test_a_missed_gate_publishes_nothing_and_still_reports(
     call("pipeline", *arguments, "--output", str(output))
     assert repository.tags() == []
     verdict = json.loads((output / "gates.json").read_text())
-    assert [gate["name"] for gate in verdict["gates"] if not gate["passed"]] == ["model accuracy"]
+    assert [gate["name"] for gate in verdict["gates"] if gate["passed"] is False] == ["model accuracy"]
     assert "99.9" in (output / "report.md").read_text()
     failed = call("gates", f"--artifacts={output}", fails=True)
     assert "gate failed: model accuracy" in failed.stderr
