@@ -73,7 +73,7 @@ format: env ## put the code into its form
 e2e: env ## the pipeline on a real engine (needs dagger and an engine: see README)
 	$(BIN)/pytest tests/e2e -v -m "not long"
 
-e2e-all: env ## the same, and the long ones: credentials, edits, a remote engine, the supply chain
+e2e-all: env ## the same, and the long ones: credentials, edits, a remote engine, supply chain, sweep, all checks
 	$(BIN)/pytest tests/e2e -v
 
 engine: ## start an installed dagger-engine and a local registry

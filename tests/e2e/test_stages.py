@@ -105,6 +105,7 @@ def test_an_argument_that_cannot_work_is_named_at_once(call: Call, arguments: li
     assert named in call(*arguments, fails=True, timeout=120).stderr
 
 
+@pytest.mark.long
 def test_a_sweep_compares_and_a_failing_run_sinks_no_other(call: Call, tmp_path: Path) -> None:
     arguments = ["--synthetic", "--profile=quick", "--epochs=1", "--seeds=1,2", "--settings=width=1,width=nonsense"]
     call("sweep", *arguments, "results", "--output", str(tmp_path / "sweep"))
@@ -119,6 +120,7 @@ def test_a_sweep_compares_and_a_failing_run_sinks_no_other(call: Call, tmp_path:
     assert metrics["model_version"] == best["model_version"]
 
 
+@pytest.mark.long
 def test_a_shell_has_the_data_in_place(dataset: Path, call: Call) -> None:
     listed = call("shell", "--stage=TRAIN", f"--dataset={dataset}", "with-exec", "--args=ls,/data/set", "stdout").stdout
     assert {"up", "down", "yes", "no"} <= set(listed.split())
@@ -142,7 +144,16 @@ def test_functions_read_well() -> None:
     assert "registry" in dagger("call", "pipeline", "--help").stdout
 
 
-@pytest.mark.parametrize("check", ["lint", "workflows", "types", "unit-tests", "predict"])
+@pytest.mark.parametrize(
+    "check",
+    [
+        "lint",
+        "types",
+        "predict",
+        pytest.param("workflows", marks=pytest.mark.long),  # pulls actionlint's own image
+        pytest.param("unit-tests", marks=pytest.mark.long),  # `make test` runs them natively
+    ],
+)
 def test_checks_are_green(check: str) -> None:
     done = dagger("check", check, timeout=1700)
     assert done.returncode == 0, done.stderr[-6000:]
