@@ -53,7 +53,7 @@ def test_publish_then_test_what_was_published(
         f"--reference={reference}",
         repository.options[1],
         f"--clips={clips}",
-        "--min-clip-accuracy=0",
+        "--bounds=min_clip_accuracy=false",
         "--output",
         str(output),
     )
