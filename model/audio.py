@@ -96,7 +96,7 @@ def decode(data: bytes) -> Samples:
     return np.ascontiguousarray(mono, dtype=np.float32)
 
 
-def to_pcm(samples: Samples) -> Pcm:
+def to_pcm(samples: npt.NDArray[np.floating[Any]]) -> Pcm:
     """``float32`` at full scale 1 -> ``int16``, clipped; exact for samples that were 16 bits before."""
     return np.clip(np.rint(samples * 32768.0), -32768, 32767).astype(np.int16)
 
@@ -104,6 +104,21 @@ def to_pcm(samples: Samples) -> Pcm:
 def from_pcm(pcm: Pcm) -> Samples:
     """``int16`` -> ``float32`` at full scale 1."""
     return pcm.astype(np.float32) / 32768.0
+
+
+def as_recorded(samples: npt.NDArray[np.floating[Any]]) -> Samples:
+    """What 16 bits hold of samples at full scale 1: their steps, and nothing beyond full scale."""
+    return from_pcm(to_pcm(samples))
+
+
+def rms(samples: npt.NDArray[np.floating[Any]]) -> float:
+    """The root mean square; 0 where there are no samples."""
+    return float(np.sqrt(np.mean(samples.astype(np.float64) ** 2))) if samples.size else 0.0
+
+
+def is_silent(clip: Samples) -> bool:
+    """Whether the root mean square of a clip is below ``SILENT_DBFS``."""
+    return bool(20 * np.log10(rms(clip) + 1e-12) < SILENT_DBFS)
 
 
 def fit(samples: Samples, length: int = CLIP_SAMPLES) -> Samples:
@@ -124,6 +139,4 @@ def read_clip(data: bytes) -> tuple[Pcm | None, Found]:
     except BrokenAudioError as error:
         return None, Found(broken=str(error))
     size, samples = samples.size, fit(samples)
-    rms = float(np.sqrt(np.mean(samples.astype(np.float64) ** 2)))
-    silent = 20 * np.log10(rms + 1e-12) < SILENT_DBFS
-    return to_pcm(samples), Found(size < CLIP_SAMPLES, size > CLIP_SAMPLES, bool(silent))
+    return to_pcm(samples), Found(size < CLIP_SAMPLES, size > CLIP_SAMPLES, is_silent(samples))

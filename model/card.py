@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 from model.markdown import percent, table
+from model.settings import is_keyword
 
 # SPDX-like names of the hub for licences that our data sets have.
 _HUB_LICENCES = {"CC BY 4.0": "cc-by-4.0", "CC0 1.0": "cc0-1.0", "MIT": "mit", "Apache 2.0": "apache-2.0"}
@@ -11,7 +12,7 @@ _HUB_LICENCES = {"CC BY 4.0": "cc-by-4.0", "CC0 1.0": "cc0-1.0", "MIT": "mit", "
 
 def render(evaluation: dict[str, Any], metrics: dict[str, Any]) -> str:
     """The card of a run, from the content of ``evaluation.json`` and ``train_metrics.json``."""
-    keywords = [label for label in evaluation["labels"] if not label.startswith("_")]
+    keywords = filter(is_keyword, evaluation["labels"])
     return (
         "\n\n".join(
             [

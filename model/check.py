@@ -8,7 +8,6 @@ counted and named.
 import hashlib
 import json
 import logging
-import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +21,7 @@ import numpy as np
 from model import audio, files
 from model.data.layout import SPLITS, Clip, Layout
 from model.data.source import Source, cache_root
+from model.machine import processors
 from model.markdown import padded_table
 from model.settings import SAMPLE_RATE
 
@@ -52,7 +52,7 @@ def check(layout: Layout, source: Source, labels: Sequence[str], min_clips: int 
         Plain JSON values; ``passed`` and ``failures`` (one line each) are the verdict. ``min_clips`` is asked of every
         label in every split, of readable clips.
     """
-    with ThreadPoolExecutor(_processors()) as pool:  # decoding happens in C, outside Python's lock
+    with ThreadPoolExecutor(processors()) as pool:  # decoding happens in C, outside Python's lock
         findings = dict(zip(layout.clips, pool.map(lambda clip: _read(layout.root, clip), layout.clips), strict=True))
     speakers = _speakers_in_two_splits(layout.clips)
     groups = _identical(findings)
@@ -105,9 +105,7 @@ def cached(layout: Layout, source: Source, labels: Sequence[str], digest: str) -
             found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         else:
             found = check(layout, source, labels)
-            new = path.with_suffix(".new")
-            files.write_json(new, found)
-            new.replace(path)
+            files.write_whole(path, json.dumps(found).encode())
     for line in failure_lines(found, most=3):
         log.warning("data check failed: %s", line)
     return found
@@ -120,9 +118,8 @@ def _read(root: Path, clip: Clip) -> Finding:
         return Finding(0.0, False, False, "", str(error))
     pcm = audio.to_pcm(samples)
     content = hashlib.sha256(pcm.tobytes()).hexdigest() if pcm.any() else ""
-    rms = float(np.sqrt(np.mean(audio.fit(samples).astype(np.float64) ** 2)))
-    silent = 20 * np.log10(rms + 1e-12) < audio.SILENT_DBFS
-    return Finding(samples.size / SAMPLE_RATE, is_clipped(samples), bool(silent), content)
+    silent = audio.is_silent(audio.fit(samples))
+    return Finding(samples.size / SAMPLE_RATE, is_clipped(samples), silent, content)
 
 
 def is_clipped(samples: audio.Samples) -> bool:
@@ -171,10 +168,6 @@ def _leak_line(what: str, name: str, splits: Iterable[str]) -> str:
 
 def _names(clips: Iterable[Clip]) -> list[str]:
     return [clip.name for clip in clips]
-
-
-def _processors() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def render(check: dict[str, Any]) -> str:

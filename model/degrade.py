@@ -2,7 +2,6 @@
 
 import io
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -22,7 +21,7 @@ def add_noise(clips: Waveforms, noise: Sequence[audio.Samples], snr_db: float, r
         stretch = recording[start : start + CLIP_SAMPLES]
         wanted = np.mean(clip**2) * 10 ** (-snr_db / 10)
         mixed[row] = clip + stretch * np.sqrt(wanted / (np.mean(stretch**2) + 1e-12))
-    return _as_recorded(mixed)
+    return audio.as_recorded(mixed)
 
 
 def shift(clips: Waveforms, milliseconds: int) -> Waveforms:
@@ -38,7 +37,7 @@ def shift(clips: Waveforms, milliseconds: int) -> Waveforms:
 
 def gain(clips: Waveforms, db: float) -> Waveforms:
     """Louder or softer, with the steps and the full scale of 16 bits."""
-    return _as_recorded(clips * np.float32(10 ** (db / 20)))
+    return audio.as_recorded(clips * np.float32(10 ** (db / 20)))
 
 
 def speed(clips: Waveforms, factor: float) -> Waveforms:
@@ -63,7 +62,7 @@ def telephone(clips: Waveforms) -> Waveforms:
     # Edges of 100 Hz: a brick wall would ring.
     passed = np.clip((frequency - low) / 100 + 1, 0, 1) * np.clip((high - frequency) / 100 + 1, 0, 1)
     filtered = np.fft.irfft(spectrum * passed, narrow.shape[1], axis=1)
-    return _as_recorded(soxr.resample(filtered.T, SAMPLE_RATE // 2, SAMPLE_RATE, quality="HQ").T)
+    return audio.as_recorded(soxr.resample(filtered.T, SAMPLE_RATE // 2, SAMPLE_RATE, quality="HQ").T)
 
 
 def as_file(clips: Waveforms, rate: int, stereo: bool = False) -> Waveforms:
@@ -84,7 +83,3 @@ def as_file(clips: Waveforms, rate: int, stereo: bool = False) -> Waveforms:
         soundfile.write(buffer, samples, rate, format="WAV", subtype="PCM_16")
         decoded[row] = audio.fit(audio.decode(buffer.getvalue()))
     return decoded
-
-
-def _as_recorded(samples: Any) -> Waveforms:
-    return audio.to_pcm(samples).astype(np.float32) / np.float32(32768)

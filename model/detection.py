@@ -13,16 +13,14 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 
-from model.settings import CLIP_SAMPLES, SAMPLE_RATE
+from model.audio import SILENT_DBFS
+from model.settings import CLIP_SAMPLES, SAMPLE_RATE, SILENCE, is_keyword
 
 Samples = npt.NDArray[np.float32]
 Probabilities = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.intp]
 Run = Callable[[Samples], Probabilities]
 
-SILENCE = "_silence_"
-# Below this level a window is silent for a model that has not learned what silence is.
-SILENCE_DBFS = -60.0
 _BATCH = 64
 
 
@@ -74,7 +72,7 @@ def probabilities(run: Run, samples: Samples, labels: Sequence[str], hop_seconds
     found = np.concatenate([run(np.ascontiguousarray(parts[i : i + _BATCH])) for i in range(0, len(parts), _BATCH)])
     if SILENCE not in labels:
         power = np.einsum("ws,ws->w", parts, parts) / CLIP_SAMPLES
-        found = np.where((power < 10 ** (SILENCE_DBFS / 10))[:, None], np.float32(0), found)
+        found = np.where((power < 10 ** (SILENT_DBFS / 10))[:, None], np.float32(0), found)
     return found
 
 
@@ -112,7 +110,7 @@ def tops(found: Probabilities, labels: Sequence[str], smoothing: int, lowest: fl
     """
     smooth = average(found, smoothing)
     best = smooth.argmax(axis=1)
-    keyword = np.array([not label.startswith("_") for label in labels])
+    keyword = np.array([is_keyword(label) for label in labels])
     confidence = np.where(keyword[best], smooth.max(axis=1), np.float32(0))
     window = np.flatnonzero((confidence > lowest) & (confidence >= np.append(confidence[1:], np.float32(0))))
     held = np.where(best == np.concatenate([[-1], best[:-1]]), confidence, np.float32(0))

@@ -19,11 +19,11 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from model import features
 from model.errors import ParityError, UserError
 from model.front_end import FoldedMelPower
+from model.gates import PARITY as PARITY_LIMIT
 from model.inference import INPUT, OUTPUT, Probabilities, Waveforms
 from model.network import ResidualBlock, TCResNet8
 from model.settings import CLIP_SAMPLES
 
-PARITY_LIMIT = 1e-4
 OPSET = 18
 
 

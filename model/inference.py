@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from model.errors import UserError
+from model.settings import is_keyword
 
 Waveforms = npt.NDArray[np.float32]  # [clips, samples], full scale 1
 Probabilities = npt.NDArray[np.float32]  # [clips, classes]
@@ -38,7 +39,7 @@ class OnnxModel:
     @property
     def keywords(self) -> tuple[str, ...]:
         """The labels that are words to be spotted, without ``_unknown_`` and ``_silence_``."""
-        return tuple(label for label in self.labels if not label.startswith("_"))
+        return tuple(label for label in self.labels if is_keyword(label))
 
     def __call__(self, waveforms: Waveforms) -> Probabilities:
         """Probabilities ``float32[clips, classes]``."""

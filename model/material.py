@@ -14,7 +14,7 @@ from model.data.layout import Clip, scan
 from model.dataset import Corpus
 from model.errors import UserError
 from model.inference import Probabilities, Waveforms
-from model.settings import CLIP_SAMPLES, SAMPLE_RATE
+from model.settings import CLIP_SAMPLES, SAMPLE_RATE, is_keyword
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +88,7 @@ def gather(corpus: Corpus, labels: tuple[str, ...], no_voices: str = "", split: 
         missing["synthetic voices"] = no_voices
     else:
         try:
-            spoken = speak(tuple(label for label in labels if not label.startswith("_")), labels)
+            spoken = speak(tuple(filter(is_keyword, labels)), labels)
         except UserError as error:
             missing["synthetic voices"] = str(error)
     for what, why in missing.items():
@@ -123,7 +123,7 @@ def quiet(noise: Sequence[audio.Samples]) -> Group:
     steady[1], steady[2] = 0.01, 1 / 32768  # a microphone's offset, and the smallest there is
     parts.append(steady)
     names += ["digital silence", "offset of 0.01", "offset of one step"]
-    samples = audio.to_pcm(np.concatenate(parts)).astype(np.float32) / np.float32(32768)
+    samples = audio.as_recorded(np.concatenate(parts))
     return Group(names, ["(none)"] * len(names), lambda part: samples[part])
 
 

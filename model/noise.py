@@ -4,7 +4,7 @@ import hashlib
 
 import numpy as np
 
-from model.audio import Samples, from_pcm, to_pcm
+from model.audio import Samples, as_recorded
 from model.data.layout import SPLITS, Clip
 from model.settings import CLIP_SAMPLES, SILENCE
 
@@ -46,5 +46,5 @@ def silence_waveforms(pieces: list[Samples], split: str, count: int) -> Samples:
         start = rng.integers(len(piece) - CLIP_SAMPLES + 1)
         gain = 10 ** (rng.uniform(*GAIN_DB) / 20)
         if rng.random() >= DIGITAL_SILENCE:
-            waveform[:] = from_pcm(to_pcm(piece[start : start + CLIP_SAMPLES] * gain))
+            waveform[:] = as_recorded(piece[start : start + CLIP_SAMPLES] * gain)
     return waveforms

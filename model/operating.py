@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from model import settings
 from model.calibration import Floats, Targets
 from model.intervals import share
 
@@ -25,7 +26,7 @@ _THRESHOLDS = (*(step / 20 for step in range(19)), 0.925, 0.95, 0.96, 0.97, 0.98
 
 def is_keyword(labels: Sequence[str]) -> npt.NDArray[np.bool_]:
     """Which classes are keywords: all but ``_unknown_`` and ``_silence_``."""
-    return np.array([not label.startswith("_") for label in labels])
+    return np.array([settings.is_keyword(label) for label in labels])
 
 
 def accepted(probabilities: Floats, labels: Sequence[str], threshold: float) -> npt.NDArray[np.bool_]:

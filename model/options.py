@@ -11,6 +11,7 @@ from model import config, console
 from model.data import official, source
 from model.data.layout import EVERY_WORD
 from model.errors import UserError
+from model.machine import processors
 from model.settings import LABELS, PROFILES, Settings
 
 _DATA, _RECIPE = "Data set", "Recipe (default: the profile's)"
@@ -152,8 +153,7 @@ def default_threads() -> int:
 
     Processes that ``torchrun`` started on one machine share them.
     """
-    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(4, available // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
+    return max(1, min(4, processors() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
 
 
 def rank() -> int:

@@ -15,7 +15,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from model.audio import Samples
 from model.inference import OnnxModel, Probabilities
 from model.markdown import padded_table
-from model.settings import SAMPLE_RATE
+from model.settings import SAMPLE_RATE, is_keyword
 
 SAME_SOUND_DB = 0.5
 WINDOWS_PER_CLIP = 4
@@ -54,7 +54,7 @@ class Prediction:
     @property
     def accepted(self) -> bool:
         """Whether a keyword was heard, surely enough."""
-        return not self.label.startswith("_") and self.probability >= (self.threshold or 0.0)
+        return is_keyword(self.label) and self.probability >= (self.threshold or 0.0)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; the windows of a longer recording in ``windows``."""
@@ -107,6 +107,6 @@ def render(predictions: Mapping[str, Prediction], every_window: bool = False) ->
             rows.append([name, *place, heard if found.accepted or index != found.best else f"({heard})", *sure])
     header = ["file", *(["window at"] if every_window else []), "heard", *labels]
     notes = []
-    if any(not found.accepted and not found.label.startswith("_") for found in predictions.values()):
+    if any(not found.accepted and is_keyword(found.label) for found in predictions.values()):
         notes.append(f"In brackets: below the model's threshold of {next(iter(predictions.values())).threshold:.2f}.")
     return "\n\n".join([padded_table(header, rows), *notes])

@@ -5,7 +5,6 @@ It lies in a folder beside the output (``artefacts.resume_folder``): written who
 
 import io
 import pickle
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -56,10 +55,6 @@ class Keeper:
                 "give the same options, or train without --resume"
             )
         return dict(state)
-
-    def remove(self) -> None:
-        """Forget the run."""
-        shutil.rmtree(self._path.parent, ignore_errors=True)
 
 
 def identity_of(settings: dict[str, Any], data_digest: str, processes: int, device: str) -> dict[str, Any]:

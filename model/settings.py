@@ -11,6 +11,11 @@ CLIP_SAMPLES = 16_000
 UNKNOWN, SILENCE = "_unknown_", "_silence_"  # classes beside the keywords: any other word, no word at all
 
 
+def is_keyword(label: str) -> bool:
+    """Whether a class is a word to be spotted: all but ``UNKNOWN`` and ``SILENCE``, as no word's folder is called."""
+    return not label.startswith("_")
+
+
 @dataclass(frozen=True)
 class Settings:
     """One training run. Everything that changes the result is in here, and nothing else does, on one machine."""

@@ -19,6 +19,7 @@ from model.data import streams
 from model.data.streams import Sources, Stream
 from model.dataset import Corpus
 from model.detection import Rule, Run, reach
+from model.settings import is_keyword
 from model.tops import TOLERANCE_SECONDS, Heard, Score, find, listen, near
 
 log = logging.getLogger(__name__)
@@ -40,7 +41,7 @@ def sources_of(corpus: Corpus, split: str, speech: Iterable[Stream] = (), *, sen
     ``sentences`` is False where the model was trained on the voices that would speak them; ``speech`` is the user's own
     (``model.data.speech``).
     """
-    keywords: dict[str, list[streams.Samples]] = {label: [] for label in corpus.labels if not label.startswith("_")}
+    keywords: dict[str, list[streams.Samples]] = {label: [] for label in filter(is_keyword, corpus.labels)}
     clips = [clip for clip in corpus.splits[split].clips if clip.word in keywords]
     for clip, samples in zip(clips, corpus.read(clips), strict=True):
         keywords[clip.word].append(samples)

@@ -15,9 +15,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from model import files
+from model import audio, files
 from model.data import source, vocabulary
-from model.data.synthetic import ACCENTS, assign_variants, generator, ignore_interrupts, processors
+from model.data.synthetic import ACCENTS, assign_variants, generator, ignore_interrupts
+from model.machine import processors
 from model.settings import SAMPLE_RATE
 
 Samples = npt.NDArray[np.float32]
@@ -109,8 +110,7 @@ def _at_level(raw: npt.NDArray[np.int16], rate: int) -> Samples:
     import soxr
 
     samples = soxr.resample(raw / 32768.0, rate, SAMPLE_RATE, quality="HQ")
-    rms = float(np.sqrt(np.mean(samples**2))) if samples.size else 0.0
-    return np.clip(samples * (_LEVEL / max(rms, 1e-6)), -1, 1).astype(np.float32)
+    return np.clip(samples * (_LEVEL / max(audio.rms(samples), 1e-6)), -1, 1).astype(np.float32)
 
 
 def _read_part(folder: Path) -> list[Sentence]:

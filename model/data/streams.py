@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from model.audio import as_recorded, rms
 from model.data import sentences, vocabulary
 from model.data.synthetic import generator
 from model.settings import CLIP_SAMPLES, SAMPLE_RATE
@@ -132,12 +133,12 @@ def _spoken(
         place = slice(start, start + CLIP_SAMPLES)
         samples[place] += _faded(clip)
         if snr is not None:
-            gain[place] = np.maximum(_rms(clip) * 10 ** (-snr / 20), gain[0])
+            gain[place] = np.maximum(rms(clip) * 10 ** (-snr / 20), gain[0])
         words.append(Word(label, start / SAMPLE_RATE, (start + CLIP_SAMPLES) / SAMPLE_RATE))
     if snr is not None:  # the noise goes on between the words, swelling from one level to the next
         middles = starts + CLIP_SAMPLES // 2
         gain = np.interp(np.arange(length), middles, gain[middles])
-    return stream_of(kind, _clip(samples + background * gain), words)
+    return stream_of(kind, as_recorded(samples + background * gain), words)
 
 
 def _words(sources: Sources, seconds: float, seed: int) -> Iterator[Stream]:
@@ -150,7 +151,7 @@ def _words(sources: Sources, seconds: float, seed: int) -> Iterator[Stream]:
         while at + CLIP_SAMPLES < length:
             deck = deck or rng.permutation(len(sources.others)).tolist()
             text, clip = sources.others[deck.pop()]
-            level = 10 ** (rng.uniform(-35, -12) / 20) / max(_rms(clip), 1e-4)
+            level = 10 ** (rng.uniform(-35, -12) / 20) / max(rms(clip), 1e-4)
             samples[at : at + CLIP_SAMPLES] += _faded(clip) * level
             words.append(Word(text, at / SAMPLE_RATE, (at + CLIP_SAMPLES) / SAMPLE_RATE))
             at += CLIP_SAMPLES + int(rng.uniform(-0.4, 1.2) * SAMPLE_RATE)
@@ -164,7 +165,7 @@ def _background(sources: Sources, seconds: float, seed: int) -> Iterator[Stream]
         pieces = _crops(sources.noise, length, rng)
         at = np.arange(0, length + 10 * SAMPLE_RATE, 10 * SAMPLE_RATE)
         gain = 10 ** (np.interp(np.arange(length), at, rng.uniform(-70, -15, len(at))) / 20)
-        yield stream_of("background", _clip(pieces * gain))
+        yield stream_of("background", as_recorded(pieces * gain))
 
 
 def _sentences(sources: Sources, seconds: float, seed: int) -> Iterator[Stream]:
@@ -233,7 +234,7 @@ def _over_noise(samples: Samples, noise: Sequence[Samples], rng: np.random.Gener
     at = np.arange(0, length + 10 * SAMPLE_RATE, 10 * SAMPLE_RATE)
     below = 10 ** (-np.interp(np.arange(length), at, rng.uniform(5, 40, len(at))) / 20)
     background = _crops(noise, length, rng) if noise else _hiss(length, rng) * 0.03
-    return _clip(samples + background * _rms(samples) * below)
+    return as_recorded(samples + background * rms(samples) * below)
 
 
 def _crops(noise: Sequence[Samples], length: int, rng: np.random.Generator) -> Samples:
@@ -245,7 +246,7 @@ def _crops(noise: Sequence[Samples], length: int, rng: np.random.Generator) -> S
         piece = noise[int(rng.integers(len(noise)))]
         size = min(len(piece), int(rng.uniform(2, 10) * SAMPLE_RATE))
         start = int(rng.integers(len(piece) - size + 1))
-        stretch = piece[start : start + size] / max(_rms(piece), 1e-6)
+        stretch = piece[start : start + size] / max(rms(piece), 1e-6)
         result[at : at + size] += _faded(stretch, min(fade, size // 2))
         at += max(size - fade, size // 2)
     return result[:length]
@@ -261,12 +262,3 @@ def _faded(samples: Samples, edge: int = _EDGE) -> Samples:
     faded[:edge] *= ramp
     faded[len(faded) - edge :] *= ramp[::-1]
     return faded
-
-
-def _rms(samples: Samples) -> float:
-    return float(np.sqrt(np.mean(samples.astype(np.float64) ** 2)))
-
-
-def _clip(samples: npt.NDArray[np.floating]) -> Samples:
-    """As 16 bits would hold it."""
-    return (np.rint(np.clip(samples, -1, 1 - 1 / 32768) * 32768) / 32768).astype(np.float32)

@@ -8,7 +8,6 @@ import hashlib
 import json
 import logging
 import multiprocessing
-import os
 import signal
 import zlib
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -21,6 +20,7 @@ from model import files
 from model.data import source
 from model.data.layout import EVERY_WORD, INFO_FILE, NOISE_FOLDER, TESTING_LIST, VALIDATION_LIST
 from model.errors import UserError
+from model.machine import processors
 
 if TYPE_CHECKING:
     import numpy as np
@@ -186,11 +186,6 @@ def generator(*key: Any) -> "np.random.Generator":
     import numpy as np
 
     return np.random.default_rng([zlib.crc32(str(part).encode()) for part in key])
-
-
-def processors() -> int:
-    """Those that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def ignore_interrupts() -> None:
