@@ -63,11 +63,7 @@ class Direct:
             status = "200 OK"
             self._answered.inc()
             headers = [("Content-Type", "application/json"), ("Server-Timing", timing)]
-        headers += [
-            ("Content-Length", str(len(body))),
-            ("X-Request-ID", request_id),
-            ("Cache-Control", "no-store"),
-        ]
+        headers += [("Content-Length", str(len(body))), ("Cache-Control", "no-store")]
         start_response(status, headers)
         return [body]
 

@@ -94,7 +94,6 @@ class Gate:
         fixed = [
             ("Content-Type", problems.MEDIA_TYPE),
             ("Content-Length", str(len(body))),
-            ("X-Request-ID", environ[REQUEST_ID]),
             ("Cache-Control", "no-store"),
         ]
         start_response(status, [*fixed, *headers])

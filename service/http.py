@@ -59,7 +59,6 @@ def _finish(response: Response) -> Response:
         if close is not None:
             close()
     metrics.REQUESTS.labels(request.endpoint or "none", str(response.status_code)).inc()
-    headers["X-Request-ID"] = g.request_id
     # Only what is the same for everybody may be kept, and even that only after asking (ETag).
     headers["Cache-Control"] = "no-cache" if request.endpoint == "static" else "no-store"
     return response
@@ -74,10 +73,11 @@ def outermost(application: WSGIApplication) -> WSGIApplication:
 
     def wrapped(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
-            return start_response(status, headers + _SAFE_HEADERS, exc_info)
+            return start_response(status, [*headers, ("X-Request-ID", request_id), *_SAFE_HEADERS], exc_info)
 
         given = environ.get("HTTP_X_REQUEST_ID")
-        environ[REQUEST_ID] = given if given and _HARMLESS.fullmatch(given) else os.urandom(16).hex()
+        request_id = given if given and _HARMLESS.fullmatch(given) else os.urandom(16).hex()
+        environ[REQUEST_ID] = request_id
         metrics.IN_FLIGHT.inc()
         try:
             return application(environ, start)
