@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import torch
 
 from model.features import FRAMES, N_MELS
+from model.inference import open_model
 from model.network import TCResNet8
 from model.settings import CLIP_SAMPLES, PROFILES
 
@@ -111,9 +111,7 @@ def macs(classes: int, width: float) -> int:
 
 def latency(path: Path, runs: int = 2000) -> float:
     """Median milliseconds of one clip on one thread, features included."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    session = open_model(path, threads=1).session
     clip = np.random.default_rng(0).uniform(-0.1, 0.1, (1, CLIP_SAMPLES)).astype(np.float32)
     times = []
     for _ in range(runs):

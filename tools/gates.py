@@ -19,6 +19,7 @@ from typing import Any
 from tools.artifacts import ArtifactError, read, read_optional, same_version
 from tools.bounds import Bounds
 from tools.figures import Values, collect, of_release, same_clips
+from tools.sbom import stated_licences
 
 FAILED = 3
 
@@ -169,19 +170,12 @@ def _licences(sbom: dict[str, Any] | None, denied: list[str] | None) -> Gate:
     if sbom is None:
         return Gate(name, bound, "not measured", None)
     components = sbom.get("components", [])
-    stated = {component["name"]: _stated(component) for component in components}
+    stated = {component["name"]: " AND ".join(stated_licences(component)) for component in components}
     wrong = [f"{what} ({licence})" for what, licence in stated.items() if _is_denied(licence, denied or [])]
     unstated = sum(not licence for licence in stated.values())
     shown = _shortened(wrong) or f"none among {len(components)} components"
     shown += f", {unstated} state none" if unstated else ""
     return Gate(name, bound, shown, None if denied is None else not wrong)
-
-
-def _stated(component: dict[str, Any]) -> str:
-    """The licences of a component as one expression."""
-    entries = component.get("licenses") or []
-    texts = [entry.get("expression") or entry["license"].get("id") or entry["license"]["name"] for entry in entries]
-    return " AND ".join(texts)
 
 
 def _is_denied(expression: str, denied: list[str]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -15,6 +16,7 @@ FROM_METADATA = {"model_version": "kws.model.version", "data_digest": "kws.data.
 
 def labels(model: Path) -> dict[str, str]:
     """Digest of the file, and version and digest of the training data as its metadata names them."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read when the next line loads it
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])

@@ -98,15 +98,18 @@ def merge(python: dict[str, Any], root: Path, labels: dict[str, str]) -> dict[st
     return {**python, "specVersion": "1.6", "components": components, "dependencies": dependencies}
 
 
+def stated_licences(component: dict[str, Any]) -> list[str]:
+    """The licences of a CycloneDX component: SPDX expressions, identifiers or names."""
+    entries = component.get("licenses") or []
+    return [entry.get("expression") or entry["license"].get("id") or entry["license"]["name"] for entry in entries]
+
+
 def licences(document: dict[str, Any]) -> str:
     """A line a component: name, version, licences; what states none says so."""
     lines = []
     for component in document["components"]:
-        entries = component.get("licenses") or []
-        stated = [
-            entry.get("expression") or entry["license"].get("id") or entry["license"]["name"] for entry in entries
-        ]
-        lines.append(f"{component['name']}\t{component.get('version', '')}\t{', '.join(stated) or 'none stated'}")
+        stated = ", ".join(stated_licences(component)) or "none stated"
+        lines.append(f"{component['name']}\t{component.get('version', '')}\t{stated}")
     return "\n".join(lines) + "\n"
 
 

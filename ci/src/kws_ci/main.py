@@ -25,7 +25,7 @@ Dataset = Annotated[
     Doc("Archive (.tar.gz) in the Speech Commands layout; without it the official v0.02 archive is downloaded"),
 ]
 Synthetic = Annotated[bool, Doc("Use the corpus spoken by espeak-ng: needs no download")]
-Profile = Annotated[str, Doc("Training profile: quick or standard (the trainer's default: standard)")]
+Profile = Annotated[str, Doc("Training profile: quick, standard or best (the trainer's default: standard)")]
 Epochs = Annotated[int | None, Doc("Epochs of training (default: the profile's)")]
 Seed = Annotated[int | None, Doc("Seed of training and of the synthetic corpus")]
 Labels = Annotated[list[str] | None, Doc("The words to tell apart (default: up,down,yes,no)")]

@@ -89,8 +89,7 @@ class Releases:
         transparency_log: Log = False,
     ) -> str:
         """Let `latest` name an earlier release again, if it verifies; prints its digest reference."""
-        container, options = verifying(self._toolbox, key, identity, issuer, transparency_log)
-        return await said(self._registry.run(container, "promote", reference, *options, "--tags", "latest"))
+        return await self.promote(reference, ["latest"], key, identity, issuer, transparency_log)
 
     @function(cache="never")  # type: ignore[call-overload]
     async def attachments(self, reference: Reference = "latest") -> dagger.Directory:
