@@ -8,7 +8,7 @@ import sys
 import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -19,6 +19,9 @@ os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # before torch loads, as the co
 from model import cli as command_line
 from model.data import synthetic
 from model.settings import LABELS, SAMPLE_RATE
+
+if TYPE_CHECKING:
+    from model.network import TCResNet8
 
 ROOT = Path(__file__).parents[2]
 Cli = Callable[..., subprocess.CompletedProcess[str]]
@@ -34,6 +37,21 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     patch.setenv("KWS_CACHE", str(folder))
     yield folder
     patch.undo()
+
+
+@pytest.fixture(scope="module")
+def network() -> "TCResNet8":
+    """Untrained, with normalisation statistics that folding has to get right."""
+    import torch
+
+    from model.network import TCResNet8
+
+    torch.manual_seed(0)
+    network = TCResNet8(3, width=1.0)
+    network.train()
+    for _ in range(3):
+        network(torch.randn(16, 40, 101) * 2 + 1)
+    return network.eval()
 
 
 @pytest.fixture(scope="session")

@@ -22,17 +22,6 @@ def load(exported: bytes) -> inference.OnnxModel:
 
 
 @pytest.fixture(scope="module")
-def network() -> TCResNet8:
-    """Untrained, with normalisation statistics that folding has to get right."""
-    torch.manual_seed(0)
-    network = TCResNet8(3, width=1.0)
-    network.train()
-    for _ in range(3):
-        network(torch.randn(16, 40, 101) * 2 + 1)
-    return network.eval()
-
-
-@pytest.fixture(scope="module")
 def exported(network: TCResNet8) -> bytes:
     return export.export_onnx(network, METADATA)
 

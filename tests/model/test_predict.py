@@ -23,16 +23,6 @@ METADATA = {
 
 
 @pytest.fixture(scope="module")
-def network() -> TCResNet8:
-    torch.manual_seed(0)
-    network = TCResNet8(3, width=1.0)
-    network.train()
-    for _ in range(3):
-        network(torch.randn(16, 40, 101) * 2 + 1)
-    return network.eval()
-
-
-@pytest.fixture(scope="module")
 def model(network: TCResNet8, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("model") / "model.onnx"
     path.write_bytes(export.export_onnx(network, METADATA))
