@@ -6,6 +6,7 @@ import argparse
 import gzip
 import hashlib
 import json
+import os
 import shutil
 import sys
 import tarfile
@@ -112,12 +113,13 @@ def describe(path: Path, reference: str = "") -> dict[str, Any]:
     """What the archive says of its image, or of its images under one index.
 
     Returns ``reference`` (empty when unpublished), ``digest`` of the image's manifest or index, ``platforms``, the
-    facts of the first platform's image (``size_bytes``, compressed, as pulled; ``layers`` with name, digest and size;
-    ``labels``, ``user``, ``entrypoint``, ``exposed_ports``), and the same of every platform as ``images``.
+    facts of the first platform's image (``size_bytes``, compressed, as pulled; ``layers`` with name, digest, size and
+    ``unpacked_bytes``, the size of its tar; ``labels``, ``user``, ``entrypoint``, ``exposed_ports``), and the same of
+    every platform as ``images``.
     Raises ArchiveError on anything but such an archive.
     """
     with Archive(path) as archive:
-        images = [_facts(*image) for image in archive.images()]
+        images = [_facts(archive, *image) for image in archive.images()]
         return {
             "reference": reference,
             **images[0],
@@ -127,12 +129,19 @@ def describe(path: Path, reference: str = "") -> dict[str, Any]:
         }
 
 
-def _facts(descriptor: dict[str, Any], manifest: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
+def _facts(
+    archive: Archive, descriptor: dict[str, Any], manifest: dict[str, Any], config: dict[str, Any]
+) -> dict[str, Any]:
     settings = config.get("config", {})
     names = [entry.get("created_by", "") for entry in config.get("history", []) if not entry.get("empty_layer")]
     names += [""] * (len(manifest["layers"]) - len(names))
     layers = [
-        {"name": name, "digest": layer["digest"], "size_bytes": layer["size"]}
+        {
+            "name": name,
+            "digest": layer["digest"],
+            "size_bytes": layer["size"],
+            "unpacked_bytes": _unpacked_bytes(archive, layer["digest"]),
+        }
         for name, layer in zip(names, manifest["layers"], strict=True)
     ]
     return {
@@ -146,6 +155,11 @@ def _facts(descriptor: dict[str, Any], manifest: dict[str, Any], config: dict[st
         "entrypoint": settings.get("Entrypoint") or [],
         "exposed_ports": sorted(settings.get("ExposedPorts") or {}),
     }
+
+
+def _unpacked_bytes(archive: Archive, digest: str) -> int:
+    with archive.layer(digest) as tar:
+        return tar.seek(0, os.SEEK_END)
 
 
 def main() -> int:

@@ -235,7 +235,25 @@ def _image(image: dict[str, Any] | None) -> list[str]:
         ["platforms", ", ".join(platforms) if platforms else "not known"],
         *([f"label `{name}`", value] for name, value in (image.get("labels") or {}).items()),
     ]
-    return ["## Image", table(["what", "value"], rows)]
+    return ["## Image", table(["what", "value"], rows), *_layers(image.get("images") or [])]
+
+
+def _layers(images: list[dict[str, Any]]) -> list[str]:
+    """What each layer is and weighs; a table for each platform."""
+    parts = []
+    for image in images:
+        rows = [
+            [
+                layer["name"] or "not named",
+                f"{layer['size_bytes'] / 1e6:.1f}",
+                f"{layer['unpacked_bytes'] / 1e6:.1f}",
+                f"`{layer['digest'].partition(':')[2][:12]}`",
+            ]
+            for layer in image["layers"]
+        ]
+        parts.append(f"Layers of `{image['platform']}`, bottom first:")
+        parts.append(table(["layer", "MB compressed", "MB unpacked", "digest"], rows))
+    return parts
 
 
 def _links(artifacts: Path) -> str:

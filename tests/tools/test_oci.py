@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import json
@@ -15,13 +16,15 @@ import pytest
 
 from tools import oci
 
+LAYERS = [b"a tar", gzip.compress(b"another tar, compressed" * 9)]
+
 
 def archive(path: Path, *, images: int = 1) -> str:
     """Write an OCI archive with one small image; returns its manifest's digest."""
     blobs: dict[str, bytes] = {}
 
     def blob(content: Any) -> dict[str, Any]:
-        data = json.dumps(content).encode()
+        data = content if isinstance(content, bytes) else json.dumps(content).encode()
         digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
         blobs[f"blobs/{digest.replace(':', '/')}"] = data
         return {"digest": digest, "size": len(data)}
@@ -38,9 +41,7 @@ def archive(path: Path, *, images: int = 1) -> str:
             },
         }
     )
-    manifest = blob(
-        {"config": config, "layers": [{"digest": "sha256:1", "size": 7}, {"digest": "sha256:2", "size": 5}]}
-    )
+    manifest = blob({"config": config, "layers": [blob(layer) for layer in LAYERS]})
     blobs["index.json"] = json.dumps({"manifests": [manifest] * images}).encode()
     with tarfile.open(path, "w") as tar:
         for name, data in blobs.items():
@@ -54,7 +55,8 @@ def test_describes_the_image(tmp_path: Path) -> None:
     digest = archive(tmp_path / "image.tar")
     facts = oci.describe(tmp_path / "image.tar", "host/name@" + digest)
     assert facts["digest"] == digest
-    assert facts["size_bytes"] == 12
+    assert facts["size_bytes"] == sum(len(layer) for layer in LAYERS)
+    assert [layer["unpacked_bytes"] for layer in facts["layers"]] == [5, 23 * 9]
     assert facts["platforms"] == ["linux/amd64"]
     assert facts["user"] == "10001:10001"
     assert facts["labels"] == {"a": "b"}

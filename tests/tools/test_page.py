@@ -43,6 +43,15 @@ def test_with_everything_the_page_has_the_figures(change: Change) -> None:
     assert "Absent" not in text
 
 
+def test_each_layer_of_each_platform_has_its_row(change: Change) -> None:
+    other = {**IMAGE["images"][0], "platform": "linux/arm64"}
+    text = page.render(change("image/image.json", images=[*IMAGE["images"], other]))
+    for platform in ("linux/amd64", "linux/arm64"):
+        assert f"Layers of `{platform}`" in text
+    assert text.count("| base | 41.0 | 129.0 | `bbbbbbbbbbbb` |") == 2
+    assert text.count("| model | 0.3 | 0.3 | `dddddddddddd` |") == 2
+
+
 def test_the_first_line_is_the_failed_gate_and_its_figure_then_the_others(change: Change) -> None:
     change("inference/inference_metrics.json", p95_ms=300)
     lines = judged(change("model/evaluation.json", accuracy=0.5)).splitlines()
