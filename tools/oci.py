@@ -75,6 +75,23 @@ class Archive:
     @contextmanager
     def layer(self, digest: str) -> Iterator[IO[bytes]]:
         """A layer's tar, uncompressed; it can be read in any order."""
+        member, compressed = self._layer(digest)
+        if not compressed:
+            yield member
+            return
+        with tempfile.TemporaryFile() as plain, gzip.GzipFile(fileobj=member) as unpacked:
+            shutil.copyfileobj(unpacked, plain)
+            plain.seek(0)
+            yield plain
+
+    def unpacked_bytes(self, digest: str) -> int:
+        """The size of a layer's tar, uncompressed: below 4 GiB gzip's own trailer says it."""
+        member, compressed = self._layer(digest)
+        end = member.seek(-4 if compressed else 0, os.SEEK_END)
+        return int.from_bytes(member.read(4), "little") if compressed else end
+
+    def _layer(self, digest: str) -> tuple[IO[bytes], bool]:
+        """A layer as it is stored, and whether that is compressed."""
         try:
             member = self.tar.extractfile(f"blobs/{digest.replace(':', '/')}")
         except KeyError as error:
@@ -83,13 +100,7 @@ class Archive:
             raise ArchiveError(f"{self.path}: the layer {digest} is not a file")
         compressed = member.read(2) == GZIP_MAGIC
         member.seek(0)
-        if not compressed:
-            yield member
-            return
-        with tempfile.TemporaryFile() as plain, gzip.GzipFile(fileobj=member) as unpacked:
-            shutil.copyfileobj(unpacked, plain)
-            plain.seek(0)
-            yield plain
+        return member, compressed
 
     def _only(self, index: dict[str, Any]) -> dict[str, Any]:
         manifests = index["manifests"]
@@ -140,7 +151,7 @@ def _facts(
             "name": name,
             "digest": layer["digest"],
             "size_bytes": layer["size"],
-            "unpacked_bytes": _unpacked_bytes(archive, layer["digest"]),
+            "unpacked_bytes": archive.unpacked_bytes(layer["digest"]),
         }
         for name, layer in zip(names, manifest["layers"], strict=True)
     ]
@@ -155,11 +166,6 @@ def _facts(
         "entrypoint": settings.get("Entrypoint") or [],
         "exposed_ports": sorted(settings.get("ExposedPorts") or {}),
     }
-
-
-def _unpacked_bytes(archive: Archive, digest: str) -> int:
-    with archive.layer(digest) as tar:
-        return tar.seek(0, os.SEEK_END)
 
 
 def main() -> int:

@@ -62,26 +62,20 @@ PROBE = {
     "failures": [],
     "model_version": "abc",
 }
+LAYERED = {
+    "platform": "linux/amd64",
+    "layers": [
+        {"name": "base", "digest": f"sha256:{'b' * 64}", "size_bytes": 41_000_000, "unpacked_bytes": 129_000_000},
+        {"name": "model", "digest": f"sha256:{'d' * 64}", "size_bytes": 310_000, "unpacked_bytes": 340_000},
+    ],
+}
 IMAGE = {
     "reference": "ghcr.io/me/words@sha256:abc",
     "digest": "sha256:abc",
     "size_bytes": 98_700_000,
     "labels": {"org.opencontainers.image.licenses": "MIT"},
     "platforms": ["linux/amd64"],
-    "images": [
-        {
-            "platform": "linux/amd64",
-            "layers": [
-                {
-                    "name": "base",
-                    "digest": f"sha256:{'b' * 64}",
-                    "size_bytes": 41_000_000,
-                    "unpacked_bytes": 129_000_000,
-                },
-                {"name": "model", "digest": f"sha256:{'d' * 64}", "size_bytes": 310_000, "unpacked_bytes": 340_000},
-            ],
-        }
-    ],
+    "images": [LAYERED],
 }
 SBOM = {
     "components": [

@@ -10,7 +10,7 @@ import pytest
 from tools import bounds, gates, page
 from tools.artifacts import ArtifactError
 
-from .conftest import IMAGE, PROBE, ROOT, Change
+from .conftest import IMAGE, LAYERED, PROBE, ROOT, Change
 
 BOUNDS = bounds.read(ROOT / "gates.toml")
 
@@ -44,8 +44,7 @@ def test_with_everything_the_page_has_the_figures(change: Change) -> None:
 
 
 def test_each_layer_of_each_platform_has_its_row(change: Change) -> None:
-    other = {**IMAGE["images"][0], "platform": "linux/arm64"}
-    text = page.render(change("image/image.json", images=[*IMAGE["images"], other]))
+    text = page.render(change("image/image.json", images=[LAYERED, {**LAYERED, "platform": "linux/arm64"}]))
     for platform in ("linux/amd64", "linux/arm64"):
         assert f"Layers of `{platform}`" in text
     assert text.count("| base | 41.0 | 129.0 | `bbbbbbbbbbbb` |") == 2
