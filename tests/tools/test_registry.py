@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import os
 import stat
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tools.registry import client, signing
+from tools.registry.attachments import TYPES
 from tools.registry.client import MissingError, Registry, RegistryError, explained
 
 
@@ -90,6 +92,57 @@ def test_what_is_not_there_is_told_apart(tool: Path) -> None:
     assert Registry("ghcr.io/me/name").tags() == []
     with pytest.raises(MissingError):
         Registry("ghcr.io/me/name").digest("1")
+
+
+def fetched(tmp_path: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """``fetch`` of the last release's evaluation as its users run it."""
+    command = [sys.executable, "-m", "tools.registry", "--address=ghcr.io/me/name", "fetch", "latest"]
+    return subprocess.run(
+        [*command, "--kinds", "figures", "evaluation", "--output", str(tmp_path / "out"), *options],
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        (["1 Error: ghcr.io/me/name:latest: not found"], "ghcr.io/me/name holds nothing under latest"),
+        (
+            ['0 {"digest": "sha256:1"}', "1 Error: ghcr.io/me/name:sha256-1: not found"],
+            "ghcr.io/me/name@sha256:1 has no figures and no evaluation attached",
+        ),
+    ],
+)
+def test_an_optional_attachment_that_is_not_there_is_said(
+    tool: Path, tmp_path: Path, found: list[str], said: str
+) -> None:
+    answers(tool, *found, *found)
+    done = fetched(tmp_path, "--optional")
+    assert (done.returncode, done.stdout) == (0, f"{said}\n")
+    done = fetched(tmp_path)
+    assert (done.returncode, done.stderr) == (2, f"registry: {said}\n")
+
+
+def test_of_optional_attachments_those_there_are_come(tool: Path, tmp_path: Path) -> None:
+    digest = hashlib.sha256(b"").hexdigest()
+    referrer = {"digest": "sha256:2", "artifactType": TYPES["evaluation"]}
+    manifest = {"subject": {"digest": "sha256:1"}, "layers": [{"digest": f"sha256:{digest}", "size": 0}]}
+    others = {"digest": "sha256:3", "artifactType": TYPES["model"]}
+    index = {"manifests": [others, referrer]}
+    answers(tool, '0 {"digest": "sha256:1"}', f"0 {json.dumps(index)}", f"0 {json.dumps(manifest)}", "0 fetched")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "evaluation.json").touch()  # as oras would have written it
+    done = fetched(tmp_path, "--optional")
+    assert (done.returncode, done.stdout) == (0, f"{tmp_path / 'out' / 'evaluation.json'}\n")
+    assert len(calls(tool)) == 4
+
+
+def test_refused_credentials_are_an_error_where_nothing_need_be_there(tool: Path, tmp_path: Path) -> None:
+    answers(tool, "1 Error: response status code 401: unauthorized: authentication required")
+    done = fetched(tmp_path, "--optional")
+    assert done.returncode == 2
+    assert "check --username and --password" in done.stderr
 
 
 def test_the_password_goes_to_the_login_alone_and_into_no_message(tool: Path) -> None:

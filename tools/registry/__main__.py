@@ -63,10 +63,14 @@ def promote(registry: Registry, options: argparse.Namespace) -> None:
 
 
 def fetch(registry: Registry, options: argparse.Namespace) -> None:
-    image = registry.digest(options.reference)
-    kinds = options.kinds or [attachment.kind for attachment in attachments.listed(registry, image)]
-    for path in attachments.fetch(registry, image, list(dict.fromkeys(kinds)), options.output):
-        print(path)
+    try:
+        image = registry.digest(options.reference)
+        for path in attachments.fetch(registry, image, options.kinds, options.output, some=options.optional):
+            print(path)
+    except MissingError as error:
+        if not options.optional:
+            raise
+        print(error)
 
 
 def listing(registry: Registry, options: argparse.Namespace) -> None:
@@ -132,6 +136,7 @@ def arguments() -> argparse.Namespace:
     sub.add_argument("--tags", nargs="+", required=True)
     sub = command("fetch", fetch, "write an image's attachments to a folder")
     sub.add_argument("--kinds", nargs="*", choices=sorted(attachments.TYPES), help="(default: all there are)")
+    sub.add_argument("--optional", action="store_true", help="what is not there is said, and is no error")
     sub.add_argument("--output", type=Path, required=True)
     command("list", listing, "an image's attachments as JSON")
     return parser.parse_args()

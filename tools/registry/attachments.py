@@ -1,10 +1,11 @@
-"""Files attached to an image as OCI referrers, under the fallback tag: SBOM, evaluation, provenance, model."""
+"""Files attached to an image as OCI referrers, under the fallback tag."""
 
 from __future__ import annotations
 
 import json
 import shutil
 import tempfile
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,12 +15,14 @@ from tools.registry.client import MissingError, Registry, RegistryError
 TYPES = {
     "sbom": "application/vnd.cyclonedx+json",
     "evaluation": "application/vnd.kws.evaluation.v1+json",
+    "figures": "application/vnd.kws.figures.v1+json",
     "provenance": "application/vnd.in-toto+json",
     "model": "application/vnd.kws.model.v1+onnx",
 }
 FILES = {
     "sbom": "sbom.cdx.json",
     "evaluation": "evaluation.json",
+    "figures": "figures.json",
     "provenance": "provenance.json",
     "model": "model.onnx",
 }
@@ -35,8 +38,8 @@ class Attachment:
     size: int
 
 
-def listed(registry: Registry, image: str) -> list[Attachment]:
-    """The attachments of the kinds above, of the image with that digest, in the registry's order."""
+def listed(registry: Registry, image: str, only: Collection[str] = TYPES) -> list[Attachment]:
+    """The attachments of those kinds, of the image with that digest, in the registry's order."""
     try:
         index = registry.manifest(fallback_tag(image))
     except MissingError:
@@ -45,7 +48,7 @@ def listed(registry: Registry, image: str) -> list[Attachment]:
     found = []
     for descriptor in index["manifests"]:
         kind = kinds.get(descriptor.get("artifactType", ""))
-        if kind is None:
+        if kind is None or kind not in only:
             continue
         manifest = registry.manifest(descriptor["digest"])
         if manifest.get("subject", {}).get("digest") != image:
@@ -79,16 +82,17 @@ def attach(registry: Registry, image: str, files: dict[str, Path], created: str)
     return added
 
 
-def fetch(registry: Registry, image: str, kinds: list[str], output: Path) -> list[Path]:
-    """Write the newest attachment of each kind under its own name; the registry's bytes are checked on the way.
+def fetch(registry: Registry, image: str, kinds: list[str] | None, output: Path, *, some: bool = False) -> list[Path]:
+    """Write the newest attachment of each kind (None: of all) under its own name; the bytes are checked on the way.
 
-    Raises MissingError where the image has none of a kind.
+    Raises MissingError where the image has none of a kind; with ``some``, of none of them.
     """
-    latest = {attachment.kind: attachment for attachment in listed(registry, image)}
+    latest = {attachment.kind: attachment for attachment in listed(registry, image, kinds or TYPES)}
+    missing = [kind for kind in kinds or [] if kind not in latest]
+    if missing and not (some and latest):
+        raise MissingError(f"{registry.address}@{image} has no {' and no '.join(missing)} attached")
     written = []
-    for kind in kinds:
-        if kind not in latest:
-            raise MissingError(f"{registry.address}@{image} has no {kind} attached")
+    for kind in latest:
         path = output / FILES[kind]
         blob(registry, latest[kind], path)
         written.append(path)

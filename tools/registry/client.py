@@ -85,7 +85,10 @@ class Registry:
 
     def digest(self, reference: str) -> str:
         """The digest under a tag, or of a digest that is there. Raises MissingError where there is none."""
-        described = json.loads(self.oras("manifest", "fetch", "--descriptor", self.at(reference)))
+        try:
+            described = json.loads(self.oras("manifest", "fetch", "--descriptor", self.at(reference)))
+        except MissingError as error:
+            raise MissingError(f"{self.address} holds nothing under {reference}") from error
         return str(described["digest"])
 
     def manifest(self, reference: str) -> dict[str, Any]:
