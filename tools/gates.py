@@ -39,11 +39,12 @@ class Gate:
 
 @dataclass(frozen=True)
 class Verdict:
-    """All gates of a run, and its figures beside those of the last release."""
+    """All gates of a run, and its figures beside those of the last release, or why there are none of one."""
 
     gates: list[Gate]
     figures: Values
     release: Values | None = None
+    no_release: str = "none was given"
 
     @property
     def failed(self) -> list[Gate]:
@@ -55,8 +56,12 @@ class Verdict:
         path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
-def judge(artifacts: Path, bounds: Bounds, release: Path | None = None) -> Verdict:
+def judge(
+    artifacts: Path, bounds: Bounds, release: Path | None = None, no_release: str = Verdict.no_release
+) -> Verdict:
     """Judge an artefact directory, against the last release's ``evaluation.json`` or ``gates.json`` where given.
+
+    ``no_release`` says why there is none to give.
 
     Raises ArtifactError where an artefact is missing, broken or of another version.
     """
@@ -72,7 +77,7 @@ def judge(artifacts: Path, bounds: Bounds, release: Path | None = None) -> Verdi
         published = artifacts / "inference" / "published"
         if published.is_dir():
             gates += _inference("published /predict", published, bounds, now["model_version"])
-    return Verdict(gates, now, last)
+    return Verdict(gates, now, last, "" if last else no_release)
 
 
 def _least(name: str, value: float | None, bound: float | None, form: str = ".2%") -> Gate:
@@ -110,7 +115,7 @@ def _loss(bound: float | None, now: Values, last: Values | None) -> Gate:
     """Two losses compare where both were measured on the same clips."""
     name = "loss against the last release"
     if last is None:
-        return Gate(name, "off" if bound is None else f"<= {bound:+.4f}", "no release was given", None)
+        return Gate(name, "off" if bound is None else f"<= {bound:+.4f}", "no last release", None)
     if not same_clips(now, last):
         return Gate(name, "off" if bound is None else f"<= {bound:+.4f}", "measured on other test clips", None)
     return _most(name, now["loss"] - last["loss"], bound, "+.4f")

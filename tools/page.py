@@ -114,7 +114,7 @@ def _comparison(verdict: dict[str, Any] | None) -> list[str]:
     heading = f"last release (`{last['model_version']}`)" if last else "last release"
     parts = [table(["figure", "now", heading, "difference"], rows)]
     if last is None:
-        return [*parts, "No last release to compare with was given."]
+        return [*parts, f"No last release to compare with: {verdict['no_release']}."]
     if not same_clips(now, last):
         parts.append("The last release was measured on other test clips: its figures of the model do not compare.")
     return parts

@@ -16,13 +16,16 @@ def main() -> int:
     parser.add_argument("artifacts", type=Path, help="the artefact directory: model/, inference/, image/")
     parser.add_argument("--gates", type=Path, default=Path("gates.toml"), help="the file of bounds")
     parser.add_argument("--bounds", nargs="*", default=[], metavar="NAME=VALUE", help="bounds that replace the file's")
-    parser.add_argument("--release", type=Path, help="evaluation.json or gates.json of the last release")
+    release = parser.add_mutually_exclusive_group()
+    release.add_argument("--release", type=Path, help="evaluation.json or gates.json of the last release")
+    release.add_argument("--no-release", default=gates.Verdict.no_release, metavar="WHY", help="(default: %(default)s)")
     options = parser.parse_args()
     if not options.artifacts.is_dir():
         print(f"report: {options.artifacts} is no directory; run the stages first", file=sys.stderr)
         return 2
     try:
-        verdict = gates.judge(options.artifacts, bounds.read(options.gates, options.bounds), options.release)
+        read = bounds.read(options.gates, options.bounds)
+        verdict = gates.judge(options.artifacts, read, options.release, options.no_release)
         verdict.write(options.artifacts / "gates.json")
         written = page.write(options.artifacts)
     except ArtifactError as error:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +78,10 @@ def test_now_the_last_release_and_the_difference(change: Change, tmp_path: Path)
 
 
 def test_no_last_release_is_said(change: Change) -> None:
-    assert "No last release to compare with was given." in judged(change())
+    assert "No last release to compare with: none was given." in judged(change())
+    command = [sys.executable, "-m", "tools.report", str(change()), "--no-release=ghcr.io/me/name holds nothing"]
+    assert subprocess.run(command).returncode == 0
+    assert "No last release to compare with: ghcr.io/me/name holds nothing." in (change() / "report.md").read_text()
 
 
 def test_what_the_probe_found_wrong_is_plain_to_see(change: Change) -> None:
