@@ -14,6 +14,7 @@ from .environment import Environment
 from .registry import Registry, release_tags, repository_of, said
 from .releases import Log, Releases, RequestToken, RequestUrl, SigningKey, SigningPassphrase
 from .signing import Signing
+from .trace import span
 
 OFFICIAL_ARCHIVE = "https://storage.googleapis.com/download.tensorflow.org/data/speech_commands_v0.02.tar.gz"
 BUILDER = "https://github.com/dagger/dagger/releases/tag/v0.21.8"
@@ -321,18 +322,19 @@ class Kws:
         clips = self._clips(data, labels)
         # The other containers install while the model trains.
         await together(
-            model.sync(),
+            span("train", model.sync()),
             clips.sync(),
             image.packages(self._environment).sync(),
             self._prober.sync(),
             stages.sbom_writer(self._environment).sync(),
         )
+        await span("build", built.sync())
         archive = await self._sealed(model.file("model.onnx"))
         materials = self._materials(model.file("model.onnx"))
         inference, *_ = await together(
-            self._inference(built, clips),
-            archive.sync(),
-            materials.sync(),
+            span("test /predict", self._inference(built, clips)),
+            span("seal", archive.sync()),
+            span("SBOM", materials.sync()),
         )
         artifacts = (
             dag.directory()
@@ -343,7 +345,7 @@ class Kws:
             .with_file("image/image.json", stages.image_facts(self._environment, self.tools_source, archive))
         )
         judged = self._judge(artifacts, bounds, last_release)
-        if target is None or await judged.exit_code() != 0:
+        if await span("judge", judged.exit_code()) != 0 or target is None:
             return await judged.directory(stages.ARTIFACTS).sync()
 
         files = {"sbom": materials.file("sbom.cdx.json"), "evaluation": model.file("evaluation.json")}
@@ -353,7 +355,7 @@ class Kws:
         pulled = stages.probe(self._prober, target.pull(reference), clips, expect=ReturnType.ANY)
         facts = stages.image_facts(self._environment, self.tools_source, archive, reference)
         artifacts = artifacts.with_file("image/image.json", facts).with_directory(
-            "inference/published", await stages.findings(pulled)
+            "inference/published", await span("pull back and test", stages.findings(pulled))
         )
         return await self._judge(artifacts, bounds, last_release).directory(stages.ARTIFACTS).sync()
 
@@ -537,7 +539,7 @@ class Kws:
         if not self.vulnerability_source:
             return materials
         asked = self._audit(materials.file("sbom.cdx.json"))
-        if await asked.exit_code() != 0:
+        if await span("audit", asked.exit_code()) != 0:
             print((await asked.stderr()).strip())
             return materials
         return materials.with_file("audit.json", asked.file("/audit.json"))
@@ -582,7 +584,8 @@ class Kws:
         container = supply_chain.release_tools(base, self.debian_mirror, tools).with_mounted_file("/image.tar", archive)
         container, attach = supply_chain.attached(container, {**files, "provenance": stated})
         container, sign = signing.apply(container)
-        return await said(target.run(container, "release", "/image.tar", *attach, *sign, "--tags", *tags))
+        released = target.run(container, "release", "/image.tar", *attach, *sign, "--tags", *tags)
+        return await span("publish", said(released))
 
     @property
     def _prober(self) -> dagger.Container:

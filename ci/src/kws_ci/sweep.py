@@ -10,6 +10,7 @@ from dagger import Doc, ReturnType, dag, field, object_type
 
 from . import stages
 from .environment import Environment
+from .trace import span
 
 _SETTING = re.compile(r"[a-z][a-z-]*=\S+")
 
@@ -56,7 +57,7 @@ async def run(
     async def one(name: str, more: list[str]) -> None:
         async with limiter:
             trained = stages.training(trainer, data, [*options, *more], ReturnType.ANY)
-            if await trained.exit_code() == 0:
+            if await span(f"train {name}", trained.exit_code()) == 0:
                 folders[name] = trained.directory(stages.MODEL)
             else:
                 folders[name] = dag.directory().with_new_file("error.txt", await trained.stderr())
