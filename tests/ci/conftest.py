@@ -62,6 +62,8 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Engine:
             "plaintext": "secret",
             "stdout": '{"min_clip_accuracy": 0.8, "max_p95_ms": null}',
             "entrypoint": ["serve"],
+            "entries": [],
+            "contents": '{"figures": {}}',
         }
     )
 

@@ -120,7 +120,7 @@ async def test_pipeline_publishes_then_pulls_the_digest_and_tests_it(engine: Eng
     assert "--address=ghcr.io/me/name" in command
     assert command[command.index("--tags") :] == ["--tags", "latest", "v1"]
     kinds = [part.partition("=")[2].partition("=")[0] for part in command if part.startswith("--attach=")]
-    assert kinds == ["sbom", "evaluation", "model", "provenance"]
+    assert kinds == ["sbom", "evaluation", "model", "figures", "provenance"]
     pulled = f"ghcr.io/me/name@sha256:{'a' * 64}"
     assert pulled in [args["address"] for name, args in everything(result) if name == "from"]
     probes = [command for command in commands(result) if "service.probe" in command]
@@ -160,6 +160,66 @@ async def test_bounds_and_the_last_release_reach_the_judge_alone(engine: Engine)
     assert {"gates", "release"} <= marks(result)
     others = [command for command in commands(result) if "tools.report" not in command]
     assert not [command for command in others if any("max_p95_ms" in part for part in command)]
+
+
+def fetches(engine: Engine) -> list[Any]:
+    """Each time that the registry was asked for the last release."""
+    asked = [context for name, _, context in engine.asked if name == "stdout"]
+    return [context for context in asked if any("fetch" in args.get("args", []) for _, args in chain(context))]
+
+
+@pytest.mark.parametrize(
+    ("attached", "read"),
+    [
+        (["evaluation.json"], "evaluation.json"),
+        (["evaluation.json", "figures.json"], "figures.json"),
+    ],
+)
+async def test_the_last_release_is_read_back_and_reaches_the_judge(
+    engine: Engine, attached: list[str], read: str
+) -> None:
+    engine.answers["entries"] = attached
+    result = await module().pipeline(synthetic=True, address="ghcr.io/me/name")
+    (asked,) = fetches(engine)
+    (command,) = [args["args"] for _, args in chain(asked) if "fetch" in args.get("args", [])]
+    assert {"--address=ghcr.io/me/name", "latest", "--optional"} <= set(command)
+    assert read in marks(result)
+    for judge in (command for command in commands(result) if "tools.report" in command):
+        assert judge[-2:] == ["--release", "/release.json"]
+
+
+async def test_where_nothing_is_attached_the_report_says_why(engine: Engine) -> None:
+    result = await module().pipeline(synthetic=True, address="ghcr.io/me/name")
+    judge = next(command for command in commands(result) if "tools.report" in command)
+    assert judge[-1].startswith("--no-release=ghcr.io/me/name")
+
+
+@pytest.mark.parametrize("publish", [True, False])
+async def test_a_registry_that_refuses_stops_before_any_training(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, publish: bool
+) -> None:
+    from kws_ci import last_release
+
+    async def refused(_: Any) -> str:
+        raise RuntimeError("registry: ghcr.io refuses these credentials")
+
+    monkeypatch.setattr(last_release, "said", refused)
+    with pytest.raises(RuntimeError, match="refuses these credentials"):
+        await module().pipeline(synthetic=True, address="ghcr.io/me/name", publish=publish)
+    assert not [c for _, _, context in engine.asked for c in commands(context) if "train" in c]
+
+
+async def test_a_file_replaces_the_last_release(engine: Engine) -> None:
+    release = marked("release").file("gates.json")
+    result = await module().pipeline(synthetic=True, address="ghcr.io/me/name", last_release=release)
+    assert fetches(engine) == []
+    assert "release" in marks(result)
+
+
+async def test_an_address_can_be_compared_with_alone(engine: Engine) -> None:
+    await module().pipeline(synthetic=True, address="ghcr.io/me/name", publish=False)
+    assert len(fetches(engine)) == 1
+    assert engine.releases() == []
 
 
 async def test_alone_the_probe_judges_by_the_same_file(engine: Engine) -> None:

@@ -129,6 +129,20 @@ def test_the_report_says_so(first_run: Run) -> None:
     assert first_run.json("gates.json")["passed"] is True
 
 
+def test_the_first_release_has_none_to_compare_with(first_run: Run) -> None:
+    report = (first_run.artifacts / "report.md").read_text()
+    assert f"No last release to compare with: {first_run.repository.address} holds nothing under latest." in report
+
+
+def test_the_last_release_is_read_back(first_run: Run, call: Call, tmp_path: Path) -> None:
+    call(*first_run.arguments, "--publish=false", "--output", str(tmp_path / "artifacts"))
+    verdict = json.loads((tmp_path / "artifacts" / "gates.json").read_text())
+    assert verdict["release"] == first_run.json("gates.json")["figures"]
+    (loss,) = [gate for gate in verdict["gates"] if gate["name"] == "loss against the last release"]
+    assert (loss["value"], loss["passed"]) == ("+0.0000", True)
+    assert not (tmp_path / "artifacts" / "inference" / "published").exists()
+
+
 def test_an_identical_call_trains_nothing_and_is_quick(first_run: Run, call: Call, tmp_path: Path) -> None:
     began = time.monotonic()
     call(*first_run.arguments, "--output", str(tmp_path / "artifacts"))

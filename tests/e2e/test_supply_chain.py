@@ -75,7 +75,7 @@ def test_a_signed_release_verifies(signed_run: Run, keys: Path, call: Call) -> N
     said = call(*releases(signed_run, "verify", "--reference=v2", f"--key={keys / 'cosign.pub'}")).stdout
     assert {"verified: signature", "verified: provenance"} <= set(said.splitlines())
     assert {line.split()[1] for line in said.splitlines() if line.startswith("verified: ")} == {
-        *("signature", "provenance", "sbom", "evaluation", "model")
+        *("signature", "provenance", "sbom", "evaluation", "model", "figures")
     }
     assert f"{signed_run.repository.address}@{digest(signed_run)}" in said
 
@@ -111,9 +111,11 @@ def test_what_is_attached_comes_back_as_it_was(signed_run: Run, call: Call, tmp_
     build = stated["predicate"]["buildDefinition"]
     assert build["externalParameters"]["revision"] == "0123abc"
     assert {"gitCommit": "0123abc"} in [material["digest"] for material in build["resolvedDependencies"]]
+    figures = json.loads((tmp_path / "back" / "figures.json").read_text())["figures"]
+    assert figures.items() <= signed_run.json("gates.json")["figures"].items()
     made = {entry["name"]: entry["digest"]["sha256"] for entry in stated["predicate"]["runDetails"]["byproducts"]}
     assert made == {
-        name: hashlib.sha256((signed_run.artifacts / path).read_bytes()).hexdigest() for name, path in FILES.items()
+        name: hashlib.sha256((tmp_path / "back" / name).read_bytes()).hexdigest() for name in (*FILES, "figures.json")
     }
 
 

@@ -11,6 +11,7 @@ from . import checks, github, image, stages, supply_chain
 from . import sweep as sweeps
 from .concurrency import together
 from .environment import Environment
+from .last_release import figures, read_back
 from .registry import Registry, release_tags, repository_of, said
 from .releases import Log, Releases, RequestToken, RequestUrl, SigningKey, SigningPassphrase
 from .signing import Signing
@@ -47,7 +48,10 @@ Bounds = Annotated[
 ]
 LastRelease = Annotated[
     dagger.File | None,
-    Doc("evaluation.json or gates.json of the last release: its loss is a gate, its figures stand in the report"),
+    Doc(
+        "evaluation.json or gates.json to compare with: its loss is a gate, its figures stand in the report "
+        "(default: what is attached to the image under latest at the address)"
+    ),
 ]
 
 Artifacts = Annotated[dagger.Directory, Doc("What `pipeline` returned")]
@@ -297,6 +301,7 @@ class Kws:
         registry: RegistryService = None,
         bounds: Bounds = None,
         last_release: LastRelease = None,
+        publish: Annotated[bool, Doc("Publish to the address; false: only compare with the last release there")] = True,
         signing_key: SigningKey = None,
         signing_passphrase: SigningPassphrase = None,
         oidc_request_url: RequestUrl = None,
@@ -320,9 +325,16 @@ class Kws:
         model = self._train(data, profile, epochs, seed, labels)
         built = self._build(model.file("model.onnx"))
         clips = self._clips(data, labels)
+
+        async def train() -> dagger.File | str:
+            # What the registry refuses is said before a training; the trainer installs meanwhile.
+            last = last_release or await self._last_release(target)
+            await span("train", model.sync())
+            return last
+
         # The other containers install while the model trains.
-        await together(
-            span("train", model.sync()),
+        last, *_ = await together(
+            train(),
             clips.sync(),
             image.packages(self._environment).sync(),
             self._prober.sync(),
@@ -344,12 +356,12 @@ class Kws:
             .with_directory("image", await self._with_audit(materials))
             .with_file("image/image.json", stages.image_facts(self._environment, self.tools_source, archive))
         )
-        judged = self._judge(artifacts, bounds, last_release)
-        if await span("judge", judged.exit_code()) != 0 or target is None:
+        judged = self._judge(artifacts, bounds, last)
+        if await span("judge", judged.exit_code()) != 0 or target is None or not publish:
             return await judged.directory(stages.ARTIFACTS).sync()
 
         files = {"sbom": materials.file("sbom.cdx.json"), "evaluation": model.file("evaluation.json")}
-        files["model"] = model.file("model.onnx")
+        files |= {"model": model.file("model.onnx"), "figures": await figures(judged)}
         parameters = {"profile": profile, "epochs": epochs, "seed": seed, "labels": ",".join(labels or [])}
         reference = await self._release(target, archive, names, files, signing, parameters)
         pulled = stages.probe(self._prober, target.pull(reference), clips, expect=ReturnType.ANY)
@@ -357,7 +369,7 @@ class Kws:
         artifacts = artifacts.with_file("image/image.json", facts).with_directory(
             "inference/published", await span("pull back and test", stages.findings(pulled))
         )
-        return await self._judge(artifacts, bounds, last_release).directory(stages.ARTIFACTS).sync()
+        return await self._judge(artifacts, bounds, last).directory(stages.ARTIFACTS).sync()
 
     @function
     async def gates(self, artifacts: Artifacts) -> str:
@@ -544,6 +556,12 @@ class Kws:
             return materials
         return materials.with_file("audit.json", asked.file("/audit.json"))
 
+    async def _last_release(self, target: Registry | None) -> dagger.File | str:
+        """What to compare with, from the registry; without one, why there is nothing."""
+        if target is None:
+            return "neither --address nor --last-release was given"
+        return await span("last release", read_back(target, self._release_tools))
+
     async def _sealed(self, model: dagger.File) -> dagger.File:
         """The OCI archive of the image, of every platform asked for, as it is published."""
         own = await dag.default_platform()
@@ -580,8 +598,7 @@ class Kws:
             {"repository": self.repository, "revision": self.revision, "version": self.version, **parameters},
             byproducts,
         )
-        base, tools = self._environment.base(), self.tools_source
-        container = supply_chain.release_tools(base, self.debian_mirror, tools).with_mounted_file("/image.tar", archive)
+        container = self._release_tools.with_mounted_file("/image.tar", archive)
         container, attach = supply_chain.attached(container, {**files, "provenance": stated})
         container, sign = signing.apply(container)
         released = target.run(container, "release", "/image.tar", *attach, *sign, "--tags", *tags)
@@ -596,6 +613,10 @@ class Kws:
         found = await stages.findings(stages.probe(self._prober, built, clips, expect=ReturnType.ANY))
         return await stages.start_time(built, self.tools_source, found)
 
+    @property
+    def _release_tools(self) -> dagger.Container:
+        return supply_chain.release_tools(self._environment.base(), self.debian_mirror, self.tools_source)
+
     async def _bounds(self, replaced: list[str] | None) -> dict[str, Any]:
         """The bounds that hold; None: that gate is off. Raises ValueError where one cannot be meant."""
         read = stages.bounds(self._environment, self.tools_source, self.gates_file, replaced or [])
@@ -609,7 +630,7 @@ class Kws:
         return _options(min_accuracy=held["min_clip_accuracy"], max_latency_ms=held["max_p95_ms"])
 
     def _judge(
-        self, artifacts: dagger.Directory, replaced: list[str] | None, release: dagger.File | None
+        self, artifacts: dagger.Directory, replaced: list[str] | None, release: dagger.File | str
     ) -> dagger.Container:
         environment, tools = self._environment, self.tools_source
         return stages.report(environment, self.model_source, tools, artifacts, self.gates_file, replaced or [], release)

@@ -93,7 +93,7 @@ class Releases:
 
     @function(cache="never")  # type: ignore[call-overload]
     async def attachments(self, reference: Reference = "latest") -> dagger.Directory:
-        """What is attached to an image: sbom.cdx.json, evaluation.json, provenance.json, model.onnx."""
+        """What is attached to an image: sbom.cdx.json, evaluation.json, provenance.json, model.onnx, figures.json."""
         run = self._registry.run(self._toolbox, "fetch", reference, "--output", "/attachments")
         await said(run)
         return run.directory("/attachments")

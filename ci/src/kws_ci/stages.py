@@ -173,14 +173,19 @@ def report(
     artifacts: dagger.Directory,
     gates: dagger.File,
     replaced: list[str],
-    release: dagger.File | None = None,
+    release: dagger.File | str,
 ) -> dagger.Container:
-    """Judge the artefacts and write ``report.md`` and ``gates.json`` beside them; exit code 3: a gate failed."""
+    """Judge the artefacts and write ``report.md`` and ``gates.json`` beside them; exit code 3: a gate failed.
+
+    ``release`` is what the last one measured, or why there is nothing of one to compare with.
+    """
     command = ["python", "-m", "tools.report", ARTIFACTS, "--gates", GATES, "--bounds", *replaced]
     container = (
         reporter(environment, model_source, tools).with_mounted_file(GATES, gates).with_directory(ARTIFACTS, artifacts)
     )
-    if release is not None:
+    if isinstance(release, str):
+        command.append(f"--no-release={release}")
+    else:
         container = container.with_mounted_file("/release.json", release)
         command += ["--release", "/release.json"]
     return container.with_exec(command, expect=ReturnType.ANY)

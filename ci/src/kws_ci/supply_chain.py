@@ -11,7 +11,12 @@ from .stages import toolbox
 
 SEALED = "/sealed/image.tar"
 # The names of the files attached to an image, by kind; tools/registry/attachments.py knows the same.
-FILES = {"sbom": "sbom.cdx.json", "evaluation": "evaluation.json", "model": "model.onnx"}
+FILES = {
+    "sbom": "sbom.cdx.json",
+    "evaluation": "evaluation.json",
+    "model": "model.onnx",
+    "figures": "figures.json",
+}
 
 
 def model_labels(environment: Environment, tools: dagger.Directory, model: dagger.File) -> dagger.File:
