@@ -1,4 +1,4 @@
-"""What the pipeline tells GitHub: one comment on a pull request, and a release. Standard library only.
+"""GitHub's API, and what the pipeline tells it: one comment on a pull request, and a release. Standard library only.
 
 The token is read from the environment (``GITHUB_TOKEN``), so that it stands on no command line and in no message.
 """
@@ -10,6 +10,7 @@ import json
 import os
 import re
 import sys
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -21,30 +22,36 @@ from typing import Any
 MARKER = "<!-- kws: pipeline report -->"  # finds the comment again
 LIMIT = 65_000  # characters of a body, a little under what GitHub takes
 PAGE = 100
+ATTEMPTS = 4
+PAUSE = 1.0  # seconds before the first retry; doubled for each further one
+LONGEST = 60.0  # seconds; a rate limit that holds longer ends the program
 
 
 class GitHubError(Exception):
-    """The API refused or could not be reached: one line that names the request and the remedy."""
+    """The API refused or could not be reached: one line that names the request and the remedy.
+
+    ``code`` is the answer's status (0: none came), ``said`` GitHub's own words.
+    """
+
+    code = 0
+    said = ""
 
 
 @dataclass(frozen=True)
-class Repository:
-    """A repository and who speaks to it. Raises GitHubError on a name that cannot be one, and without a token."""
+class Api:
+    """GitHub's API, or that of an Enterprise server, and who speaks to it. Raises GitHubError without a token."""
 
-    name: str
     token: str
-    api: str = "https://api.github.com"
+    address: str = "https://api.github.com"
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"[\w.-]+/[\w.-]+", self.name):
-            raise GitHubError(f"{self.name!r} is not OWNER/NAME")
         if not self.token:
             raise GitHubError("GITHUB_TOKEN is empty: hand the job's token over")
 
     def request(self, method: str, url: str, body: Any = None, *, kind: str = "application/json") -> Any:
-        """The answer's JSON; ``url`` is whole or a path under the repository."""
+        """The answer's JSON; ``url`` is whole or a path of the API. What may pass is tried again, not for ever."""
         if not url.startswith(("http://", "https://")):
-            url = f"{self.api.rstrip('/')}/repos/{self.name}/{url}"
+            url = f"{self.address.rstrip('/')}/{url}"
         headers = {
             "Authorization": f"Bearer {self.token}",
             "Accept": "application/vnd.github+json",
@@ -53,13 +60,18 @@ class Repository:
         }
         data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
         asked = urllib.request.Request(url, data, headers, method=method)  # noqa: S310 (the caller's own API)
-        try:
-            with urllib.request.urlopen(asked, timeout=60) as answer:  # noqa: S310
-                return json.load(answer) if answer.status != 204 else None
-        except urllib.error.HTTPError as error:
-            raise GitHubError(f"{method} {url}: {error.code} {error.reason}{_remedy(error.code)}") from None
-        except OSError as error:
-            raise GitHubError(f"{method} {url}: {error}") from None
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                with urllib.request.urlopen(asked, timeout=60) as answer:  # noqa: S310
+                    return json.load(answer) if answer.status != 204 else None
+            except urllib.error.HTTPError as error:
+                failure, wait = _refusal(f"{method} {url}", error), _wait(method, error, attempt)
+            except OSError as error:
+                failure, wait = GitHubError(f"{method} {url}: {error}"), _wait(method, error, attempt)
+            if wait is None or attempt == ATTEMPTS:
+                raise failure
+            time.sleep(wait)
+        raise AssertionError
 
     def pages(self, path: str) -> Iterator[Any]:
         """Every entry of a list, a page after the other."""
@@ -72,10 +84,64 @@ class Repository:
             number += 1
 
 
+@dataclass(frozen=True)
+class Repository:
+    """A repository. Raises GitHubError on a name that cannot be one."""
+
+    name: str
+    api: Api
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[\w.-]+/[\w.-]+", self.name):
+            raise GitHubError(f"{self.name!r} is not OWNER/NAME")
+
+    def request(self, method: str, url: str, body: Any = None, *, kind: str = "application/json") -> Any:
+        """The answer's JSON; ``url`` is whole or a path under the repository."""
+        whole = url.startswith(("http://", "https://"))
+        return self.api.request(method, url if whole else f"repos/{self.name}/{url}", body, kind=kind)
+
+    def pages(self, path: str) -> Iterator[Any]:
+        return self.api.pages(f"repos/{self.name}/{path}")
+
+
+def _refusal(what: str, error: urllib.error.HTTPError) -> GitHubError:
+    try:
+        said = " ".join(str(json.load(error)["message"]).split())
+    except (ValueError, KeyError, TypeError, OSError):
+        said = ""
+    words = f" ({said})" if said else ""
+    remedy = ": the token's rate limit is used up" if _limited(error) else _remedy(error.code)
+    failure = GitHubError(f"{what}: {error.code} {error.reason}{words}{remedy}")
+    failure.code, failure.said = error.code, said
+    return failure
+
+
+def _limited(error: urllib.error.HTTPError) -> bool:
+    return error.code == 429 or (error.code == 403 and ("Retry-After" in error.headers or _used_up(error)))
+
+
+def _used_up(error: urllib.error.HTTPError) -> bool:
+    return bool(error.headers.get("X-RateLimit-Remaining") == "0")
+
+
+def _wait(method: str, error: OSError, attempt: int) -> float | None:
+    """Seconds until the request may be made again; None: never, or too late to wait for."""
+    usual = PAUSE * 2 ** (attempt - 1)
+    if isinstance(error, urllib.error.HTTPError) and _limited(error):
+        after = error.headers.get("Retry-After", "")
+        reset = float(error.headers.get("X-RateLimit-Reset") or 0) - time.time() if _used_up(error) else 0
+        wait = float(after) if after.isdigit() else max(usual, reset)
+        return wait if wait <= LONGEST else None
+    # What was posted may have arrived: once more would be twice.
+    passing = not isinstance(error, urllib.error.HTTPError) or error.code >= 500
+    return usual if passing and method != "POST" else None
+
+
 def _remedy(code: int) -> str:
     return {
         401: ": the token is wrong or has run out",
-        403: ": the token lacks a permission (pull-requests: write for a comment, contents: write for a release)",
+        403: ": the token lacks a permission (pull-requests: write for a comment, contents: write for a release, "
+        "read:packages and delete:packages to prune)",
         404: ": there is no such thing, or the token must not see it",
     }.get(code, "")
 
@@ -152,7 +218,8 @@ def main(arguments: list[str] | None = None) -> int:
         ),
     }
     try:
-        print(actions[options.command](Repository(options.repository, os.environ.get("GITHUB_TOKEN", ""), options.api)))
+        api = Api(os.environ.get("GITHUB_TOKEN", ""), options.api)
+        print(actions[options.command](Repository(options.repository, api)))
     except (GitHubError, OSError) as error:
         print(f"github: {error}", file=sys.stderr)
         return 2

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -23,8 +24,22 @@ class GitHub:
     releases: list[dict[str, Any]] = field(default_factory=list)
     requests: list[tuple[str, str]] = field(default_factory=list)
     refuses: int = 0
+    stumbles: list[tuple[int, dict[str, str]]] = field(default_factory=list)  # status and headers of the next answers
+    owners: dict[str, str] = field(default_factory=lambda: {"me": "User", "us": "Organization"})
+    package: str = "/users/me/packages/container/words/versions"
+    versions: list[dict[str, Any]] = field(default_factory=list)
+    popular: set[int] = field(default_factory=set)  # versions with more than 5000 downloads
+
+    def version(self, digest: str, days: int, *tags: str) -> None:
+        """List a version that was last changed so many days ago."""
+        then = (datetime.now(UTC) - timedelta(days=days, minutes=1)).isoformat().replace("+00:00", "Z")
+        metadata = {"package_type": "container", "container": {"tags": list(tags)}}
+        content = {"name": digest, "created_at": then, "updated_at": then, "metadata": metadata}
+        self.versions.append({"id": 100 + len(self.versions), **content})
 
     def answer(self, method: str, path: str, query: dict[str, list[str]], body: bytes) -> tuple[int, Any]:
+        if path.startswith(("/users/", "/orgs/")):
+            return self._packages(method, path, query)
         part = path.removeprefix("/repos/me/words/").split("/")
         match (method, *part):
             case ("GET", "issues", _, "comments"):
@@ -59,6 +74,26 @@ class GitHub:
                 return 204, None
         return 404, {}
 
+    def _packages(self, method: str, path: str, query: dict[str, list[str]]) -> tuple[int, Any]:
+        if (owner := path.removeprefix("/users/")) in self.owners:
+            return 200, {"login": owner, "type": self.owners[owner]}
+        if path == self.package:
+            return 200, self._page(self.versions, query)
+        listing, _, number = path.rpartition("/")
+        found = [version for version in self.versions if listing == self.package and str(version["id"]) == number]
+        if not found:
+            return 404, {"message": "Package not found."}
+        if method == "DELETE":
+            if found[0]["id"] in self.popular:
+                return 400, {"message": "Publicly visible package versions with more than 5000 downloads cannot be "
+                             "deleted. Contact GitHub support for further assistance."}  # fmt: skip
+            tagged = [version for version in self.versions if version["metadata"]["container"]["tags"]]
+            if tagged == found:
+                return 400, {"message": "You cannot delete the last tagged version of a package."}
+            self.versions.remove(found[0])
+            return 204, None
+        return 200, found[0]
+
     @staticmethod
     def _page(entries: list[Any], query: dict[str, list[str]]) -> list[Any]:
         size, page = int(query["per_page"][0]), int(query["page"][0])
@@ -66,7 +101,7 @@ class GitHub:
 
 
 @contextmanager
-def serve() -> Iterator[GitHub]:
+def serve(host: str = "127.0.0.1") -> Iterator[GitHub]:
     """A GitHub at ``.url`` until the end of the block; every request must carry TOKEN."""
     state = GitHub()
 
@@ -75,14 +110,18 @@ def serve() -> Iterator[GitHub]:
             parts = urlsplit(self.path)
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             state.requests.append((self.command, self.path))
-            if state.refuses or self.headers["Authorization"] != f"Bearer {TOKEN}":
-                answer: Any = {}
-                code = state.refuses or 401
+            answer: Any
+            headers: dict[str, str] = {}
+            if state.stumbles:
+                (code, headers), answer = state.stumbles.pop(0), {}
+            elif state.refuses or self.headers["Authorization"] != f"Bearer {TOKEN}":
+                code, answer = state.refuses or 401, {}
             else:
                 code, answer = state.answer(self.command, parts.path, parse_qs(parts.query), body)
             content = b"" if answer is None else json.dumps(answer).encode()
             self.send_response(code)
-            self.send_header("Content-Length", str(len(content)))
+            for name, value in {"Content-Length": str(len(content)), **headers}.items():
+                self.send_header(name, value)
             self.end_headers()
             self.wfile.write(content)
 
@@ -91,8 +130,8 @@ def serve() -> Iterator[GitHub]:
         def log_message(self, *_: Any) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        state.url = f"http://127.0.0.1:{server.server_address[1]}"
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    with ThreadingHTTPServer((host, 0), Handler) as server:
+        state.url = f"http://{host}:{server.server_address[1]}"
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield state
         server.shutdown()

@@ -22,6 +22,7 @@ def api() -> Iterator[GitHub]:
 @pytest.fixture
 def run(api: GitHub, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):  # type: ignore[no-untyped-def]
     monkeypatch.setenv("GITHUB_TOKEN", TOKEN)
+    monkeypatch.setattr(github, "PAUSE", 0)
 
     def call(*arguments: str | Path) -> tuple[int, str]:
         code = github.main(["--repository=me/words", f"--api={api.url}", *map(str, arguments)])
@@ -103,3 +104,32 @@ def test_without_a_token_nothing_is_asked(api: GitHub, run, report: Path, monkey
     assert code == 2
     assert "GITHUB_TOKEN is empty" in said
     assert api.requests == []
+
+
+@pytest.mark.parametrize(
+    "stumble",
+    [(502, {}), (429, {"Retry-After": "0"}), (403, {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1"})],
+)
+def test_what_may_pass_is_asked_again_and_not_for_ever(  # type: ignore[no-untyped-def]
+    api: GitHub, run, report: Path, stumble: tuple[int, dict[str, str]]
+) -> None:
+    api.stumbles = [stumble] * (github.ATTEMPTS - 1)
+    assert run("comment", "--number=7", f"--report={report}")[0] == 0
+    assert len(api.comments) == 1
+    api.stumbles = [stumble] * (github.ATTEMPTS + 1)
+    assert run("comment", "--number=7", f"--report={report}")[0] == 2
+    assert len(api.stumbles) == 1
+
+
+def test_a_rate_limit_that_holds_long_is_not_waited_for(api: GitHub, run, report: Path) -> None:  # type: ignore[no-untyped-def]
+    api.stumbles = [(403, {"Retry-After": "3600"})]
+    code, said = run("comment", "--number=7", f"--report={report}")
+    assert code == 2
+    assert "rate limit" in said
+    assert len(api.requests) == 1
+
+
+def test_what_was_posted_is_not_posted_twice(api: GitHub, run, report: Path) -> None:  # type: ignore[no-untyped-def]
+    api.stumbles = [(200, {}), (502, {})]  # an empty page of comments, then the comment itself
+    assert run("comment", "--number=7", f"--report={report}")[0] == 2
+    assert [method for method, _ in api.requests] == ["GET", "POST"]
