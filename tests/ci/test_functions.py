@@ -102,3 +102,37 @@ async def test_github_is_told_with_a_secret_that_stands_on_no_command_line(
     assert {"artifacts", "changelog", "tools_source"} <= marks(told[1])
     assert "--tag=v1.2.0" in commands(told[1])[-1]
     assert "--number=7" in commands(told[0])[-1]
+
+
+async def test_pruning_reads_with_the_registrys_password_and_deletes_with_githubs_token(engine: Engine) -> None:
+    token, password = dag.set_secret("token", "hunter2"), dag.set_secret("password", "hunter3")
+    releases = module().releases("ghcr.io/me/words", "me", password)
+    for _ in range(2):
+        await releases.prune(token=token)
+    await releases.prune(token=token, older_than=7, delete=True, api="https://github.example/api/v3")
+    told = [context for name, _, context in engine.asked if name == "stdout"]
+    ran = [commands(context)[-1] for context in told]
+    assert ran[0][-3:] == ["prune", "--api=https://api.github.com", "--older-than=30"]
+    assert ran[2][-4:] == ["prune", "--api=https://github.example/api/v3", "--older-than=7", "--delete"]
+    secrets = [args for name, args in chain(told[0]) if name in ("withSecretVariable", "withMountedSecret")]
+    assert [secret.get("secret") or secret["source"] for secret in secrets] == [token, password]
+    runs = [args["value"] for context in told for name, args in chain(context)
+            if name == "withEnvVariable" and args["name"] == "KWS_RUN"]  # fmt: skip
+    assert len(set(runs)) == 3
+
+
+@pytest.mark.parametrize(
+    ("address", "arguments", "named"),
+    [
+        ("registry.example/me/words", {}, "docker-registry garbage-collect --delete-untagged"),
+        ("ghcr.io/me/words", {"token": None}, "--token is missing"),
+        ("ghcr.io/me/words", {"older_than": 0}, "--older-than"),
+    ],
+)
+async def test_what_cannot_be_pruned_is_named_before_any_work(
+    engine: Engine, address: str, arguments: dict[str, Any], named: str
+) -> None:
+    given = {"token": dag.set_secret("token", "hunter2"), **arguments}
+    with pytest.raises(ValueError, match=named):
+        await module().releases(address).prune(**given)
+    assert engine.asked == []

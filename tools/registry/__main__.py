@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import tempfile
+from datetime import UTC, datetime
 from pathlib import Path
 
+from tools.github import Api, GitHubError
 from tools.oci import Archive, ArchiveError
 from tools.registry import attachments, signing
 from tools.registry.client import MissingError, Registry, RegistryError
+from tools.registry.prune import Package, prune
 
 
 def release(registry: Registry, options: argparse.Namespace) -> None:
@@ -79,6 +83,14 @@ def listing(registry: Registry, options: argparse.Namespace) -> None:
     print(json.dumps({"digest": image, "attachments": found}, indent=2))
 
 
+def pruned(registry: Registry, options: argparse.Namespace) -> None:
+    if options.older_than < 1:
+        raise RegistryError("--older-than is at least a day: what is being pushed has no tag yet")
+    package = Package(Api(os.environ.get("GITHUB_TOKEN", ""), options.api), registry.address)
+    for line in prune(registry, package, options.older_than, datetime.now(UTC), delete=options.delete):
+        print(line, flush=True)
+
+
 def files_of(attach: list[str]) -> dict[str, Path]:
     files = dict(entry.split("=", 1) for entry in attach)
     unknown = sorted(set(files) - set(attachments.TYPES))
@@ -139,6 +151,10 @@ def arguments() -> argparse.Namespace:
     sub.add_argument("--optional", action="store_true", help="what is not there is said, and is no error")
     sub.add_argument("--output", type=Path, required=True)
     command("list", listing, "an image's attachments as JSON")
+    sub = command("prune", pruned, "remove old images without a tag (GitHub's registry)", reference=False)
+    sub.add_argument("--older-than", type=int, default=30, metavar="DAYS", help="(%(default)s)")
+    sub.add_argument("--delete", action="store_true", help="do it; else it is only told")
+    sub.add_argument("--api", default=Api.address, help="GitHub's API; the token is in GITHUB_TOKEN (%(default)s)")
     return parser.parse_args()
 
 
@@ -148,7 +164,7 @@ def main() -> int:
         password = options.password_file.read_text().strip() if options.password_file else ""
         registry = Registry(options.address, options.endpoint, options.plain_http, options.username, password)
         options.run(registry, options)
-    except (RegistryError, ArchiveError, OSError, ValueError) as error:
+    except (RegistryError, GitHubError, ArchiveError, OSError, ValueError) as error:
         print(f"registry: {error}", file=sys.stderr)
         return 2
     return 0

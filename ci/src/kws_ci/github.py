@@ -6,6 +6,8 @@ from dagger import dag
 from . import stages
 from .environment import Environment
 
+GITHUB_API = "https://api.github.com"
+
 
 async def comment(
     environment: Environment,

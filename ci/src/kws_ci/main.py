@@ -11,6 +11,7 @@ from . import checks, github, image, stages, supply_chain
 from . import sweep as sweeps
 from .concurrency import together
 from .environment import Environment
+from .github import GITHUB_API
 from .last_release import figures, read_back
 from .registry import Registry, release_tags, repository_of, said
 from .releases import Log, Releases, RequestToken, RequestUrl, SigningKey, SigningPassphrase
@@ -58,7 +59,6 @@ Artifacts = Annotated[dagger.Directory, Doc("What `pipeline` returned")]
 Slug = Annotated[str, Doc("The repository on GitHub: OWNER/NAME")]
 Token = Annotated[dagger.Secret, Doc("A token that may do this, such as env:GITHUB_TOKEN")]
 Api = Annotated[str, Doc("GitHub's API, or that of an Enterprise server")]
-GITHUB_API = "https://api.github.com"
 
 
 @enum_type
@@ -234,7 +234,7 @@ class Kws:
     def releases(
         self, address: Address, username: Username = "", password: Password = None, registry: RegistryService = None
     ) -> Releases:
-        """What has been released to a registry: verify, sign, promote, rollback, attachments."""
+        """What has been released to a registry: verify, sign, promote, rollback, attachments, prune."""
         target = Registry(address, username, password, registry)
         target.check_reachable()
         return Releases(  # type: ignore[call-arg]  # object_type is no dataclass to mypy

@@ -6,6 +6,7 @@ import dagger
 from dagger import Doc, dag, function, object_type
 
 from . import supply_chain
+from .github import GITHUB_API
 from .registry import Registry, checked_tags, said
 from .signing import Signing, verifying
 
@@ -18,6 +19,12 @@ SigningKey = Annotated[dagger.Secret | None, Doc("cosign's private key, such as 
 SigningPassphrase = Annotated[dagger.Secret | None, Doc("Its passphrase, such as env:COSIGN_PASSWORD")]
 RequestUrl = Annotated[dagger.Secret | None, Doc("Keyless: env:ACTIONS_ID_TOKEN_REQUEST_URL")]
 RequestToken = Annotated[dagger.Secret | None, Doc("Keyless: env:ACTIONS_ID_TOKEN_REQUEST_TOKEN")]
+PackagesToken = Annotated[
+    dagger.Secret | None, Doc("A token with read:packages, and delete:packages to delete, such as env:GITHUB_TOKEN")
+]
+PackagesApi = Annotated[str, Doc("GitHub's API, or that of an Enterprise server (default: GitHub's own, for ghcr.io)")]
+OlderThan = Annotated[int, Doc("Days since an image was pushed or last had a tag")]
+Delete = Annotated[bool, Doc("Do it; without, it is only told what would be removed")]
 ToTags = Annotated[list[str] | None, Doc("The tags to set (default: latest)")]
 
 
@@ -97,6 +104,28 @@ class Releases:
         run = self._registry.run(self._toolbox, "fetch", reference, "--output", "/attachments")
         await said(run)
         return run.directory("/attachments")
+
+    @function(cache="never")  # type: ignore[call-overload]
+    async def prune(
+        self, token: PackagesToken = None, older_than: OlderThan = 30, delete: Delete = False, api: PackagesApi = ""
+    ) -> str:
+        """Remove old images that no tag leads to, from GitHub's registry; a line a version. Only told without --delete.
+
+        What a tagged or a younger image reaches stays: the images of an index, attachments, signatures.
+        """
+        if not api and self._registry.host != "ghcr.io":
+            raise ValueError(
+                f"{self._registry.host} cannot list images without a tag: run its own garbage collection (Debian's: "
+                "docker-registry garbage-collect --delete-untagged CONFIG.yml, while nothing is pushed), or name the "
+                "API of a GitHub Enterprise server with --api"
+            )
+        if token is None:
+            raise ValueError("--token is missing: images without a tag are listed by GitHub's API alone")
+        if older_than < 1:
+            raise ValueError("--older-than is at least a day: what is being pushed has no tag yet")
+        container = self._toolbox.with_secret_variable("GITHUB_TOKEN", token)
+        options = [f"--api={api or GITHUB_API}", f"--older-than={older_than}", *(["--delete"] if delete else [])]
+        return await said(self._registry.run(container, "prune", *options))
 
     @property
     def _registry(self) -> Registry:
