@@ -48,7 +48,7 @@ def logged_to(path: Path) -> Iterator[None]:
 
 @contextmanager
 def bar(what: str, scale: int = 1, quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar: call what it gives with (done, total). Without a terminal, a line at each fourth of the way.
+    """A progress bar: call what it gives with (done, total). Without a terminal, a line at each fourth of each total.
 
     ``scale`` divides the numbers shown (1,000,000 for bytes as MB); ``quiet`` leaves the plain lines out.
     """
@@ -62,10 +62,12 @@ def bar(what: str, scale: int = 1, quiet: bool = False) -> Iterator[Callable[[in
 
             yield show
         return
-    told = -1
+    told, of = -1, -1
 
     def tell(done: int, total: int) -> None:
-        nonlocal told
+        nonlocal told, of
+        if total != of:
+            told, of = -1, total
         quarter = done * 4 // total if total else 0
         if quarter > told and not quiet:
             told = quarter

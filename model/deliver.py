@@ -79,6 +79,7 @@ def deliver(
     mute = examine.no_voices(source)
     rule, hours = Rule(), settings.stream_hours
     if hours:
+        log.info("choosing the rule for running audio on the validation split")
         sources = streaming.sources_of(corpus, "validation", sentences=not mute)
         rule = streaming.search(model, model.labels, sources, hours)
 

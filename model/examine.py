@@ -41,6 +41,7 @@ def examine(
         speech: the user's own running audio.
     """
     started = time.perf_counter()
+    log.info("judging on the test split")
     judged = material.gather(corpus, model.labels, no_voices)
     evaluation = assess(model, judged, threshold)
     evaluation["model_version"] = model.metadata["model_version"]

@@ -42,7 +42,7 @@ def train_into(
     layout = scan(source.root, settings.labels if settings.only_keywords else (*settings.labels, EVERY_WORD))
     require_clips(layout, settings.labels, source.name)
     torch.set_num_threads(settings.threads)
-    with console.bar("reading (clips)", quiet=True) as show:
+    with console.bar("reading (clips)") as show:
         corpus = dataset.load(layout, settings, show)
     _log_data(source, layout.split_rule, corpus)
     check_data(corpus.digest)

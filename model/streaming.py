@@ -8,12 +8,13 @@ import itertools
 import logging
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
 
+from model import console
 from model.classes import even_choice
 from model.data import streams
 from model.data.streams import Sources, Stream
@@ -57,7 +58,7 @@ def search(run: Run, labels: Sequence[str], sources: Sources, hours: float, seed
     rule with the fewest false accepts at so many misses, and the log says so. Of rules that are level the one with the
     fewest detections that hear nothing, then the first.
     """
-    negatives = listen(run, labels, streams.without_keywords(sources, hours, seed), HOP)
+    negatives = listen(run, labels, _shown(streams.without_keywords(sources, hours, seed), hours), HOP)
     if not negatives:
         log.warning("detection: no other words, no noise, no sentences to choose the rule by; it is the default one")
         return Rule()
@@ -109,7 +110,7 @@ def measure(
     Rates do not count homophones unless they say so; an upper bound is the 95 % one of a Poisson rate, 3 / hours where
     nothing was heard. None where there is nothing to make audio without keywords of.
     """
-    negatives = listen(run, labels, streams.without_keywords(sources, hours, seed), rule.hop_seconds)
+    negatives = listen(run, labels, _shown(streams.without_keywords(sources, hours, seed), hours), rule.hop_seconds)
     if not negatives:
         log.warning("running audio is not measured: no other words, no noise, no sentences to make it of")
         return None
@@ -131,6 +132,16 @@ def measure(
         "material": streams.material(sources, _seconds(score)),
         "false_accept_examples": _examples(score, rule.threshold),
     }
+
+
+def _shown(several: Iterable[Stream], hours: float) -> Iterator[Stream]:
+    """The streams, with a bar of how much of about ``hours`` has been heard."""
+    heard = 0.0
+    with console.bar("running audio (s)") as show:
+        for stream in several:
+            yield stream
+            heard += stream.seconds
+            show(int(min(heard, hours * 3600)), int(hours * 3600))
 
 
 def passes_for(hours: float) -> int:

@@ -105,6 +105,7 @@ class Sealer:
             key = hashlib.sha256(repr((FORM, name == "base", digests[: at + 1])).encode()).hexdigest()
             layer = self._cached(key)
             if layer is None:
+                print(f"seal: packing {name}", file=sys.stderr, flush=True)
                 for below in range(seen, at):
                     with archive.layer(digests[below]) as file:
                         _read(file, lower, times=names[below] == "base")

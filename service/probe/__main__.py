@@ -84,8 +84,10 @@ def probe(
     response: dict[str, Any] | None = None
     try:
         metrics["ready_seconds"] = round(client.wait_until_ready(ready_timeout), 3)
+        print(f"ready     after {metrics['ready_seconds']:.1f} s; {len(found)} clips", flush=True)
         scores, shown = score_clips(client, found, failures.append)
         metrics |= scores
+        print(f"accuracy  {metrics['correct']}/{metrics['clips']} = {metrics['accuracy']:.4f}", flush=True)
         if shown is not None:
             response = shown.answer
         failures += [
@@ -151,8 +153,6 @@ def _write(path: Path, document: dict[str, Any]) -> None:
 
 
 def _report(metrics: dict[str, Any]) -> None:
-    if "accuracy" in metrics:
-        print(f"accuracy  {metrics['correct']}/{metrics['clips']} = {metrics['accuracy']:.4f}")
     if "p95_ms" in metrics:
         print(
             f"latency   p50 {metrics['p50_ms']:.2f}, p95 {metrics['p95_ms']:.2f}, p99 {metrics['p99_ms']:.2f} ms "

@@ -52,11 +52,14 @@ def calls(tool: Path) -> list[str]:
         "Error: net/http: TLS handshake timeout",
     ],
 )
-def test_what_may_pass_is_tried_again_and_not_for_ever(tool: Path, failure: str) -> None:
+def test_what_may_pass_is_tried_again_and_not_for_ever(
+    tool: Path, failure: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     registry = Registry("ghcr.io/me/name", pause=0)
     answers(tool, f"1 {failure}", f"1 {failure}", "0 1.0")
     assert registry.tags() == ["1.0"]
     assert len(calls(tool)) == 3
+    assert capsys.readouterr().err == f"registry: ghcr.io: {failure}; again in 0 s\n" * 2
     answers(tool, *[f"1 {failure}"] * 9)
     with pytest.raises(RegistryError, match=f"after {client.ATTEMPTS} attempts"):
         registry.tags()

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tools.oci import digest_of
-from tools.registry.client import MissingError, Registry, RegistryError
+from tools.registry.client import MissingError, Registry, RegistryError, say
 
 TYPES = {
     "sbom": "application/vnd.cyclonedx+json",
@@ -68,6 +68,7 @@ def attach(registry: Registry, image: str, files: dict[str, Path], created: str)
     for kind, path in files.items():
         if (kind, digest_of(path)) in present:
             continue
+        say(f"attaching {FILES[kind]}")
         with tempfile.TemporaryDirectory() as folder:  # the file's name in the registry is the one on the disk
             shutil.copyfile(path, Path(folder) / FILES[kind])
             registry.oras(

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 import tempfile
 import time
 from dataclasses import dataclass, field
@@ -69,6 +70,7 @@ class Registry:
 
     def copy_archive(self, archive: Path, reference: str) -> None:
         """Push an OCI archive's image, or its index with all images, with its digests as they are."""
+        say(f"pushing {self.address}@{reference}")
         plain = ["--dest-tls-verify=false"] if self.plain_http else []
         source, target = f"oci-archive:{archive}", f"docker://{self.at(reference)}"
         self._run("skopeo", "copy", "--quiet", "--all", "--preserve-digests", *plain, source, target)
@@ -124,7 +126,9 @@ class Registry:
                 failure = explained(message, self.address, " ".join(command[:2]), attempt)
                 failure.said = message
                 raise failure
-            time.sleep(self.pause * 2 ** (attempt - 1))
+            pause = self.pause * 2 ** (attempt - 1)
+            say(f"{self.host}: {_last_line(message)}; again in {pause:g} s")
+            time.sleep(pause)
         raise AssertionError
 
     def _without_secrets(self, message: str) -> str:
@@ -132,6 +136,11 @@ class Registry:
         for secret in (self.password, token):
             message = message.replace(secret, "***") if secret else message
         return message
+
+
+def say(what: str) -> None:
+    """A line of progress, beside what a command prints for its caller."""
+    print(f"registry: {what}", file=sys.stderr, flush=True)
 
 
 def explained(message: str, address: str, what: str, attempts: int = 1) -> RegistryError:

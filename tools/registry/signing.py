@@ -13,7 +13,7 @@ from typing import Any
 
 from tools.oci import digest_of
 from tools.registry import attachments
-from tools.registry.client import Registry, RegistryError
+from tools.registry.client import Registry, RegistryError, say
 
 PROVENANCE_TYPE = "https://slsa.dev/provenance/v1"
 # cosign's words where nobody, or another party, has signed.
@@ -69,6 +69,7 @@ def sign(registry: Registry, image: str, signer: Signer, provenance: Path | None
     environment = {} if os.environ.get("COSIGN_PASSWORD") else {"COSIGN_PASSWORD": ""}  # else cosign asks for it
     known = _own_verifier(signer, environment)
     if known is None or not _signed(registry, image, known):
+        say("signing")
         identity = f"--sign-container-identity={registry.address}"
         registry.cosign("sign", "--recursive", identity, *options, registry.at(image), environment=environment)
     if provenance is None:
