@@ -1,4 +1,7 @@
-"""The command line: ``python -m tools.registry COMMAND``. Exit code 2: it could not be done, with one line why."""
+"""The command line: ``python -m tools.registry COMMAND``. Exit code 2: it could not be done, with one line why.
+
+3, of ``doctor``: something that is needed failed.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,12 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
+from tools.doctor import report
 from tools.github import Api, GitHubError
 from tools.oci import Archive, ArchiveError
 from tools.registry import attachments, signing
 from tools.registry.client import MissingError, Registry, RegistryError
+from tools.registry.doctor import examine
 from tools.registry.prune import Package, prune
 
 
@@ -91,6 +96,10 @@ def pruned(registry: Registry, options: argparse.Namespace) -> None:
         print(line, flush=True)
 
 
+def doctor(registry: Registry, _: argparse.Namespace) -> int:
+    return report(examine(registry))
+
+
 def files_of(attach: list[str]) -> dict[str, Path]:
     files = dict(entry.split("=", 1) for entry in attach)
     unknown = sorted(set(files) - set(attachments.TYPES))
@@ -151,6 +160,7 @@ def arguments() -> argparse.Namespace:
     sub.add_argument("--optional", action="store_true", help="what is not there is said, and is no error")
     sub.add_argument("--output", type=Path, required=True)
     command("list", listing, "an image's attachments as JSON")
+    command("doctor", doctor, "check that it can be reached, pushed to and pulled from", reference=False)
     sub = command("prune", pruned, "remove old images without a tag (GitHub's registry)", reference=False)
     sub.add_argument("--older-than", type=int, default=30, metavar="DAYS", help="(%(default)s)")
     sub.add_argument("--delete", action="store_true", help="do it; else it is only told")
@@ -163,11 +173,10 @@ def main() -> int:
     try:
         password = options.password_file.read_text().strip() if options.password_file else ""
         registry = Registry(options.address, options.endpoint, options.plain_http, options.username, password)
-        options.run(registry, options)
+        return int(options.run(registry, options) or 0)
     except (RegistryError, GitHubError, ArchiveError, OSError, ValueError) as error:
         print(f"registry: {error}", file=sys.stderr)
         return 2
-    return 0
 
 
 if __name__ == "__main__":

@@ -152,9 +152,9 @@ def explained(message: str, address: str, what: str, attempts: int = 1) -> Regis
     def has(*words: str) -> bool:
         return any(word in said for word in words)
 
-    if has("no such host", "name resolution", "server misbehaving"):
+    if has("no such host", "name resolution", "name or service not known", "server misbehaving"):
         return RegistryError(f"{host} is no host that can be found: check --address")
-    if has("server gave http response to https client"):
+    if has("server gave http response to https client", "wrong_version_number", "record_layer_failure"):
         return RegistryError(f"{host} speaks plain HTTP: hand it over as a service, --registry=tcp://HOST:PORT")
     if has("x509", "certificate"):
         return RegistryError(f"{host}: its certificate is not trusted here: give the engine the CA ({last})")
