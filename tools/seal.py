@@ -20,7 +20,7 @@ import tempfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
 
@@ -30,6 +30,7 @@ FORM = f"1 zlib {zlib.ZLIB_RUNTIME_VERSION}"  # of a sealed layer: what else tha
 WHITEOUT, OPAQUE = ".wh.", ".wh..wh..opq"
 ANNOTATED = ("org.opencontainers.image.", "kws.")
 XATTR = "SCHILY.xattr."
+RFC3339, EPOCH = "%Y-%m-%dT%H:%M:%SZ", "1970-01-01T00:00:00Z"  # a time as OCI wants it, in UTC
 
 
 @dataclass(frozen=True)
@@ -240,19 +241,6 @@ def platform_of(config: dict[str, Any]) -> dict[str, str]:
     return {key: config[key] for key in ("architecture", "os", "variant") if config.get(key)}
 
 
-def rfc3339(created: str) -> str:
-    """A time as OCI wants it, in UTC to the second; of nothing, the epoch. Raises ValueError on anything else."""
-    if not created:
-        return "1970-01-01T00:00:00Z"
-    try:
-        moment = datetime.fromtimestamp(int(created), UTC) if created.isdecimal() else datetime.fromisoformat(created)
-    except (ValueError, OverflowError) as error:
-        raise ValueError(f"{created!r} is neither ISO 8601 nor seconds since 1970") from error
-    if moment.tzinfo is None:
-        raise ValueError(f"{created!r} has no time zone: add Z or an offset such as +01:00")
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
 def write(output: Path, blobs: Path, root: dict[str, Any]) -> None:
     """The OCI archive of all blobs under ``root``."""
     folder = blobs.parent.parent
@@ -295,14 +283,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("archives", nargs="+", type=Path, help="OCI archives, one a platform")
     parser.add_argument("--own", nargs="+", default=[], metavar="NAME", help="the project's layers, bottom first")
-    parser.add_argument("--created", default="", help="the commit's time: ISO 8601, or seconds since 1970")
+    parser.add_argument("--created", default="", help="the commit's time in UTC, such as 2026-03-01T12:00:00Z")
     parser.add_argument("--label", action="append", default=[], metavar="NAME=VALUE", help="may be repeated")
     parser.add_argument("--labels", type=Path, help="a JSON object of more labels")
     parser.add_argument("--cache", type=Path, required=True, help="a folder of sealed layers, kept between runs")
     parser.add_argument("--output", type=Path, required=True, help="the OCI archive to write")
     options = parser.parse_args()
     try:
-        created = rfc3339(options.created)
+        created = options.created or EPOCH
+        datetime.strptime(created, RFC3339)
         labels = dict(label.split("=", 1) for label in options.label)
         if options.labels:
             labels |= json.loads(options.labels.read_text())

@@ -7,6 +7,8 @@ from typing import Any
 import dagger
 import pytest
 from dagger import dag
+from dagger._exceptions import QueryErrorValue
+from gql import GraphQLRequest
 
 from .conftest import Engine
 from .graph import chain, commands, everything, marked, marks
@@ -92,9 +94,10 @@ def test_mirrors_reach_every_container() -> None:
 
 
 def test_the_official_archive_comes_verified_from_the_mirror_named() -> None:
-    kws = module(dataset_url="https://mirror/set.tar.gz", dataset_sha256="sha256:00")
+    checksum = f"sha256:{'0' * 64}"
+    kws = module(dataset_url="https://mirror/set.tar.gz", dataset_sha256=checksum)
     downloads = [args for name, args in everything(kws.train()) if name == "http"]
-    assert downloads == [{"url": "https://mirror/set.tar.gz", "checksum": "sha256:00"}]
+    assert downloads == [{"url": "https://mirror/set.tar.gz", "checksum": checksum}]
 
 
 def test_training_options_reach_the_trainer() -> None:
@@ -148,7 +151,7 @@ async def test_a_bound_that_cannot_be_meant_stops_before_any_training(engine: En
     engine.answers["stderr"] = "bounds: no gate has a bound 'x'\n"
     with pytest.raises(ValueError, match="--bounds: bounds: no gate has a bound 'x'"):
         await module().pipeline(synthetic=True, bounds=["x=1"])
-    assert [name for name, _, _ in engine.asked] == ["exitCode", "stderr"]
+    assert [name for name, _, _ in engine.asked] == ["defaultPlatform", "exitCode", "stderr"]
 
 
 async def test_bounds_and_the_last_release_reach_the_judge_alone(engine: Engine) -> None:
@@ -348,3 +351,19 @@ async def test_of_parallel_steps_the_first_failure_is_raised_bare() -> None:
     assert await together(succeed(), succeed()) == [1, 1]
     with pytest.raises(dagger.DaggerError, match="step broke"):
         await together(succeed(), fail())
+
+
+@pytest.mark.parametrize(
+    ("stderr", "line"),
+    [("loading\nerror: --labels 'up' names fewer than two words\n", "error: --labels"), ("", "code: 137")],
+)
+async def test_of_a_program_that_failed_its_last_line_is_raised(stderr: str, line: str) -> None:
+    from kws_ci.concurrency import together
+
+    async def fail() -> None:
+        found = {"_type": "EXEC_ERROR", "cmd": ["python"], "exitCode": 137, "stdout": "", "stderr": stderr}
+        raise dagger.QueryError([QueryErrorValue("exit code: 137", extensions=found)], GraphQLRequest("{a}"))
+
+    with pytest.raises(RuntimeError, match=line) as raised:
+        await together(fail())
+    assert "\n" not in str(raised.value)

@@ -195,20 +195,7 @@ def test_platforms_come_under_one_index(tmp_path: Path) -> None:
         seal.seal([archives[0]] * 2, ["service"], CREATED, {}, tmp_path / "cache", output)
 
 
-@pytest.mark.parametrize(
-    ("given", "meant"),
-    [
-        ("", "1970-01-01T00:00:00Z"),
-        ("1772366400", CREATED),
-        ("2026-03-01T13:00:00+01:00", CREATED),
-        ("2026-03-01T12:00:00Z", CREATED),
-    ],
-)
-def test_times(given: str, meant: str) -> None:
-    assert seal.rfc3339(given) == meant
-
-
-@pytest.mark.parametrize("given", ["yesterday", "2026-03-01T12:00:00", "99999999999999999999"])
+@pytest.mark.parametrize("given", ["yesterday", "2026-03-01T12:00:00", "1772366400"])
 def test_a_time_that_cannot_be_meant_is_one_clear_line(tmp_path: Path, given: str) -> None:
     archive = exported(tmp_path / "in.tar", [packed(OWN)])
     command = [sys.executable, "-m", "tools.seal", str(archive), f"--created={given}", "--cache", str(tmp_path / "c")]

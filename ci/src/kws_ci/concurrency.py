@@ -5,6 +5,8 @@ from typing import Any
 
 import anyio
 
+from .errors import plainly
+
 
 async def together(*steps: Awaitable[Any]) -> list[Any]:
     """Await all steps at once; returns their results in order.
@@ -15,7 +17,7 @@ async def together(*steps: Awaitable[Any]) -> list[Any]:
     results: list[Any] = [None] * len(steps)
 
     async def keep(position: int, step: Awaitable[Any]) -> None:
-        results[position] = await step
+        results[position] = await plainly(step)
 
     try:
         async with anyio.create_task_group() as tasks:

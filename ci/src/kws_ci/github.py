@@ -5,6 +5,7 @@ from dagger import dag
 
 from . import stages
 from .environment import Environment
+from .errors import said
 
 GITHUB_API = "https://api.github.com"
 
@@ -21,9 +22,8 @@ async def comment(
     """The report as the one comment on pull request ``number``; its address."""
     report = "/report.md"
     container = _speaker(environment, tools, token).with_mounted_file(report, artifacts.file("report.md"))
-    return await container.with_exec(
-        [*_command(repository, api), "comment", f"--number={number}", f"--report={report}"]
-    ).stdout()
+    command = [*_command(repository, api), "comment", f"--number={number}", f"--report={report}"]
+    return await said(container.with_exec(command))
 
 
 async def release(
@@ -54,9 +54,8 @@ async def release(
         .with_mounted_file("/CHANGELOG.md", changelog)
     )
     paths = [f"/files/{name}" for name in files]
-    return await container.with_exec(
-        [*_command(repository, api), "release", f"--tag={tag}", "--changelog=/CHANGELOG.md", *paths]
-    ).stdout()
+    command = [*_command(repository, api), "release", f"--tag={tag}", "--changelog=/CHANGELOG.md", *paths]
+    return await said(container.with_exec(command))
 
 
 def _speaker(environment: Environment, tools: dagger.Directory, token: dagger.Secret) -> dagger.Container:

@@ -5,7 +5,8 @@ import json
 import dagger
 from dagger import dag
 
-from .registry import Registry, said
+from .errors import said
+from .registry import Registry
 from .stages import ARTIFACTS
 from .supply_chain import FILES
 

@@ -7,13 +7,14 @@ from typing import Annotated, Any
 import dagger
 from dagger import DefaultPath, Doc, Ignore, ReturnType, check, dag, enum_type, function, object_type
 
-from . import checks, github, image, stages, supply_chain
+from . import arguments, checks, doctor, github, image, stages, supply_chain
 from . import sweep as sweeps
 from .concurrency import together
 from .environment import Environment
+from .errors import said
 from .github import GITHUB_API
 from .last_release import figures, read_back
-from .registry import Registry, release_tags, repository_of, said
+from .registry import Registry, release_tags, repository_of
 from .releases import Log, Releases, RequestToken, RequestUrl, SigningKey, SigningPassphrase
 from .signing import Signing
 from .trace import span
@@ -319,10 +320,11 @@ class Kws:
         signing = Signing(signing_key, signing_passphrase, oidc_request_url, oidc_request_token, transparency_log)
         await signing.check()
         names = release_tags(self.revision, self.branch, self.version, tags)
-        await self._bounds(bounds)  # a wrong one is named before any work
-
         data = self._dataset(dataset, synthetic, seed, labels)
         model = self._train(data, profile, epochs, seed, labels)
+        arguments.moment(self.created)
+        await self._others()
+        await self._bounds(bounds)  # a wrong one is named before any work
         built = self._build(model.file("model.onnx"))
         clips = self._clips(data, labels)
 
@@ -398,6 +400,7 @@ class Kws:
         `results` is the table and every run, `image` the inference image around the best. A run that fails has its
         reason in the table and sinks no other.
         """
+        arguments.check_training(profile, epochs, labels=labels)
         trials = sweeps.trials([0, 1, 2] if seeds is None else seeds, settings or [])
         data = self._dataset(dataset, synthetic, None, labels)
         options = _options(profile=profile, epochs=epochs, labels=labels)
@@ -437,6 +440,8 @@ class Kws:
         api: Api = GITHUB_API,
     ) -> str:
         """Write the report into its one comment on a pull request; prints the comment's address."""
+        arguments.check_repository(repository)
+        arguments.check_number(number)
         return await github.comment(self._environment, self.tools_source, artifacts, repository, api, token, number)
 
     @function(cache="never")  # type: ignore[call-overload]
@@ -449,9 +454,35 @@ class Kws:
         api: Api = GITHUB_API,
     ) -> str:
         """Make the release of a tag on GitHub, with model, evaluation, SBOM and report; prints its address."""
+        arguments.check_repository(repository)
         return await github.release(
             self._environment, self.tools_source, artifacts, repository, api, token, tag, self.changelog
         )
+
+    @function(cache="never")  # type: ignore[call-overload]
+    async def doctor(
+        self,
+        address: Address = "",
+        username: Username = "",
+        password: Password = None,
+        registry: RegistryService = None,
+    ) -> str:
+        """Check what the pipeline needs: engine, mirrors, data set, registry. A line each, with what to change.
+
+        Asks from the containers' own network. Of a registry: push (an upload that is cancelled), pull of `latest`.
+        """
+        target = Registry(address, username, password, registry) if address else None
+        if target is not None:
+            target.check_reachable()
+        addresses = {
+            "package-index": self.package_index,
+            "torch-index": self.torch_index,
+            "dataset-url": self.dataset_url,
+            "debian-mirror": self.debian_mirror,
+            "vulnerability-source": self.vulnerability_source,
+        }
+        project = self.checkout.file("dagger.json")
+        return await doctor.examine(self._environment, self.tools_source, project, addresses, target)
 
     @function
     @check
@@ -509,6 +540,7 @@ class Kws:
         if synthetic:
             return stages.dataset_synthetic(self._trainer, options + _options(synthetic_seed=seed))
         if archive is None:
+            arguments.check_archive(self.dataset_url, self.dataset_sha256)
             archive = dag.http(self.dataset_url, checksum=self.dataset_sha256)
         return stages.dataset_from_archive(self._trainer, archive, options)
 
@@ -520,6 +552,7 @@ class Kws:
         seed: int | None = None,
         labels: list[str] | None = None,
     ) -> dagger.Directory:
+        arguments.check_training(profile, epochs, seed, labels)
         options = _options(profile=profile, epochs=epochs, seed=seed, labels=labels)
         return stages.train(self._trainer, data, options)
 
@@ -562,20 +595,22 @@ class Kws:
             return "neither --address nor --last-release was given"
         return await span("last release", read_back(target, self._release_tools))
 
+    async def _others(self) -> list[str]:
+        """The platforms of the image beside the engine's own."""
+        own = await dag.default_platform()
+        return [platform for platform in arguments.checked_platforms(self.platforms, own) if platform != own]
+
     async def _sealed(self, model: dagger.File) -> dagger.File:
         """The OCI archive of the image, of every platform asked for, as it is published."""
-        own = await dag.default_platform()
-        platforms = self.platforms or [own]
-        if own not in platforms:
-            raise ValueError(f"--platforms lacks {own}, the engine's own: only an image of that platform can be tested")
+        created, others = arguments.moment(self.created), await self._others()
         base = await self._environment.base().image_ref()
         labels = {
             "org.opencontainers.image.base.name": self.base_image,
             "org.opencontainers.image.base.digest": base.rpartition("@")[2],
         }
-        images = [self._build(model, "" if platform == own else platform) for platform in platforms]
+        images = [self._build(model, platform) for platform in ("", *others)]
         facts = supply_chain.model_labels(self._environment, self.tools_source, model)
-        return supply_chain.seal(self._environment, self.tools_source, images, labels, facts, self.created)
+        return supply_chain.seal(self._environment, self.tools_source, images, labels, facts, created)
 
     async def _release(
         self,

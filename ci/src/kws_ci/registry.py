@@ -15,6 +15,7 @@ _REPOSITORY = re.compile(
 DEFAULT_BRANCH = "master"
 PASSWORD = "/run/secrets/password"  # noqa: S105 (where the secret is mounted)
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -74,15 +75,6 @@ class Registry:
         return container.with_registry_auth(self.address, self.username, self.password)
 
 
-async def said(container: dagger.Container) -> str:
-    """What a program printed; where it failed, its own last line alone is raised."""
-    try:
-        return (await container.stdout()).strip()
-    except dagger.ExecError as error:
-        lines = error.stderr.strip().splitlines()
-        raise RuntimeError(lines[-1] if lines else str(error)) from None
-
-
 def release_tags(revision: str, branch: str, version: str, tags: list[str] | None = None) -> list[str]:
     """The tags of a release: those given, or by rule the commit, the branch, the version; ``latest`` from master.
 
@@ -90,25 +82,36 @@ def release_tags(revision: str, branch: str, version: str, tags: list[str] | Non
     """
     if tags is not None:
         return checked_tags(tags)
-    known = [revision, re.sub(r"[^A-Za-z0-9._-]", "-", branch), re.sub(r"^v(?=\d)", "", version).replace("+", "-")]
-    found = [tag for tag in known if tag]
+    known = {
+        "--revision": revision,
+        "--branch": re.sub(r"[^A-Za-z0-9._-]", "-", branch),
+        "--version": re.sub(r"^v(?=\d)", "", version).replace("+", "-"),
+    }
+    found = [_checked_tag(tag, option) for option, tag in known.items() if tag]
     if branch == DEFAULT_BRANCH or not found:
         found.append("latest")
-    return checked_tags(found)
+    return list(dict.fromkeys(found))
 
 
 def checked_tags(tags: list[str]) -> list[str]:
     """The tags, each once. Raises ValueError on none at all or on one that no registry takes."""
     if not tags:
         raise ValueError("--tags is empty: name at least one tag, such as latest")
-    for tag in tags:
-        if not _TAG.fullmatch(tag):
-            raise ValueError(f"--tags: {tag!r} is not a tag: letters, digits, '_', '.', '-', at most 128")
-    return list(dict.fromkeys(tags))
+    return list(dict.fromkeys(_checked_tag(tag, "--tags") for tag in tags))
+
+
+def _checked_tag(tag: str, option: str) -> str:
+    if not _TAG.fullmatch(tag):
+        raise ValueError(f"{option}: {tag!r} is not a tag: letters, digits, '_', '.', '-', at most 128")
+    return tag
 
 
 def repository_of(reference: str) -> str:
-    """``HOST/NAME`` of ``HOST/NAME:TAG`` or ``HOST/NAME@DIGEST``."""
-    name = reference.partition("@")[0]
+    """``HOST/NAME`` of ``HOST/NAME:TAG`` or ``HOST/NAME@DIGEST``. Raises ValueError on what is neither."""
+    name, at, digest = reference.partition("@")
     head, slash, last = name.rpartition("/")
-    return head + slash + last.partition(":")[0]
+    repository, colon, tag = (head + slash + last.partition(":")[0], *last.partition(":")[1:])
+    named = _DIGEST.fullmatch(digest) if at else colon and _TAG.fullmatch(tag)
+    if not named or not _REPOSITORY.fullmatch(repository):
+        raise ValueError(f"--reference {reference!r} is not HOST/NAME:TAG or HOST/NAME@sha256:… in lower case")
+    return repository

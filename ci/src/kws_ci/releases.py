@@ -6,8 +6,9 @@ import dagger
 from dagger import Doc, dag, function, object_type
 
 from . import supply_chain
+from .errors import said
 from .github import GITHUB_API
-from .registry import Registry, checked_tags, said
+from .registry import Registry, checked_tags
 from .signing import Signing, verifying
 
 Reference = Annotated[str, Doc("A tag, or a digest sha256:…")]

@@ -35,6 +35,8 @@ def trials(seeds: list[int], settings: list[str]) -> dict[str, list[str]]:
     for pair in itertools.chain(*combinations):
         if not _SETTING.fullmatch(pair):
             raise ValueError(f"--settings: {pair!r} is not NAME=VALUE, such as learning-rate=0.01")
+    if wrong := [seed for seed in seeds if seed < 0]:
+        raise ValueError(f"--seeds: {wrong[0]} is out of range: give 0 or more")
     found = {
         "_".join([*pairs, f"seed={seed}"]).replace("/", "-"): [*(f"--{pair}" for pair in pairs), f"--seed={seed}"]
         for pairs in combinations
