@@ -45,7 +45,7 @@ def test_the_pipeline_is_not_hidden_by_the_cli(kws: Any) -> None:
 
 
 def test_what_publishes_is_never_answered_from_the_function_cache(kws: Any) -> None:
-    for name in ("publish", "_pipeline", "comment", "release"):
+    for name in ("publish", "_pipeline", "comment", "release", "doctor"):
         assert kws.functions[name].cache_policy == "never"
 
 
