@@ -45,6 +45,13 @@ async def test_of_a_training(engine: Engine, function: str, arguments: dict[str,
     assert engine.asked == []
 
 
+async def test_is_shown_without_a_traceback(engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
+    kws = module()
+    with pytest.raises(ValueError, match="--profile 'fast'"):
+        await type(kws).__dagger_module__.call(kws.pipeline, synthetic=True, profile="fast")
+    assert caplog.text == ""
+
+
 async def test_of_seeds(engine: Engine) -> None:
     with pytest.raises(ValueError, match="--seed -1 is out of range"):
         module().train(synthetic=True, seed=-1)

@@ -51,7 +51,7 @@ async def test_a_run_that_fails_sinks_no_other(engine: Engine) -> None:
 async def test_where_every_run_failed_the_sweep_does(engine: Engine) -> None:
     engine.exit_codes |= {"train": 1, "tools.sweep": 2}
     engine.answers["stderr"] = "sweep: no run succeeded: seed=1: broke\n"
-    with pytest.raises(ValueError, match="no run succeeded: seed=1: broke"):
+    with pytest.raises(RuntimeError, match="no run succeeded: seed=1: broke"):
         await module().sweep(seeds=[1, 2], synthetic=True)
 
 

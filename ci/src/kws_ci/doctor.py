@@ -10,6 +10,7 @@ from dagger import dag
 from . import stages
 from .concurrency import together
 from .environment import Environment
+from .errors import ProgramError
 from .registry import Registry
 
 FAILED = "FAILED"
@@ -22,7 +23,7 @@ async def examine(
     addresses: dict[str, str],
     target: Registry | None,
 ) -> str:
-    """A line for each check. Raises RuntimeError with all lines where one that is needed failed.
+    """A line for each check. Raises ProgramError with all lines where one that is needed failed.
 
     ``project`` is ``dagger.json``, ``addresses`` are the options of ``tools.doctor``.
     """
@@ -39,7 +40,7 @@ async def examine(
         lines += [*found, *registry]
     text = "\n".join(lines)
     if failed := [line.split(maxsplit=1)[1].partition(":")[0] for line in lines if line.startswith(FAILED)]:
-        raise RuntimeError(f"{text}\nfailed: {', '.join(failed)}")
+        raise ProgramError(f"{text}\nfailed: {', '.join(failed)}")
     return text
 
 

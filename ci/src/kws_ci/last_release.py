@@ -17,7 +17,7 @@ KINDS = ["figures", "evaluation"]
 async def read_back(target: Registry, tools: dagger.Container) -> dagger.File | str:
     """What is attached to the image under ``latest``; where there is nothing, why, in a line.
 
-    Raises RuntimeError where the registry does not answer or refuses the credentials.
+    Raises ProgramError where the registry does not answer or refuses the credentials.
     """
     folder = "/last"
     asked = target.run(

@@ -11,7 +11,7 @@ from . import arguments, checks, doctor, github, image, stages, supply_chain
 from . import sweep as sweeps
 from .concurrency import together
 from .environment import Environment
-from .errors import said
+from .errors import ProgramError, UserError, plainly, said
 from .github import GITHUB_API
 from .last_release import figures, read_back
 from .registry import Registry, release_tags, repository_of
@@ -202,7 +202,7 @@ class Kws:
         sbom = sbom or self._materials(self._model(model, dataset, synthetic)).file("sbom.cdx.json")
         asked = self._audit(sbom, "--fail")
         if await asked.exit_code() != 0:
-            raise RuntimeError((await asked.combined_output()).strip())
+            raise ProgramError((await asked.combined_output()).strip())
         return await asked.stdout()
 
     @function(cache="never")  # type: ignore[call-overload]
@@ -270,14 +270,14 @@ class Kws:
         Without an image or a reference, one is built from `--model`, or trained first.
         """
         if image is not None and reference:
-            raise ValueError("--image and --reference exclude each other: give one")
+            raise UserError("--image and --reference exclude each other: give one")
         if reference:
             image = Registry(repository_of(reference), username, password, registry).pull(reference)
         elif image is None:
             image = self._image(model, dataset, synthetic)
         clips = clips or self._clips(self._dataset(dataset, synthetic))
         tested = stages.probe(self._prober, image, clips, await self._limits(bounds))
-        return await tested.directory(f"{stages.ARTIFACTS}/inference").sync()
+        return await plainly(tested.directory(f"{stages.ARTIFACTS}/inference").sync(), whole=True)
 
     @function
     def serve(self, model: ModelFile = None, dataset: Dataset = None, synthetic: Synthetic = False) -> dagger.Service:
@@ -376,7 +376,7 @@ class Kws:
     @function
     async def gates(self, artifacts: Artifacts) -> str:
         """Fail, with a line a failed gate, where the pipeline's verdict was no."""
-        return await stages.verdict(self._environment, self.tools_source, artifacts).stdout()
+        return await said(stages.verdict(self._environment, self.tools_source, artifacts), whole=True)
 
     @function
     async def sweep(
@@ -515,7 +515,7 @@ class Kws:
         data = self._dataset(None, synthetic=True)
         model = self._train(data, profile="quick")
         built = self._build(model.file("model.onnx"))
-        return await stages.probe(self._prober, built, self._clips(data), await self._limits()).stdout()
+        return await said(stages.probe(self._prober, built, self._clips(data), await self._limits()), whole=True)
 
     # Private builders: called in Python, so that one call of the module starts one interpreter.
 
@@ -535,7 +535,7 @@ class Kws:
         labels: list[str] | None = None,
     ) -> dagger.Directory:
         if archive is not None and synthetic:
-            raise ValueError("--dataset and --synthetic exclude each other: give one")
+            raise UserError("--dataset and --synthetic exclude each other: give one")
         options = _options(labels=labels)
         if synthetic:
             return stages.dataset_synthetic(self._trainer, options + _options(synthetic_seed=seed))
@@ -653,10 +653,10 @@ class Kws:
         return supply_chain.release_tools(self._environment.base(), self.debian_mirror, self.tools_source)
 
     async def _bounds(self, replaced: list[str] | None) -> dict[str, Any]:
-        """The bounds that hold; None: that gate is off. Raises ValueError where one cannot be meant."""
+        """The bounds that hold; None: that gate is off. Raises UserError where one cannot be meant."""
         read = stages.bounds(self._environment, self.tools_source, self.gates_file, replaced or [])
         if await read.exit_code() != 0:
-            raise ValueError(f"--bounds: {(await read.stderr()).strip()}")
+            raise UserError(f"--bounds: {(await read.stderr()).strip()}")
         return dict(json.loads(await read.stdout()))
 
     async def _limits(self, replaced: list[str] | None = None) -> list[str]:

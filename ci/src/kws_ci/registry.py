@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import dagger
 from dagger import dag
 
+from .errors import UserError
+
 # The grammar of the OCI distribution specification, less what a user cannot mean here.
 _REPOSITORY = re.compile(
     r"(?P<host>localhost|[A-Za-z0-9.-]+(?:\.[A-Za-z0-9-]+|:\d+))(?P<port>:\d+)?"
@@ -20,7 +22,7 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class Registry:
-    """A repository in a registry and how to log in to it. Raises ValueError on arguments that cannot work."""
+    """A repository in a registry and how to log in to it. Raises UserError on arguments that cannot work."""
 
     address: str
     username: str = ""
@@ -29,12 +31,12 @@ class Registry:
 
     def __post_init__(self) -> None:
         if not _REPOSITORY.fullmatch(self.address):
-            raise ValueError(
+            raise UserError(
                 f"--address {self.address!r} is not HOST/NAME in lower case, without scheme, tag or digest "
                 "(such as ghcr.io/owner/name or 127.0.0.1:5000/me/name)"
             )
         if bool(self.username) != (self.password is not None):
-            raise ValueError(
+            raise UserError(
                 "--username and --password go together: give both (--password env:CR_PAT), "
                 "or neither where the registry asks for none"
             )
@@ -44,9 +46,9 @@ class Registry:
         return self.address.partition("/")[0]
 
     def check_reachable(self) -> None:
-        """Raise ValueError where only the engine's own process could reach the registry, and no container can."""
+        """Raise UserError where only the engine's own process could reach the registry, and no container can."""
         if self.host.partition(":")[0] in ("localhost", "127.0.0.1") and self.service is None:
-            raise ValueError(
+            raise UserError(
                 f"--address {self.address!r} is each container's own loopback: hand the registry over as a service, "
                 f"--registry=tcp://{self.host}"
             )
@@ -78,7 +80,7 @@ class Registry:
 def release_tags(revision: str, branch: str, version: str, tags: list[str] | None = None) -> list[str]:
     """The tags of a release: those given, or by rule the commit, the branch, the version; ``latest`` from master.
 
-    A call that says nothing of where it comes from publishes ``latest``. Raises ValueError on what is no tag.
+    A call that says nothing of where it comes from publishes ``latest``. Raises UserError on what is no tag.
     """
     if tags is not None:
         return checked_tags(tags)
@@ -94,24 +96,24 @@ def release_tags(revision: str, branch: str, version: str, tags: list[str] | Non
 
 
 def checked_tags(tags: list[str]) -> list[str]:
-    """The tags, each once. Raises ValueError on none at all or on one that no registry takes."""
+    """The tags, each once. Raises UserError on none at all or on one that no registry takes."""
     if not tags:
-        raise ValueError("--tags is empty: name at least one tag, such as latest")
+        raise UserError("--tags is empty: name at least one tag, such as latest")
     return list(dict.fromkeys(_checked_tag(tag, "--tags") for tag in tags))
 
 
 def _checked_tag(tag: str, option: str) -> str:
     if not _TAG.fullmatch(tag):
-        raise ValueError(f"{option}: {tag!r} is not a tag: letters, digits, '_', '.', '-', at most 128")
+        raise UserError(f"{option}: {tag!r} is not a tag: letters, digits, '_', '.', '-', at most 128")
     return tag
 
 
 def repository_of(reference: str) -> str:
-    """``HOST/NAME`` of ``HOST/NAME:TAG`` or ``HOST/NAME@DIGEST``. Raises ValueError on what is neither."""
+    """``HOST/NAME`` of ``HOST/NAME:TAG`` or ``HOST/NAME@DIGEST``. Raises UserError on what is neither."""
     name, at, digest = reference.partition("@")
     head, slash, last = name.rpartition("/")
     repository, colon, tag = (head + slash + last.partition(":")[0], *last.partition(":")[1:])
     named = _DIGEST.fullmatch(digest) if at else colon and _TAG.fullmatch(tag)
     if not named or not _REPOSITORY.fullmatch(repository):
-        raise ValueError(f"--reference {reference!r} is not HOST/NAME:TAG or HOST/NAME@sha256:… in lower case")
+        raise UserError(f"--reference {reference!r} is not HOST/NAME:TAG or HOST/NAME@sha256:… in lower case")
     return repository

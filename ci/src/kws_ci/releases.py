@@ -6,7 +6,7 @@ import dagger
 from dagger import Doc, dag, function, object_type
 
 from . import supply_chain
-from .errors import said
+from .errors import UserError, said
 from .github import GITHUB_API
 from .registry import Registry, checked_tags
 from .signing import Signing, verifying
@@ -69,7 +69,7 @@ class Releases:
         await signing.check()
         container, options = signing.apply(self._toolbox)
         if not options:
-            raise ValueError("--signing-key is missing: give a key, or --oidc-request-url and --oidc-request-token")
+            raise UserError("--signing-key is missing: give a key, or --oidc-request-url and --oidc-request-token")
         return await said(self._registry.run(container, "sign", reference, *options))
 
     @function(cache="never")  # type: ignore[call-overload]
@@ -115,15 +115,15 @@ class Releases:
         What a tagged or a younger image reaches stays: the images of an index, attachments, signatures.
         """
         if not api and self._registry.host != "ghcr.io":
-            raise ValueError(
+            raise UserError(
                 f"{self._registry.host} cannot list images without a tag: run its own garbage collection (Debian's: "
                 "docker-registry garbage-collect --delete-untagged CONFIG.yml, while nothing is pushed), or name the "
                 "API of a GitHub Enterprise server with --api"
             )
         if token is None:
-            raise ValueError("--token is missing: images without a tag are listed by GitHub's API alone")
+            raise UserError("--token is missing: images without a tag are listed by GitHub's API alone")
         if older_than < 1:
-            raise ValueError("--older-than is at least a day: what is being pushed has no tag yet")
+            raise UserError("--older-than is at least a day: what is being pushed has no tag yet")
         container = self._toolbox.with_secret_variable("GITHUB_TOKEN", token)
         options = [f"--api={api or GITHUB_API}", f"--older-than={older_than}", *(["--delete"] if delete else [])]
         return await said(self._registry.run(container, "prune", *options))

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import dagger
 
+from .errors import UserError
+
 KEY = "/run/secrets/cosign.key"
 
 
@@ -18,17 +20,17 @@ class Signing:
     transparency_log: bool = False
 
     async def check(self) -> None:
-        """Raise ValueError on a pair that cannot work: cosign would wait for a person at a browser."""
+        """Raise UserError on a pair that cannot work: cosign would wait for a person at a browser."""
         pair = {"--oidc-request-url": self.request_url, "--oidc-request-token": self.request_token}
         if self.key is not None and any(pair.values()):
-            raise ValueError("--signing-key and --oidc-request-url exclude each other: sign with a key, or keyless")
+            raise UserError("--signing-key and --oidc-request-url exclude each other: sign with a key, or keyless")
         if self.passphrase is not None and self.key is None:
-            raise ValueError("--signing-passphrase needs --signing-key")
+            raise UserError("--signing-passphrase needs --signing-key")
         if not any(pair.values()):
             return
         for name, secret in pair.items():
             if secret is None or not (await secret.plaintext()).strip():
-                raise ValueError(
+                raise UserError(
                     f"{name} is empty: keyless signing needs both, env:ACTIONS_ID_TOKEN_REQUEST_URL and "
                     "env:ACTIONS_ID_TOKEN_REQUEST_TOKEN, which a job with 'permissions: id-token: write' has"
                 )
@@ -49,10 +51,10 @@ class Signing:
 def verifying(
     container: dagger.Container, key: dagger.File | None, identity: str, issuer: str, transparency_log: bool
 ) -> tuple[dagger.Container, list[str]]:
-    """The container with the public key, and the options for it. Raises ValueError where neither party is named."""
+    """The container with the public key, and the options for it. Raises UserError where neither party is named."""
     if key is not None:
         log = ["--transparency-log"] if transparency_log else []
         return container.with_mounted_file("/cosign.pub", key), ["--key=/cosign.pub", *log]
     if not (identity and issuer):
-        raise ValueError("--key is missing: give the public key, or --identity and --issuer of a keyless signature")
+        raise UserError("--key is missing: give the public key, or --identity and --issuer of a keyless signature")
     return container, [f"--identity={identity}", f"--issuer={issuer}"]
