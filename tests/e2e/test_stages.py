@@ -39,6 +39,24 @@ def test_build_gives_a_container(first_run: Run, call: Call) -> None:
     assert call("build", f"--model={model}", "user").stdout.strip() == "10001:10001"
 
 
+def test_the_doctor_looks_from_the_containers_and_leaves_nothing_behind(repository: Repository, call: Call) -> None:
+    without = ["--torch-index=", "--dataset-url=", "--vulnerability-source="]
+    done = call(*without, "doctor", *repository.options)
+    lines = done.stdout.splitlines()
+    assert f"ok       push: an upload to {repository.address} was begun, and cancelled" in lines
+    assert "skipped  anonymous pull: nothing is published as latest yet" in lines
+    assert {line.split(":")[0].split(maxsplit=1)[1] for line in lines if line.startswith("ok ")} >= {
+        *("engine", "base image", "package index", "Debian's mirror", "registry", "push")
+    }
+    assert repository.all_tags() == []
+    # The container's own loopback, where nothing listens: each check is made all the same.
+    nowhere = ["--torch-index=", "--dataset-url=http://127.0.0.1:1/set", "--package-index=http://127.0.0.1:1/simple"]
+    failed = call(*nowhere, "doctor", *repository.options, fails=True).stderr
+    assert "failed: package index, data set" in failed
+    assert "--dataset-url names a mirror" in failed
+    assert "ok       push:" in failed
+
+
 def test_publish_then_test_what_was_published(
     first_run: Run, repository: Repository, call: Call, tmp_path: Path
 ) -> None:

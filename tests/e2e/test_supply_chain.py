@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import shutil
+import socket
 import struct
 import tarfile
 import time
@@ -19,6 +20,7 @@ from typing import Any
 
 import pytest
 
+from tests.tools.github_api import TOKEN, serve
 from tools import oci
 
 from .conftest import PASSWORD, Call, Repository, Run, dagger
@@ -266,6 +268,53 @@ def test_keyless_signing_without_a_token_fails_at_once(
     failed = call(*releases(first_run, "sign", "--reference=v1", *secrets), fails=True, timeout=120)
     assert "--oidc-request-url" in failed.stderr
     assert time.monotonic() - began < 60
+
+
+def own_address() -> str:
+    """Where this machine's containers reach it, too."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
+        asked.connect(("192.0.2.1", 9))  # an address of documentation: nothing is sent
+        return str(asked.getsockname()[0])
+
+
+def test_pruning_removes_what_no_tag_leads_to(
+    repository: Repository, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """GitHub's API is a stand-in, the registry and its tools are real."""
+    pusher = Pusher(repository.host, repository.name)
+    empty = pusher.blob(b"{}", "application/vnd.oci.empty.v1+json")
+
+    def image(tag: str = "", **more: Any) -> str:
+        note = {"annotations": {"note": uuid.uuid4().hex}}
+        content = {"schemaVersion": 2, "mediaType": MANIFEST, "config": empty, "layers": [empty], **note, **more}
+        return str(pusher.manifest(content, tag)["digest"])
+
+    def index(tag: str, child: str) -> str:
+        listed = [{"mediaType": MANIFEST, "digest": child, "size": 1}]
+        return str(pusher.manifest({"schemaVersion": 2, "mediaType": oci.INDEX, "manifests": listed}, tag)["digest"])
+
+    child, unused = image(), image()
+    release = index("v1", child)
+    sbom = image(subject={"mediaType": oci.INDEX, "digest": release, "size": 1})
+    listing = index(release.replace(":", "-"), sbom)
+    monkeypatch.setenv("KWS_TEST_TOKEN", TOKEN)
+    with serve(own_address()) as github:
+        _, owner, name = repository.address.split("/")
+        github.owners[owner] = "Organization"
+        github.package = f"/orgs/{owner}/packages/container/{name}/versions"
+        github.version(release, 90, "v1")
+        github.version(listing, 90, release.replace(":", "-"))
+        for digest in (child, sbom, unused):
+            github.version(digest, 90)
+        prune = ["releases", *repository.options, "prune", f"--api={github.url}", "--token=env:KWS_TEST_TOKEN"]
+        told = call(*prune)
+        assert told.stdout.splitlines()[-1].endswith("would remove 1, and does with --delete")
+        assert len(github.versions) == 5
+        done = call(*prune, "--delete")
+        assert [line.split()[1] for line in done.stdout.splitlines() if line.startswith("removed")] == [unused]
+        assert {version["name"] for version in github.versions} == {release, listing, child, sbom}
+    for text in (told.stdout, told.stderr, done.stdout, done.stderr):
+        assert TOKEN not in text
 
 
 def test_a_loopback_registry_is_to_be_handed_over(call: Call) -> None:
