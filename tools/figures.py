@@ -77,6 +77,7 @@ def collect(artifacts: Path) -> Values:
     optional: dict[str, tuple[str, Callable[[dict[str, Any]], Any]]] = {
         "start_seconds": ("inference/start_time.json", lambda start: start["seconds"]),
         "image_bytes": ("image/image.json", lambda image: int(image["size_bytes"])),
+        "layers": ("image/image.json", _layers),
         "vulnerabilities": ("image/audit.json", lambda audit: len(audit["vulnerabilities"])),
     }
     for name, (file, pick) in optional.items():
@@ -84,6 +85,11 @@ def collect(artifacts: Path) -> Values:
         with same_version(artifacts / file):
             values[name] = None if content is None else pick(content)
     return values
+
+
+def _layers(image: dict[str, Any]) -> list[str]:
+    """The digests of all layers, for the next release to tell which of them are its own."""
+    return sorted({layer["digest"] for each in image["images"] for layer in each["layers"]})
 
 
 def of_release(path: Path) -> Values:

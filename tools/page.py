@@ -38,7 +38,7 @@ def render(artifacts: Path) -> str:
             *_test_split(evaluation),
             *_training(metrics),
             *_latency(inference, published),
-            *_image(image),
+            *_image(image, ((verdict or {}).get("release") or {}).get("layers") or []),
             _links(artifacts),
         ]
     return "\n\n".join(sections) + "\n"
@@ -223,7 +223,7 @@ def _latency(inference: dict[str, Any] | None, published: dict[str, Any] | None)
     return [*parts, f"Absent: {', '.join(absent)} (not tested in this run)."] if absent else parts
 
 
-def _image(image: dict[str, Any] | None) -> list[str]:
+def _image(image: dict[str, Any] | None, released: list[str]) -> list[str]:
     if not image:
         return ["## Image", "Absent: no image was built in this run."]
     size = image.get("size_bytes")
@@ -235,12 +235,13 @@ def _image(image: dict[str, Any] | None) -> list[str]:
         ["platforms", ", ".join(platforms) if platforms else "not known"],
         *([f"label `{name}`", value] for name, value in (image.get("labels") or {}).items()),
     ]
-    return ["## Image", table(["what", "value"], rows), *_layers(image.get("images") or [])]
+    return ["## Image", table(["what", "value"], rows), *_layers(image.get("images") or [], released)]
 
 
-def _layers(images: list[dict[str, Any]]) -> list[str]:
-    """What each layer is and weighs; a table for each platform."""
+def _layers(images: list[dict[str, Any]], released: list[str]) -> list[str]:
+    """What each layer is and weighs, and whether the last release has it too; a table for each platform."""
     parts = []
+    columns = ["layer", "MB compressed", "MB unpacked", "digest", *(["last release"] if released else [])]
     for image in images:
         rows = [
             [
@@ -248,11 +249,12 @@ def _layers(images: list[dict[str, Any]]) -> list[str]:
                 f"{layer['size_bytes'] / 1e6:.1f}",
                 f"{layer['unpacked_bytes'] / 1e6:.1f}",
                 f"`{layer['digest'].partition(':')[2][:12]}`",
+                *(["the same" if layer["digest"] in released else "another"] if released else []),
             ]
             for layer in image["layers"]
         ]
         parts.append(f"Layers of `{image['platform']}`, bottom first:")
-        parts.append(table(["layer", "MB compressed", "MB unpacked", "digest"], rows))
+        parts.append(table(columns, rows))
     return parts
 
 

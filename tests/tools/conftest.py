@@ -62,7 +62,7 @@ PROBE = {
     "failures": [],
     "model_version": "abc",
 }
-LAYERED = {
+LAYERED: dict[str, Any] = {
     "platform": "linux/amd64",
     "layers": [
         {"name": "base", "digest": f"sha256:{'b' * 64}", "size_bytes": 41_000_000, "unpacked_bytes": 129_000_000},

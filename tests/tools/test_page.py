@@ -53,6 +53,16 @@ def test_each_layer_of_each_platform_has_its_row(change: Change) -> None:
     assert text.count("| model | 0.3 | 0.3 | `dddddddddddd` |") == 2
 
 
+def test_the_layers_that_the_last_release_has_too_are_told(change: Change, tmp_path: Path) -> None:
+    release = tmp_path / "release.json"
+    gates.judge(change(), BOUNDS).write(release)
+    base, model = LAYERED["layers"]
+    other = {**LAYERED, "layers": [base, {**model, "digest": f"sha256:{'e' * 64}"}]}
+    text = judged(change("image/image.json", images=[other]), release)
+    assert "| base | 41.0 | 129.0 | `bbbbbbbbbbbb` | the same |" in text
+    assert "| model | 0.3 | 0.3 | `eeeeeeeeeeee` | another |" in text
+
+
 def test_the_first_line_is_the_failed_gate_and_its_figure_then_the_others(change: Change) -> None:
     change("inference/inference_metrics.json", p95_ms=300)
     lines = judged(change("model/evaluation.json", accuracy=0.5)).splitlines()
