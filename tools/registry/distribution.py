@@ -109,10 +109,11 @@ class Session:
         try:
             return self._open(method, url, authorization)
         except UNANSWERED as error:
-            host = urllib.parse.urlsplit(url).netloc
+            host = urllib.parse.urlsplit(url).netloc  # the login's may be another
             if "tunnel connection failed" in str(error).lower():
                 raise RegistryError(f"{host}: the proxy lets nobody through to it ({why(error)})") from None
-            raise explained(f"{host}: {error}", self.registry.address, f"{method} {host}") from None
+            address = self.registry.address if host == self.registry.host else f"{host}/{self.name}"
+            raise explained(str(getattr(error, "reason", error)), address, method) from None
 
     def _open(self, method: str, url: str, authorization: str = "") -> Answer:
         headers = {"Accept": f"{MANIFESTS}, */*", **({"Authorization": authorization} if authorization else {})}
