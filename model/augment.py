@@ -84,8 +84,8 @@ def _mask(features: Tensor, dim: int, count: int, widest: int, generator: Genera
     width = _integers(0, widest, (count, batch, 1), generator)
     start = (_uniform((count, batch, 1), generator) * (size - width + 1)).long()
     position = torch.arange(size, device=features.device)
-    masked = ((position >= start) & (position < start + width)).any(dim=0)  # [batch, size]
-    return features.masked_fill(masked.unsqueeze(3 - dim), 0.0)
+    kept = ((position < start) | (position >= start + width)).all(dim=0)  # [batch, size]
+    return features * kept.unsqueeze(3 - dim)
 
 
 def mixup(features: Tensor, targets: Tensor, alpha: float, generator: Generator) -> tuple[Tensor, Tensor]:

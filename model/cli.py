@@ -214,9 +214,6 @@ def main() -> NoReturn:
     check or gate, 128 + n on signal n."""
     for signum in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signum, _interrupt)
-    # torch's OpenMP threads wait for one another by spinning. Where others use the processors, too, that costs
-    # ten times the work itself; a short spin costs nothing. Read once, when torch is loaded.
-    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     # cuBLAS is deterministic with a workspace of its own only; read once, when a GPU is first used.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     console.set_up(quiet=options.rank() > 0)

@@ -41,7 +41,7 @@ def evaluate_into(
     Raises:
         UserError: the data set lacks the model's words, or the model says nonsense of itself.
     """
-    torch.set_num_threads(settings.threads)
+    torch.set_num_threads(1)
     layout = scan(source.root, (*model.keywords, EVERY_WORD))
     require_clips(layout, model.keywords, source.name)
     corpus = dataset.load(layout, settings)

@@ -4,8 +4,9 @@ The mel bands are the input *channels*, so that each convolution is one-dimensio
 at once. On a CPU such dense 1-D convolutions train many times faster than the 2-D depthwise ones of rival networks.
 """
 
+import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
 
 class ResidualBlock(nn.Module):
@@ -38,10 +39,16 @@ class TCResNet8(nn.Module):
         stem, *widths = (max(16, round(channels * width / 16) * 16) for channels in (16, 24, 32, 48))
         self.stem = nn.Conv1d(bands, stem, 3, padding=1, bias=False)
         self.blocks = nn.Sequential(*(ResidualBlock(i, o) for i, o in zip([stem, *widths], widths, strict=False)))
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = dropout
         self.classifier = nn.Linear(widths[-1], classes)
 
-    def forward(self, features: Tensor) -> Tensor:
-        """``float32[batch, bands, frames]`` -> logits ``float32[batch, classes]``; any number of frames from 1."""
-        x = self.blocks(self.stem(features))
-        return self.classifier(self.dropout(x.mean(dim=2)))
+    def forward(self, features: Tensor, generator: Generator | None = None) -> Tensor:
+        """``float32[batch, bands, frames]`` -> logits ``float32[batch, classes]``; any number of frames from 1.
+
+        In training, dropout draws from ``generator``: torch's own has one for all threads.
+        """
+        x = self.blocks(self.stem(features)).mean(dim=2)
+        if self.training and self.dropout > 0:
+            kept = torch.rand(x.shape, generator=generator, device=x.device) >= self.dropout
+            x = x * kept / (1 - self.dropout)
+        return self.classifier(x)

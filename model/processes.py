@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import Tensor
 
 from model.errors import UserError
 
@@ -31,9 +31,15 @@ class Processes:
         padding = rows.repeat(-(-missing // len(rows)))[:missing]
         return torch.cat([rows, padding])[self.rank :: self.count]
 
-    def parallel(self, network: nn.Module) -> nn.Module:
-        """The network as one whose gradients are the mean over the processes."""
-        return network if self.count == 1 else nn.parallel.DistributedDataParallel(network)
+    def average(self, tensors: list[Tensor]) -> None:
+        """Make each tensor its mean over the processes, in place; one exchange for all of them."""
+        if self.count == 1:
+            return
+        flat = torch.cat([tensor.flatten() for tensor in tensors])
+        dist.all_reduce(flat)
+        flat /= self.count
+        for tensor, mean in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
+            tensor.copy_(mean.view_as(tensor))
 
     def sum(self, values: list[float]) -> list[float]:
         """Each value's sum over the processes, the same in all of them."""

@@ -41,7 +41,7 @@ def train_into(
     """
     layout = scan(source.root, settings.labels if settings.only_keywords else (*settings.labels, EVERY_WORD))
     require_clips(layout, settings.labels, source.name)
-    torch.set_num_threads(settings.threads)
+    torch.set_num_threads(1)
     with console.bar("reading (clips)") as show:
         corpus = dataset.load(layout, settings, show)
     _log_data(source, layout.split_rule, corpus)

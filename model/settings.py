@@ -26,7 +26,7 @@ class Settings:
     unknown_share: float = 1.0  # clips of other words an epoch (and in the other splits), of a keyword's mean
     silence_share: float = 0.5  # the same of clips without a word, an epoch
     profile: str = "standard"
-    epochs: int = 65
+    epochs: int = 75
     batch_size: int = 128
     learning_rate: float = 8e-3  # peak of the one-cycle schedule
     weight_decay: float = 1e-2

@@ -5,7 +5,7 @@ import hashlib
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
@@ -20,6 +20,7 @@ from model.errors import UserError
 from model.features import log_mel
 from model.network import TCResNet8
 from model.processes import Processes
+from model.replicas import Pass, Replicas, gradients
 from model.resume import Keeper
 from model.sampling import NO_CLIP, Sampler
 from model.settings import SILENCE, Settings
@@ -28,6 +29,7 @@ log = logging.getLogger(__name__)
 
 ALONE = Processes()
 _STEPS_MAPPED = 100
+_VALIDATED = 128  # clips at once
 
 
 @dataclass(frozen=True)
@@ -73,9 +75,10 @@ def predict(network: nn.Module, power: Tensor, batch_size: int = 512) -> Tensor:
     return torch.cat([network(log_mel(part.to(device))).cpu() for part in power.split(batch_size)])
 
 
-def score(network: nn.Module, split: Split) -> tuple[float, float]:
-    """Mean cross-entropy and accuracy over a split."""
-    logits = torch.cat([predict(network, split.power(rows)) for rows in torch.arange(len(split)).split(512)])
+def score(network: nn.Module, split: Split, run: Callable[..., Iterable[Tensor]] = map) -> tuple[float, float]:
+    """Mean cross-entropy and accuracy over a split; ``run`` may map its parts in threads."""
+    parts = torch.arange(len(split)).split(_VALIDATED)
+    logits = torch.cat(list(run(lambda rows: predict(network, split.power(rows)), parts)))
     accuracy = (logits.argmax(1) == split.targets).double().mean()
     return float(F.cross_entropy(logits, split.targets)), float(accuracy)
 
@@ -110,22 +113,32 @@ def train(
 
     The weights that are validated and kept are an exponential moving average over the steps. ``on_epoch`` is told
     each epoch and whether it is the best so far. The same settings, corpus and number of processes give the same
-    weights, bit for bit, on one machine, whether in one go or resumed from what ``keeper`` kept: all that is random in
-    an epoch follows from the seed and the epoch's number.
+    weights, bit for bit, on one machine, with any number of threads, in one go or resumed from what ``keeper`` kept:
+    all that is random in an epoch follows from the seed and the epoch's number.
 
     Of several processes each takes its part of every batch, and the first has the history and the kept weights.
 
     Raises:
         UserError: the loss ran away; what was kept is of another run.
     """
-    torch.set_num_threads(settings.threads)
+    torch.set_num_threads(1)  # the replicas have the threads
     torch.use_deterministic_algorithms(True, warn_only=processes.device.type == "mps")
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # nothing reads it
     torch.manual_seed(settings.seed)  # initial weights
     loop = _Loop(settings, corpus, processes)
     state = keeper.load() if keeper and resume and processes.rank == 0 else None
     if (state := processes.from_first(state)) is not None:
         loop.load_state(state)
         log.info("going on after epoch %d", loop.epochs_done)
+    with loop.replicas.at_work():
+        _run(loop, settings, corpus, on_epoch, processes, keeper)
+    loop.trained.network.eval()
+    return loop.trained
+
+
+def _run(
+    loop: "_Loop", settings: Settings, corpus: Corpus, on_epoch: OnEpoch, processes: Processes, keeper: Keeper | None
+) -> None:
     trained = loop.trained
     while loop.epochs_done < settings.epochs:
         started = time.perf_counter()
@@ -133,7 +146,7 @@ def train(
         if processes.rank > 0:
             continue
         clock = time.perf_counter()
-        val_loss, val_acc = score(loop.average.module, corpus.splits["validation"])
+        val_loss, val_acc = score(loop.average.module, corpus.splits["validation"], loop.replicas.map)
         trained.seconds_by_part["validate"] += time.perf_counter() - clock
         epoch = Epoch(loop.epochs_done, train_loss, train_acc, val_loss, val_acc)
         trained.history.append(epoch)
@@ -144,8 +157,6 @@ def train(
         on_epoch(epoch, best)
         if keeper:
             keeper.save(loop.state())
-    trained.network.eval()
-    return trained
 
 
 class _Loop:
@@ -161,7 +172,7 @@ class _Loop:
         network = TCResNet8(len(corpus.labels), width=settings.width, dropout=settings.dropout)
         self.trained = Trained(copy.deepcopy(network))
         self._network = network.to(processes.device)
-        self._parallel = processes.parallel(self._network)
+        self.replicas = Replicas(self._network, settings.threads)
         ema = get_ema_multi_avg_fn(settings.ema_decay)
         self.average = AveragedModel(self._network, multi_avg_fn=ema, use_buffers=True)
         self._optimizer = torch.optim.AdamW(self._network.parameters(), weight_decay=settings.weight_decay, fused=True)
@@ -194,43 +205,43 @@ class _Loop:
     def run_epoch(self) -> tuple[float, float]:
         """One pass over the sampler's clips: the mean loss and the accuracy, over all processes."""
         number = self.epochs_done + 1
-        rank, device, seed = self._processes.rank, self._processes.device, self._settings.seed
+        rank, seed = self._processes.rank, self._settings.seed
         order = torch.Generator().manual_seed(_seed(seed, number))  # the same in all processes
-        generator = torch.Generator(device).manual_seed(_seed(seed, number, rank, "augmentation"))
-        torch.manual_seed(_seed(seed, number, rank, "dropout"))
-        self._network.train()
-        losses, hits, sizes = [], [], []
+        self.replicas.begin_epoch(lambda part: _seed(seed, number, rank, part))
+        passes, sizes = [], []
         for step, whole_batch in enumerate(self._sampler.epoch(order).split(self._settings.batch_size)):
             if step % _STEPS_MAPPED == 0:
                 self._data.stored.release()  # else a large data set's features all end up in this process's memory
             rows = self._processes.share_of(whole_batch)
             clock = time.perf_counter()
-            power, targets = make_batch(self._data, rows, self._labels, self._augment, generator)
-            features, targets = mixup(self._augment(power, generator), targets, self._settings.mixup, generator)
-            between = time.perf_counter()
-            loss, logits = self._step(features, targets)
-            self.trained.seconds_by_part["augment"] += between - clock
-            self.trained.seconds_by_part["network"] += time.perf_counter() - between
-            losses.append(loss * len(rows))
-            hits.append((logits.argmax(1) == targets.argmax(1)).sum())
+            passed = self._step(rows)
+            self._count(passed, time.perf_counter() - clock)
+            passes.append(passed)
             sizes.append(len(rows))
-        sums = [float(torch.stack(losses).sum()), float(torch.stack(hits).sum()), float(sum(sizes))]
-        loss_sum, correct, samples = self._processes.sum(sums)
+        sums = [torch.stack([getattr(passed, name) for passed in passes]).sum() for name in ("loss", "hits")]
+        loss_sum, correct, samples = self._processes.sum([*map(float, sums), float(sum(sizes))])
         self.trained.samples += int(samples)
         self.epochs_done = number
         if not math.isfinite(loss_sum):
             raise UserError(f"training diverged in epoch {number} (loss {loss_sum}); lower --learning-rate")
         return loss_sum / samples, correct / samples
 
-    def _step(self, features: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        logits = self._parallel(features)
-        loss = F.cross_entropy(logits, targets, label_smoothing=self._settings.label_smoothing)
-        self._optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+    def _step(self, rows: Tensor) -> Pass:
+        passed = self.replicas.backward(rows, self._make_batch, self._settings.label_smoothing)
+        self._processes.average(gradients(self._network) + self.replicas.statistics())
         self._optimizer.step()
         self._schedule.step()
         self.average.update_parameters(self._network)
-        return loss.detach(), logits.detach()
+        return passed
+
+    def _make_batch(self, rows: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        power, targets = make_batch(self._data, rows, self._labels, self._augment, generator)
+        return mixup(self._augment(power, generator), targets, self._settings.mixup, generator)
+
+    def _count(self, passed: Pass, seconds: float) -> None:
+        share = passed.augment_seconds / (passed.augment_seconds + passed.network_seconds)
+        self.trained.seconds_by_part["augment"] += share * seconds
+        self.trained.seconds_by_part["network"] += (1 - share) * seconds
 
     def _parts(self) -> dict[str, Any]:
         return {

@@ -14,8 +14,6 @@ import numpy as np
 import pytest
 import soundfile
 
-os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # before torch loads, as the command line does
-
 from model import cli as command_line
 from model.data import synthetic
 from model.settings import LABELS, SAMPLE_RATE

@@ -24,8 +24,8 @@ SETTINGS = make_settings("quick", epochs=3, batch_size=32, threads=2, speed_copi
 TONES = make_settings("quick", labels=("low", "high"), epochs=12, ema_decay=0.5, threads=1, speed_copies=False)
 
 
-def test_same_seed_same_weights_bit_for_bit(corpus: dataset.Corpus) -> None:
-    one, same = (training.train(SETTINGS, corpus) for _ in range(2))
+def test_same_seed_same_weights_bit_for_bit_with_any_number_of_threads(corpus: dataset.Corpus) -> None:
+    one, same = (training.train(dataclasses.replace(SETTINGS, threads=threads), corpus) for threads in (1, 2))
     other = training.train(dataclasses.replace(SETTINGS, seed=1), corpus)
     assert one.history == same.history
     weights, again, different = (list(run.network.state_dict().values()) for run in (one, same, other))
