@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +51,16 @@ _COLUMNS = {
 }
 
 
-def run(dataset: str, profile: str, seed: int, folder: Path) -> Figures:
-    """Train once into ``folder``: the run's figures."""
+@dataclass(frozen=True)
+class Run:
+    """One training: its figures, and the goals that its evaluation judged."""
+
+    figures: Figures
+    goals: list[dict[str, Any]]
+
+
+def run(dataset: str, profile: str, seed: int, folder: Path) -> Run:
+    """Train once into ``folder``."""
     command = [sys.executable, "-m", "model", "train", "--dataset", dataset, "--profile", profile, "--seed", str(seed)]
     process = subprocess.Popen([*command, "--output", str(folder)], stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
@@ -61,7 +70,7 @@ def run(dataset: str, profile: str, seed: int, folder: Path) -> Figures:
     metrics, evaluation = (
         json.loads((folder / f"{name}.json").read_text()) for name in ("train_metrics", "evaluation")
     )
-    return {
+    figures = {
         "seconds": metrics["training_time_sec"],
         "clips_per_second": metrics["samples_per_sec"],
         "network_share": metrics["time_shares"]["network"],
@@ -74,6 +83,7 @@ def run(dataset: str, profile: str, seed: int, folder: Path) -> Figures:
         "test": evaluation["accuracy"],
         **_judged(evaluation),
     }
+    return Run(figures, evaluation["goals"])
 
 
 def _judged(evaluation: dict[str, Any]) -> Figures:
@@ -121,16 +131,39 @@ def latency(path: Path, runs: int = 2000) -> float:
     return statistics.median(times) * 1e3
 
 
-def table(results: dict[str, list[Figures]]) -> str:
+def tables(results: dict[str, list[Run]]) -> str:
+    """Figures and goals: medians over the seeds."""
+    return f"{figures_table(results)}\n{goals_table(results)}"
+
+
+def _head(results: dict[str, list[Run]]) -> list[str]:
+    return [f"| | {' | '.join(f'`{profile}`' for profile in results)} |", "| --- |" + " ---: |" * len(results)]
+
+
+def figures_table(results: dict[str, list[Run]]) -> str:
     """Medians over the seeds, the lowest and the highest in brackets where they differ."""
-    lines = [f"| | {' | '.join(f'`{profile}`' for profile in results)} |", "| --- |" + " ---: |" * len(results)]
+    lines = _head(results)
     for key, (heading, form) in _COLUMNS.items():
         cells = []
         for runs in results.values():
-            values = [figures[key] for figures in runs]
+            values = [run.figures[key] for run in runs]
             low, middle, high = (form.format(f(values)) for f in (min, statistics.median, max))
             cells.append(middle if low == high else f"{middle} ({low} to {high})")
         lines.append(f"| {heading} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def goals_table(results: dict[str, list[Run]]) -> str:
+    """The median of each goal's value, and in how many runs it was met: its bound may hang on the run's accuracy."""
+    lines = _head(results)
+    for name in dict.fromkeys(goal["name"] for runs in results.values() for run in runs for goal in run.goals):
+        cells = []
+        for runs in results.values():
+            judged = [goal for run in runs for goal in run.goals if goal["name"] == name]
+            values = sorted((goal["value"] for goal in judged), key=lambda value: float(value.split()[0]))
+            met = sum(goal["passed"] for goal in judged)
+            cells.append(f"{values[len(values) // 2]}, {met} of {len(judged)}" if judged else "")
+        lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
@@ -144,17 +177,17 @@ def main() -> None:
     options = parser.parse_args()
     if wrong := set(options.profiles.split(",")) - set(PROFILES):
         parser.error(f"--profiles: {', '.join(sorted(wrong))} is none of {', '.join(PROFILES)}")
-    results: dict[str, list[Figures]] = {}
+    results: dict[str, list[Run]] = {}
     options.output.parent.mkdir(parents=True, exist_ok=True)
     for profile in options.profiles.split(","):
         for seed in options.seeds.split(","):
             with tempfile.TemporaryDirectory() as folder:
-                figures = run(options.dataset, profile, int(seed), Path(folder) / "model")
-            results.setdefault(profile, []).append(figures)
-            print(f"{profile}, seed {seed}: " + ", ".join(f"{k} {v:.4g}" for k, v in figures.items()), flush=True)
-            options.output.write_text(table(results))
-            options.output.with_suffix(".json").write_text(json.dumps(results, indent=2))
-    print(table(results))
+                done = run(options.dataset, profile, int(seed), Path(folder) / "model")
+            results.setdefault(profile, []).append(done)
+            print(f"{profile}, seed {seed}: " + ", ".join(f"{k} {v:.4g}" for k, v in done.figures.items()), flush=True)
+            options.output.write_text(tables(results))
+            options.output.with_suffix(".json").write_text(json.dumps(results, default=asdict, indent=2))
+    print(tables(results))
 
 
 if __name__ == "__main__":
