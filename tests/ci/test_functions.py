@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,11 +16,25 @@ from .graph import chain, commands, everything, marked, marks
 from .test_graph import module
 
 pytestmark = pytest.mark.anyio
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
+
+
+def test_the_registrys_program_has_all_that_it_imports(tmp_path: Path) -> None:
+    from kws_ci import supply_chain
+
+    container = supply_chain.release_tools(dag.container(), "", marked("tools"))
+    (included,) = [args["include"] for name, args in chain(container) if name == "withDirectory"]
+    for name in included:
+        source = ROOT / "tools" / name
+        copy = shutil.copytree if source.is_dir() else shutil.copy
+        (tmp_path / "tools").mkdir(exist_ok=True)
+        copy(source, tmp_path / "tools" / name)
+    subprocess.run([sys.executable, "-m", "tools.registry", "--help"], cwd=tmp_path, check=True, capture_output=True)
 
 
 async def test_a_sweep_trains_every_seed_with_every_setting_on_the_same_data(engine: Engine) -> None:

@@ -103,7 +103,7 @@ def release_tools(base: dagger.Container, debian_mirror: str, tools: dagger.Dire
     return (
         container.with_exec(["sh", "-c", packages])
         .with_workdir(APP)
-        .with_directory(f"{APP}/tools", tools, include=["__init__.py", "github.py", "oci.py", "registry"])
+        .with_directory(f"{APP}/tools", tools, include=["__init__.py", "doctor.py", "github.py", "oci.py", "registry"])
     )
 
 
