@@ -10,6 +10,8 @@ from .environment import APP, Environment
 from .stages import toolbox
 
 SEALED = "/sealed/image.tar"
+# What tools/registry imports of its neighbours.
+REGISTRY_IMPORTS = ["audit.py", "doctor.py", "github.py", "oci.py"]
 # The names of the files attached to an image, by kind; tools/registry/attachments.py knows the same.
 FILES = {
     "sbom": "sbom.cdx.json",
@@ -103,7 +105,7 @@ def release_tools(base: dagger.Container, debian_mirror: str, tools: dagger.Dire
     return (
         container.with_exec(["sh", "-c", packages])
         .with_workdir(APP)
-        .with_directory(f"{APP}/tools", tools, include=["__init__.py", "doctor.py", "github.py", "oci.py", "registry"])
+        .with_directory(f"{APP}/tools", tools, include=["__init__.py", *REGISTRY_IMPORTS, "registry"])
     )
 
 
