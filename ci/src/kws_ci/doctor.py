@@ -40,7 +40,7 @@ async def examine(
         lines += [*found, *registry]
     text = "\n".join(lines)
     if failed := [line.split(maxsplit=1)[1].partition(":")[0] for line in lines if line.startswith(FAILED)]:
-        raise ProgramError(f"{text}\nfailed: {', '.join(failed)}")
+        raise ProgramError(f"failed: {', '.join(failed)}\n{text}")
     return text
 
 
