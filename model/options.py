@@ -110,7 +110,9 @@ Profile = Annotated[
 Seed = Annotated[int, typer.Option(envvar="KWS_SEED", help="Same seed, same data, same machine: same model.")]
 Threads = Annotated[
     int | None,
-    typer.Option(envvar="KWS_THREADS", help="Threads of training and evaluation; the weights do not depend on them.", show_default="the processors, up to 4"),
+    typer.Option(
+        envvar="KWS_THREADS", help="Threads; the weights do not depend on them.", show_default="the processors, up to 4"
+    ),
 ]
 
 

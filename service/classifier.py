@@ -85,7 +85,7 @@ class Classifier:
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
         options.log_severity_level = 4
-        # A pattern is one large block for each run at a time and shape: megabytes a thread, for a hundredth of the time.
+        # A pattern is one large block for each run at a time: megabytes a thread, for a hundredth of the time.
         options.enable_mem_pattern = False
         try:
             self._session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
