@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from . import record
 from .conftest import ROOT, Call, Repository, Run, dagger
 from .test_stages import noise_clips
 
@@ -64,6 +65,18 @@ def wait_for_401(url: str, server: subprocess.Popen[bytes]) -> None:
             raise
         except OSError:
             time.sleep(0.2)
+
+
+def test_refused_credentials_stop_the_pipeline_before_any_training(
+    dataset: Path, guarded: Repository, call: Call
+) -> None:
+    login = [f"--username={USER}", "--password=env:KWS_TEST_WRONG"]
+    seed = f"--seed={uuid.uuid4().int % 10_000 + 1}"  # this training is in no cache
+    failed = call("pipeline", f"--dataset={dataset}", "--profile=quick", seed, *guarded.options, *login, fails=True)
+    assert "refuses these credentials" in failed.stderr.splitlines()[-1]
+    assert "Traceback" not in failed.stderr
+    seen = record.read(failed.stderr)
+    assert "model train" not in seen.ran | seen.cached
 
 
 def test_publish_and_pull_back_with_a_user_name_and_password(
