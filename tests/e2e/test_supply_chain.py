@@ -351,7 +351,8 @@ def own_files(archive: oci.Archive, image: dict[str, Any]) -> dict[str, bytes]:
     for layer in image["layers"]:
         if layer["name"] != "base":
             with archive.layer(layer["digest"]) as content, tarfile.open(fileobj=content) as tar:
-                files |= {member.name: data.read() for member in tar if (data := tar.extractfile(member))}
+                members = [member for member in tar if not member.issym()]  # some lead into the base image
+                files |= {member.name: data.read() for member in members if (data := tar.extractfile(member))}
     return files
 
 
@@ -373,7 +374,7 @@ def test_two_platforms_under_one_index(first_run: Run, both_platforms: str, call
     assert all(native[name] == foreign[name] for name in code)
     # Of a package for both platforms only what is compiled, and what records it, differs.
     plain = {name for name in native if name.endswith(".py")} & {name for name in foreign if name.endswith(".py")}
-    assert len(plain) > 500
+    assert len(plain) > 400
     assert (
         len({name for name in native if name.endswith(".py")} ^ {name for name in foreign if name.endswith(".py")}) < 20
     )
