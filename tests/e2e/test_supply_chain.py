@@ -228,12 +228,17 @@ def test_the_sbom_names_debian_packages_model_and_data(signed_run: Run) -> None:
 
 
 def test_a_rebuild_from_nothing_gives_the_same_digest(first_run: Run, call: Call, tmp_path: Path) -> None:
-    """Dependencies installed, compiled and laid out anew: another index name makes every cached step another one."""
+    """Dependencies installed, compiled and laid out anew: another installer makes every cached step another one."""
+    root = Path(__file__).parents[2]
+    for name in ("pyproject.toml", "uv.lock", "tools/install.py", "tools/trim.py"):
+        (tmp_path / "lock" / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(root / name, tmp_path / "lock" / name)
+    with (tmp_path / "lock" / "tools/install.py").open("a") as installer:
+        installer.write(f"# {uuid.uuid4().hex}\n")
     model = f"--model={first_run.artifacts / FILES['model.onnx']}"
     origin = first_run.arguments[:2]
-    anew = f"https://pypi.org/simple?{uuid.uuid4().hex}"
     call(*origin, "image-tar", model, "--output", str(tmp_path / "one.tar"))
-    call(*origin, f"--package-index={anew}", "image-tar", model, "--output", str(tmp_path / "two.tar"))
+    call(*origin, f"--lock={tmp_path / 'lock'}", "image-tar", model, "--output", str(tmp_path / "two.tar"))
     assert (tmp_path / "one.tar").read_bytes() == (tmp_path / "two.tar").read_bytes()
     assert oci.describe(tmp_path / "one.tar")["digest"] == digest(first_run)
 
