@@ -151,7 +151,7 @@ async def test_a_bound_that_cannot_be_meant_stops_before_any_training(engine: En
     engine.answers["stderr"] = "bounds: no gate has a bound 'x'\n"
     with pytest.raises(ValueError, match="--bounds: bounds: no gate has a bound 'x'"):
         await module().pipeline(synthetic=True, bounds=["x=1"])
-    assert [name for name, _, _ in engine.asked] == ["defaultPlatform", "exitCode", "stderr"]
+    assert [name for name, _, _ in engine.asked] == ["exitCode", "stderr"]
 
 
 async def test_bounds_and_the_last_release_reach_the_judge_alone(engine: Engine) -> None:

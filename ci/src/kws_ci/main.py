@@ -342,20 +342,22 @@ class Kws:
             self._prober.sync(),
             stages.sbom_writer(self._environment).sync(),
         )
-        await span("build", built.sync())
-        archive = await self._sealed(model.file("model.onnx"))
         materials = self._materials(model.file("model.onnx"))
-        inference, *_ = await together(
-            span("test /predict", self._inference(built, clips)),
-            span("seal", archive.sync()),
-            span("SBOM", materials.sync()),
-        )
+
+        async def tested() -> dagger.Directory:
+            await span("build", built.sync())
+            return await span("test /predict", self._inference(built, clips))
+
+        async def sealed() -> dagger.File:
+            return await (await self._sealed(model.file("model.onnx"))).sync()
+
+        inference, archive, audited = await together(tested(), span("seal", sealed()), self._audited(materials))
         artifacts = (
             dag.directory()
             .with_directory("model", model)
             .with_directory("inference", inference)
             .with_file("image/inference_image.tar", archive)
-            .with_directory("image", await self._with_audit(materials))
+            .with_directory("image", audited)
             .with_file("image/image.json", stages.image_facts(self._environment, self.tools_source, archive))
         )
         judged = self._judge(artifacts, bounds, last)
@@ -579,8 +581,9 @@ class Kws:
         source = self.vulnerability_source
         return supply_chain.audit(self._environment, self.tools_source, sbom, self.audit_file, source, *options)
 
-    async def _with_audit(self, materials: dagger.Directory) -> dagger.Directory:
+    async def _audited(self, materials: dagger.Directory) -> dagger.Directory:
         """With ``audit.json``; without it the gate says that nothing was measured, and the log why."""
+        await span("SBOM", materials.sync())
         if not self.vulnerability_source:
             return materials
         asked = self._audit(materials.file("sbom.cdx.json"))
@@ -597,6 +600,8 @@ class Kws:
 
     async def _others(self) -> list[str]:
         """The platforms of the image beside the engine's own."""
+        if not self.platforms:
+            return []
         own = await dag.default_platform()
         return [platform for platform in arguments.checked_platforms(self.platforms, own) if platform != own]
 
