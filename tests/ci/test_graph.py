@@ -14,7 +14,7 @@ from .conftest import Engine
 from .graph import chain, commands, everything, marked, marks
 
 pytestmark = pytest.mark.anyio
-SOURCES = ("lock", "model_source", "service_source", "tools_source", "checkout")
+SOURCES = ("dependencies", "model_source", "service_source", "tools_source", "checkout")
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def test_dependencies_are_installed_before_code_is_copied() -> None:
 
 def test_an_edit_of_the_service_does_not_retrain() -> None:
     kws = module()
-    assert marks(kws.train(synthetic=True)) == {"lock", "model_source"}
+    assert marks(kws.train(synthetic=True)) == {"dependencies", "model_source"}
 
 
 def test_an_edit_of_code_does_not_install_again() -> None:
@@ -59,8 +59,8 @@ def test_an_edit_of_code_does_not_install_again() -> None:
 def test_the_image_holds_only_environment_service_and_model() -> None:
     image = module()._build(marked("model").file("model.onnx"))
     layers = [args for name, args in chain(image) if name in ("withDirectory", "withFile", "withExec")]
-    assert [marks(layer["source"]) for layer in layers] == [{"lock"}, {"service_source"}, {"model"}]
-    assert marks(image) == {"lock", "service_source", "model"}
+    assert [marks(layer["source"]) for layer in layers] == [{"dependencies"}, {"service_source"}, {"model"}]
+    assert marks(image) == {"dependencies", "service_source", "model"}
     installs = [command for command in commands(image) if "tools/install.py" in command]
     assert installs == [["python", "tools/install.py", "--venv", "/opt/venv", "service"]]
 

@@ -238,7 +238,7 @@ def test_a_rebuild_from_nothing_gives_the_same_digest(first_run: Run, call: Call
     model = f"--model={first_run.artifacts / FILES['model.onnx']}"
     origin = first_run.arguments[:2]
     call(*origin, "image-tar", model, "--output", str(tmp_path / "one.tar"))
-    call(*origin, f"--lock={tmp_path / 'lock'}", "image-tar", model, "--output", str(tmp_path / "two.tar"))
+    call(*origin, f"--dependencies={tmp_path / 'lock'}", "image-tar", model, "--output", str(tmp_path / "two.tar"))
     assert (tmp_path / "one.tar").read_bytes() == (tmp_path / "two.tar").read_bytes()
     assert oci.describe(tmp_path / "one.tar")["digest"] == digest(first_run)
 

@@ -80,7 +80,7 @@ class Stage(Enum):
 class Kws:
     """Train, build, test and publish an audio keyword classifier."""
 
-    lock: Annotated[
+    dependencies: Annotated[  # not "lock", which the CLI has an option of its own for
         dagger.Directory,
         Doc("The lock, its installer and what trims: pyproject.toml, uv.lock, tools/install.py, tools/trim.py"),
         DefaultPath("/"),
@@ -523,7 +523,7 @@ class Kws:
 
     @property
     def _environment(self) -> Environment:
-        return Environment(self.base_image, self.package_index, self.torch_index, self.lock)
+        return Environment(self.base_image, self.package_index, self.torch_index, self.dependencies)
 
     @property
     def _trainer(self) -> dagger.Container:
