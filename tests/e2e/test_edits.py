@@ -38,7 +38,7 @@ ALL = frozenset(TRAINING | INSTALLING | {"service.probe", "/start_time.py"})
 EDITS = {
     "nothing": Edit((), "", frozenset(), ALL | JUDGING, 8),
     "README, docs, tests": Edit(
-        ("README.md", "docs/model.md", "tests/tools/test_gates.py"), "\n", frozenset(), ALL | JUDGING, 8
+        ("README.md", "docs/model.md", "tests/tools/test_gates.py"), "\n", frozenset(), ALL | JUDGING, 30
     ),
     "gates.toml": Edit(("gates.toml",), "# edited\n", frozenset(JUDGING), ALL, 30),
     "ci/": Edit(("ci/src/kws_ci/stages.py",), "# edited\n", frozenset(), ALL | JUDGING, 60),
