@@ -1,6 +1,7 @@
 """The revision that artefacts carry."""
 
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from model import provenance
 @pytest.fixture
 def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A repository of one commit, in which the package seems to lie."""
+    if shutil.which("git") is None:
+        pytest.skip("git is not installed")
     (tmp_path / "model").mkdir()
     (tmp_path / "model/code.py").write_text("one")
     monkeypatch.setattr(provenance, "__file__", str(tmp_path / "model/provenance.py"))

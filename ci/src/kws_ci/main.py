@@ -110,6 +110,8 @@ class Kws:
                 "**",
                 "!uv.lock",
                 "!dagger.json",
+                "!renovate.json",
+                "!.pre-commit-config.yaml",
                 "!Makefile",
                 "!*.toml",
                 "!*.md",
