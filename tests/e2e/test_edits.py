@@ -36,7 +36,7 @@ class Edit:
 
 ALL = frozenset(TRAINING | INSTALLING | {"service.probe", "/start_time.py"})
 EDITS = {
-    "nothing": Edit((), "", frozenset(), ALL | JUDGING, 8),
+    "nothing": Edit((), "", frozenset(), ALL | JUDGING, 15),  # 8 is aimed at: docs/scale.md has what stands in the way
     "README, docs, tests": Edit(
         ("README.md", "docs/model.md", "tests/tools/test_gates.py"), "\n", frozenset(), ALL | JUDGING, 30
     ),
