@@ -39,6 +39,15 @@ def test_build_gives_a_container(first_run: Run, call: Call) -> None:
     assert call("build", f"--model={model}", "user").stdout.strip() == "10001:10001"
 
 
+def test_nothing_that_the_service_needs_was_trimmed_from_the_image(first_run: Run, call: Call) -> None:
+    model, program = first_run.artifacts / "model" / "model.onnx", ROOT / "tests" / "service" / "inside_image.py"
+    said = call(
+        *("build", f"--model={model}", "with-file", "--path=/tmp/inside_image.py", f"--source={program}"),
+        *("with-exec", "--args=python,/tmp/inside_image.py", "stdout"),
+    ).stdout
+    assert said.startswith("inside: 12 formats, ")
+
+
 def test_the_doctor_looks_from_the_containers_and_leaves_nothing_behind(repository: Repository, call: Call) -> None:
     without = ["--torch-index=", "--dataset-url=", "--vulnerability-source="]
     done = call(*without, "doctor", *repository.options)
