@@ -29,6 +29,9 @@ PARTS = [
 # Whole distributions, with all their packages: ONNX Runtime's for making and reading models in Python, cffi's for
 # compiling (what was compiled needs `_cffi_backend` alone).
 WHOLE = {"flatbuffers": ["flatbuffers"], "protobuf": ["google"], "pycparser": ["pycparser"], "cffi": ["cffi"]}
+STAMP = (
+    ".kws-installed"  # by which tools/install.py knows its own work: of no use in an image, and it tells of the lock
+)
 # A console script's module is gone with it.
 SCRIPTS = ("f2py", "numpy-config", "onnxruntime_test")
 
@@ -58,6 +61,7 @@ def trim(venv: Path) -> int:
         if information:
             gone += [*information, *(packages / name for name in names)]
     gone += [venv / "bin" / name for name in SCRIPTS]
+    gone.append(venv / STAMP)
     return sum(remove(path) for path in gone)
 
 
