@@ -47,17 +47,15 @@ def check_number(number: int) -> None:
         raise UserError(f"--number {number} is no pull request's: give 1 or more")
 
 
-def checked_platforms(platforms: list[str] | None, own: str) -> list[str]:
-    """Those of the image; ``own`` is the engine's."""
-    if not platforms:
-        return [own]
+def other_platforms(platforms: list[str], own: str) -> list[str]:
+    """Those of the image beside ``own``, the engine's."""
     if unknown := [platform for platform in platforms if platform not in (own, *PLATFORMS)]:
         raise UserError(f"--platforms: {unknown[0]!r} is unknown: choose of {', '.join(PLATFORMS)}")
     if len(set(platforms)) < len(platforms):
         raise UserError(f"--platforms {','.join(platforms)} names one twice: name each once")
     if own not in platforms:
         raise UserError(f"--platforms lacks {own}, the engine's own: only an image of that platform can be tested")
-    return platforms
+    return [platform for platform in platforms if platform != own]
 
 
 def moment(created: str) -> str:

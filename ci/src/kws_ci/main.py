@@ -324,9 +324,10 @@ class Kws:
         names = release_tags(self.revision, self.branch, self.version, tags)
         data = self._dataset(dataset, synthetic, seed, labels)
         model = self._train(data, profile, epochs, seed, labels)
+        # What is wrong in these is named before any work.
         arguments.moment(self.created)
         await self._others()
-        await self._bounds(bounds)  # a wrong one is named before any work
+        await self._bounds(bounds)
         built = self._build(model.file("model.onnx"))
         clips = self._clips(data, labels)
 
@@ -604,8 +605,7 @@ class Kws:
         """The platforms of the image beside the engine's own."""
         if not self.platforms:
             return []
-        own = await dag.default_platform()
-        return [platform for platform in arguments.checked_platforms(self.platforms, own) if platform != own]
+        return arguments.other_platforms(self.platforms, await dag.default_platform())
 
     async def _sealed(self, model: dagger.File) -> dagger.File:
         """The OCI archive of the image, of every platform asked for, as it is published."""
