@@ -151,7 +151,7 @@ def words_for(dataset: str, settings: Settings) -> tuple[str, ...]:
 
 
 def default_threads() -> int:
-    """The processors that this process may use, up to 4: beyond that the small network gains nothing.
+    """The processors that this process may use, up to 4: a batch is trained on in two parts, data are read by all.
 
     Processes that ``torchrun`` started on one machine share them.
     """

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.service.tones import save_model, save_samples
-from tools.trim import main, site_packages, trim
+from tools.trim import STAMP, main, site_packages, trim
 
 ROOT = Path(__file__).parents[2]
 INSIDE = ROOT / "tests" / "service" / "inside_image.py"
@@ -81,6 +81,13 @@ def test_nothing_needed_is_gone(environment: Path, tmp_path: Path) -> None:
     packages = site_packages(environment)
     assert not list(packages.glob("protobuf*"))
     assert (packages / "limits").is_dir()
+
+
+def test_the_installer_s_stamp_goes(environment: Path) -> None:
+    assert f'"{STAMP}"' in (ROOT / "tools" / "install.py").read_text()
+    (environment / STAMP).touch()
+    trim(environment)
+    assert not (environment / STAMP).exists()
 
 
 def test_the_proof_would_notice(environment: Path, tmp_path: Path) -> None:
