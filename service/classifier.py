@@ -26,6 +26,10 @@ Probabilities = npt.NDArray[np.float32]
 # Windows of a long recording go through the model in batches of this size, which bounds memory.
 _BATCH = 2
 
+# `sliding_window_view` has numpy name these keys anew at each call. Kept alive, they do not fill the interpreter's
+# table of strings, which would double after some 40,000 recordings.
+_KEYS = np.zeros(1).__array_interface__
+
 
 @dataclass(frozen=True)
 class ModelInfo:

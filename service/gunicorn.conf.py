@@ -4,6 +4,7 @@
 import atexit
 import contextlib
 import ctypes
+import gc
 import os
 import shutil
 import sys
@@ -44,7 +45,7 @@ from service.app import load_model  # noqa: E402
 from service.logs import JSONLogger  # noqa: E402
 from service.modelfile import ModelError, read_model  # noqa: E402
 from service.settings import Settings, SettingsError  # noqa: E402
-from service.worker import Worker  # noqa: E402
+from service.worker import Connections, Worker  # noqa: E402
 
 try:
     settings = Settings.from_env()
@@ -61,6 +62,7 @@ bind = f"[{settings.host}]:{settings.port}" if ":" in settings.host else f"{sett
 worker_class = "service.worker.Worker"
 Worker.queue = settings.queue
 Worker.request_timeout = settings.request_timeout
+Worker.connections = Connections(2 * settings.workers)  # at a reload the new ones start before the old ones stop
 workers = settings.workers
 threads = settings.threads
 # A worker that inherits ONNX Runtime, even only its import, aborts or hangs at its end.
@@ -95,6 +97,13 @@ def on_starting(server: Any) -> None:
         sys.exit(2)
 
 
+def pre_fork(server: Any, worker: Any) -> None:
+    """Give the worker a place among those that share the connections, and much memory to share."""
+    worker.place = worker.connections.free({other.place for other in server.WORKERS.values()})
+    # What is loaded by now stays for good; collecting garbage among it would copy page after page in each worker.
+    gc.freeze()
+
+
 def pre_request(worker: Any, req: Any) -> None:  # noqa: ARG001
     """Let the application end the connection after a body that it leaves unread (`service.http`)."""
     req.body.close_connection = req.force_close
@@ -104,6 +113,8 @@ def pre_request(worker: Any, req: Any) -> None:  # noqa: ARG001
 def child_exit(server: Any, worker: Any) -> None:  # noqa: ARG001
     """Forget what the worker had in flight."""
     mark_process_dead(worker.pid)
+    if worker.place is not None:
+        worker.connections.leave(worker.place)
 
 
 def post_worker_init(worker: Any) -> None:

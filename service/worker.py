@@ -3,12 +3,17 @@
 A connection without data waits in the poller, never in a thread. When as many requests wait as the queue takes, a
 further one is answered 503 from the main loop; GET (health, metrics, pages) is cheap and always queued. Headers and
 body must have arrived within one total time, however many pieces a client sends.
+
+The kernel hands a new connection to whichever worker asks first, which may be the same one for all connections of a
+burst: they would then stay with one process while the others idle. A worker with more connections than another
+therefore leaves a new one alone for a moment.
 """
 
 from __future__ import annotations
 
 import contextlib
 import math
+import mmap
 import socket
 import time
 from collections import deque
@@ -23,6 +28,41 @@ from gunicorn.workers.gthread import ThreadWorker
 from .problems import MEDIA_TYPE, BodyTimeout, render, render_status
 
 _DRAIN_SECONDS = 2.0
+# A worker that is asleep takes a fraction of this to wake up; a new connection waits at most _YIELDS times as long.
+_YIELD_SECONDS = 0.001
+_YIELDS = 3
+
+
+class Connections:
+    """How many connections each worker has, in memory that the workers share.
+
+    Args:
+        places: the most workers at a time.
+    """
+
+    _NOBODY = -1
+
+    def __init__(self, places: int) -> None:
+        self._counts = memoryview(mmap.mmap(-1, 4 * places)).cast("i")
+        for place in range(places):
+            self.leave(place)
+
+    def free(self, taken: set[int | None]) -> int | None:
+        """A place that is not in `taken`, None where there is none."""
+        return next((place for place in range(len(self._counts)) if place not in taken), None)
+
+    def tell(self, place: int, count: int) -> None:
+        """The worker at `place` accepts connections and has `count`."""
+        self._counts[place] = count
+
+    def leave(self, place: int) -> None:
+        """The worker at `place` accepts none."""
+        self._counts[place] = self._NOBODY
+
+    def fewest(self, place: int) -> int | None:
+        """The least that a worker other than the one at `place` has, None where no other accepts any."""
+        others = (count for other, count in enumerate(self._counts) if other != place and count != self._NOBODY)
+        return min(others, default=None)
 
 
 class _Socket(socket.socket):
@@ -70,14 +110,58 @@ def _last_answer(status: str, body: bytes, headers: str = "") -> bytes:
 
 
 class Worker(ThreadWorker):
-    """See the module; `queue` and `request_timeout` are set by gunicorn's configuration."""
+    """See the module; the attributes of the class are set by gunicorn's configuration, `place` before the fork."""
 
     queue = 64
     request_timeout = 15.0
+    connections: Connections | None = None
+    place: int | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._draining: deque[tuple[float, Any]] = deque()
+        self._accept_again = 0.0
+        self._yields = 0
+
+    def accept(self, listener: Any) -> None:
+        """Accept a connection, or leave it for a moment to a worker that has fewer."""
+        if self._yields < _YIELDS and self._is_ahead():
+            self._yields += 1
+            self.set_accept_enabled(False)
+            self._accept_again = time.monotonic() + _YIELD_SECONDS
+            return
+        self._yields = 0
+        super().accept(listener)
+        self._tell()
+
+    def _is_ahead(self) -> bool:
+        """Whether another worker has clearly fewer connections; by a quarter, so that many are taken in few steps."""
+        if self.connections is None or self.place is None:
+            return False
+        fewest = self.connections.fewest(self.place)
+        return fewest is not None and self.nr_conns > fewest + fewest // 4
+
+    def _tell(self) -> None:
+        if self.connections is None or self.place is None:
+            return
+        if self.alive:
+            self.connections.tell(self.place, self.nr_conns)
+        else:
+            self.connections.leave(self.place)
+
+    def set_accept_enabled(self, enabled: bool) -> None:
+        """Accept or not; not yet, while a connection is left to others."""
+        if enabled and time.monotonic() < self._accept_again:
+            return
+        self._accept_again = 0.0
+        super().set_accept_enabled(enabled)
+
+    def wait_for_and_dispatch_events(self, timeout: float) -> None:
+        """As gunicorn's, but no longer than until connections are accepted again."""
+        self._tell()
+        if self._accept_again:
+            timeout = min(timeout, max(0.0, self._accept_again - time.monotonic()))
+        super().wait_for_and_dispatch_events(timeout)
 
     def enqueue_req(self, conn: Any) -> None:
         """Queue what has data; park what has none; refuse what is too much. Called in the main loop."""
