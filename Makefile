@@ -50,7 +50,7 @@ report: env ## artifacts/report.md and the verdict of the gates (BOUNDS='min_acc
 bench-model: env ## every profile with three seeds, a table in ARTIFACTS/bench (DATASET=…; an hour on two cores)
 	$(BIN)/python -m tools.bench_model '$(DATASET)' --output $(ARTIFACTS)/bench/model.md
 
-bench-service: env ## /predict beside a bare Flask view, with wrk and vegeta; a table in ARTIFACTS/bench (needs a trained model)
+bench-service: env ## /predict beside a bare Flask view, with wrk and oha; a table in ARTIFACTS/bench (needs a trained model)
 	@$(BIN)/python -m tools.bench_service $(MODEL) service/samples/yes.wav --output $(ARTIFACTS)/bench/service.md
 
 soak: env ## 200,000 requests to one server, whose memory and open files must not grow (needs a trained model)
