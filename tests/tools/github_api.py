@@ -65,7 +65,7 @@ class GitHub:
                 if query["name"][0] in [asset["name"] for asset in assets]:
                     return 422, {}
                 url = f"{self.url}/repos/me/words/assets/{number}/{query['name'][0]}"
-                assets.append({"name": query["name"][0], "url": url, "content": body.decode()})
+                assets.append({"name": query["name"][0], "url": url, "content": body.decode(errors="backslashreplace")})
                 return 201, {}
             case ("DELETE", "assets", number, name):
                 self.releases[int(number)]["assets"] = [

@@ -76,7 +76,19 @@ def test_what_will_not_pass_is_tried_once(tool: Path) -> None:
 @pytest.mark.parametrize(
     ("said", "meant"),
     [
-        ("dial tcp: lookup ghcr.oi: no such host", "ghcr.io is no host that can be found: check --address"),
+        ("dial tcp: lookup ghcr.io: no such host", "ghcr.io is no host that can be found: check --address"),
+        (
+            "dial tcp: lookup ghcr.io. on [::1]:53: no such host",
+            "ghcr.io is no host that can be found: check --address",
+        ),
+        (
+            'Get "https://blobs.example/a": dial tcp: lookup blobs.example on 10.0.0.1:53: no such host',
+            "blobs.example is no host that can be found, and oras push needs it",
+        ),
+        (
+            'Get "https://tuf-repo-cdn.sigstore.dev/1": dial tcp: lookup tuf-repo-cdn.sigstore.dev: no such host',
+            "oras push without a key asks tuf-repo-cdn.sigstore.dev, which cannot be found: give a key",
+        ),
         ("GET https://ghcr.io/token: unexpected status code 401 Unauthorized", "check --username and --password"),
         ("unauthorized: authentication required", "check --username and --password"),
         ("denied: requested access to the resource is denied", "packages: write"),

@@ -21,6 +21,8 @@ TRANSIENT = re.compile(
     r"context deadline exceeded|temporary failure in name resolution)"
 )
 
+LOOKUP = re.compile(r"\blookup ([\w.-]+?)\.?(?: on \S+)?: ")  # as Go names the host that it asked for
+
 
 class RegistryError(RuntimeError):
     """What went wrong at the registry, in one line that names the setting to change; ``said``: the tool's words."""
@@ -153,6 +155,11 @@ def explained(message: str, address: str, what: str, attempts: int = 1) -> Regis
         return any(word in said for word in words)
 
     if has("no such host", "name resolution", "name or service not known", "server misbehaving"):
+        asked = LOOKUP.search(message)
+        if asked and asked[1].endswith("sigstore.dev"):
+            return RegistryError(f"{what} without a key asks {asked[1]}, which cannot be found: give a key")
+        if asked and asked[1] != host.partition(":")[0]:
+            return RegistryError(f"{asked[1]} is no host that can be found, and {what} needs it")
         return RegistryError(f"{host} is no host that can be found: check --address")
     if has("server gave http response to https client", "wrong_version_number", "record_layer_failure"):
         return RegistryError(f"{host} speaks plain HTTP: hand it over as a service, --registry=tcp://HOST:PORT")
