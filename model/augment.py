@@ -23,11 +23,11 @@ class Augmenter:
     noise: Tensor
     noise_probability: float = 0.5
     band_probability: float = 0.0  # of a narrow channel, a telephone's say
-    max_shift: int = 10  # frames of 10 ms
+    max_shift: int = 6  # frames of 16 ms
     snr_db: tuple[float, float] = (0.0, 25.0)
     cut_bands: tuple[int, int] = (8, 13)  # at most this many bands below and above it
     frequency_masks: tuple[int, int] = (1, 8)  # how many, at most how wide
-    time_masks: tuple[int, int] = (1, 20)
+    time_masks: tuple[int, int] = (1, 12)
 
     def __call__(self, power: Tensor, generator: Generator) -> Tensor:
         """Mel power ``[batch, bands, frames]`` -> augmented, normalised log-mel features of the same shape."""

@@ -1,6 +1,5 @@
 """One ONNX file from waveform to probabilities, checked against PyTorch before anybody gets it."""
 
-import copy
 import hashlib
 import io
 import logging
@@ -14,14 +13,14 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from model import features
 from model.errors import ParityError, UserError
 from model.front_end import FoldedMelPower
 from model.gates import PARITY as PARITY_LIMIT
 from model.inference import INPUT, OUTPUT, Probabilities, Waveforms
-from model.network import ResidualBlock, TCResNet8
+from model.network import TCResNet8
+from model.planar import PlanarTCResNet8
 from model.settings import CLIP_SAMPLES
 
 OPSET = 18
@@ -90,6 +89,11 @@ def load_checkpoint(path: Path) -> Checkpoint:
     try:
         content = torch.load(path, weights_only=True, map_location="cpu")
         labels = tuple(content["labels"])
+        if others := features.differences(content["config"]["front_end"]):
+            raise UserError(
+                f"checkpoint '{path}' was trained on other features ({others}); use it with the revision that made it, "
+                "or train anew"
+            )
         network = TCResNet8(len(labels), width=content["config"]["width"])
         network.load_state_dict(content["weights"])
         return Checkpoint(network.eval(), dict(content["config"]), labels)
@@ -108,10 +112,10 @@ def with_metadata(onnx_model: bytes, metadata: Mapping[str, str]) -> bytes:
 
 
 def export_onnx(network: TCResNet8, metadata: Mapping[str, str], temperature: float = 1.0) -> bytes:
-    """The network behind its features, batch normalisation folded away, with ``metadata`` as ``metadata_props``."""
+    """The network behind its features, in the form that runs fastest, with ``metadata`` as ``metadata_props``."""
     import onnx
 
-    model = Classifier(FoldedMelPower(), _fold_norms(network), temperature).eval()
+    model = Classifier(FoldedMelPower(), PlanarTCResNet8(network), temperature).eval()
     example = torch.zeros(2, CLIP_SAMPLES)
     # The exporter warns about its own internals (torchvision's absence, deprecated helpers); nothing a user can mend.
     noisy = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
@@ -189,16 +193,6 @@ def check_parity(parity: Parity) -> None:
             f"the exported model's probabilities differ from PyTorch's by {parity.max_difference:.2e} (limit "
             f"{PARITY_LIMIT:.0e}), {parity.other_answers} of {parity.clips} answers differ; nothing was written"
         )
-
-
-def _fold_norms(network: TCResNet8) -> TCResNet8:
-    folded = copy.deepcopy(network).eval()
-    for block in folded.modules():
-        if isinstance(block, ResidualBlock):
-            for conv, norm in (("conv1", "norm1"), ("conv2", "norm2"), ("shortcut", "shortcut_norm")):
-                setattr(block, conv, fuse_conv_bn_eval(getattr(block, conv), getattr(block, norm)))
-                setattr(block, norm, nn.Identity())
-    return folded
 
 
 def _strip(proto: Any) -> None:

@@ -4,13 +4,14 @@ It lies in a folder beside the output (``artefacts.resume_folder``): written who
 """
 
 import io
+import json
 import pickle
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from model import files
+from model import features, files
 from model.errors import UserError
 from model.settings import option_name
 
@@ -61,6 +62,7 @@ def identity_of(settings: dict[str, Any], data_digest: str, processes: int, devi
     """What the result of a run depends on, by the names that a user knows."""
     return {
         **{option_name(name): value for name, value in settings.items()},
+        "features": json.dumps(features.FRONT_END),
         "data digest": data_digest,
         "processes": processes,
         "device": device,

@@ -102,6 +102,9 @@ def test_other_weights_fail_parity(main: Cli, trained: Path, spoken: Path, tmp_p
 def test_what_cannot_be_judged_is_one_line(main: Cli, trained: Path, spoken: Path, tmp_path: Path) -> None:
     (tmp_path / "bad.json").write_text("[]")
     (tmp_path / "bad.pth").write_bytes(b"no weights")
+    former = torch.load(trained / "best_model.pth", weights_only=True)
+    former["config"]["front_end"]["hop_length"] = 160
+    torch.save(former, tmp_path / "former.pth")
     model = trained / "model.onnx"
     for arguments, message in (
         ((tmp_path / "none.onnx",), "does not exist; train one"),
@@ -109,6 +112,7 @@ def test_what_cannot_be_judged_is_one_line(main: Cli, trained: Path, spoken: Pat
         ((model, "--baseline", tmp_path / "bad.json"), "is no evaluation; give a former run's evaluation.json"),
         ((model, "--max-loss-increase", "0.1"), "give its --baseline"),
         ((model, "--checkpoint", tmp_path / "bad.pth"), "is none of this trainer ("),
+        ((model, "--checkpoint", tmp_path / "former.pth"), "on other features (hop_length 160, here 256); "),
         ((model, "--min-accuracy", "96"), "--min-accuracy"),
     ):
         line = one_line(main("evaluate", *arguments, "--dataset", spoken, "--output", tmp_path / "out"))
