@@ -1,5 +1,8 @@
 """Errors that a user can cause and mend, as opposed to faults of the program."""
 
+from collections.abc import Mapping
+from typing import Any
+
 
 class UserError(Exception):
     """Bad input: the command line shows the message as one line and exits with code 2.
@@ -28,3 +31,12 @@ class Interrupted(BaseException):
         super().__init__(f"stopped by signal {signum}")
         self.signum = signum
         self.left = "nothing was written"
+
+
+def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
+    """What two runs have otherwise, for a message; empty where they are alike."""
+    return "; ".join(
+        f"{name} {there.get(name)} there, {here.get(name)} here"
+        for name in {**there, **here}
+        if there.get(name) != here.get(name)
+    )

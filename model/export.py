@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from model import features
-from model.errors import ParityError, UserError
+from model.errors import ParityError, UserError, differences
 from model.front_end import FoldedMelPower
 from model.gates import PARITY as PARITY_LIMIT
 from model.inference import INPUT, OUTPUT, Probabilities, Waveforms
@@ -89,7 +89,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     try:
         content = torch.load(path, weights_only=True, map_location="cpu")
         labels = tuple(content["labels"])
-        if others := features.differences(content["config"]["front_end"]):
+        if others := differences(content["config"]["front_end"], features.FRONT_END):
             raise UserError(
                 f"checkpoint '{path}' was trained on other features ({others}); use it with the revision that made it, "
                 "or train anew"
@@ -112,7 +112,7 @@ def with_metadata(onnx_model: bytes, metadata: Mapping[str, str]) -> bytes:
 
 
 def export_onnx(network: TCResNet8, metadata: Mapping[str, str], temperature: float = 1.0) -> bytes:
-    """The network behind its features, in the form that runs fastest, with ``metadata`` as ``metadata_props``."""
+    """The network, in evaluation, behind its features, as it runs fastest; ``metadata`` as ``metadata_props``."""
     import onnx
 
     model = Classifier(FoldedMelPower(), PlanarTCResNet8(network), temperature).eval()

@@ -1,8 +1,6 @@
 """Log-mel features: mel power (computed once a clip, cached) and its normalised logarithm (what a network sees)."""
 
-from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
 
 import torch
 import torchaudio
@@ -29,13 +27,6 @@ FRONT_END = {
     "f_max": F_MAX,
     "log_offset": LOG_OFFSET,
 }
-
-
-def differences(front_end: Mapping[str, Any]) -> str:
-    """What another run's ``FRONT_END`` had otherwise, in words; empty where it is the same."""
-    names = {**front_end, **FRONT_END}
-    values = ((name, front_end.get(name), FRONT_END.get(name)) for name in names)
-    return "; ".join(f"{name} {there}, here {here}" for name, there, here in values if there != here)
 
 
 class MelSpectrogram(torch.nn.Module):

@@ -37,8 +37,8 @@ class FoldedMelPower(nn.Module):
         self.register_buffer("falling", window[_HOP:].clone())
         bank = features.mel_spectrogram().mel_scale.fb  # [N_FFT / 4 + 1, N_MELS]
         used = bank.sum(dim=1).nonzero().flatten()
-        from_middle = torch.arange(_HOP // 2, dtype=torch.float64) + 0.5  # which is between two samples
-        angle = 2 * math.pi / _HOP * torch.outer(from_middle.flip(0), used.double())
+        from_end = torch.arange(_HOP // 2, dtype=torch.float64) + 0.5  # which is half a sample before the first
+        angle = 2 * math.pi / _HOP * torch.outer(from_end, used.double())
         self.register_buffer("cos", angle.cos().float())
         self.register_buffer("sin", angle.sin().float())
         self.register_buffer("mel", bank[used].clone())

@@ -4,7 +4,6 @@ It lies in a folder beside the output (``artefacts.resume_folder``): written who
 """
 
 import io
-import json
 import pickle
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 import torch
 
 from model import features, files
-from model.errors import UserError
+from model.errors import UserError, differences
 from model.settings import option_name
 
 _STATE = "state.pt"
@@ -45,14 +44,9 @@ class Keeper:
             return None
         except (OSError, RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:
             raise UserError(f"--resume: '{self._path}' cannot be read ({error}); remove it to start anew") from error
-        different = [
-            f"{name} {identity.get(name)} there, {self._identity.get(name)} here"
-            for name in {**identity, **self._identity}
-            if identity.get(name) != self._identity.get(name)
-        ]
-        if different:
+        if different := differences(identity, self._identity):
             raise UserError(
-                f"--resume: '{self._path}' is of a different run ({'; '.join(different)}); "
+                f"--resume: '{self._path}' is of a different run ({different}); "
                 "give the same options, or train without --resume"
             )
         return dict(state)
@@ -62,7 +56,7 @@ def identity_of(settings: dict[str, Any], data_digest: str, processes: int, devi
     """What the result of a run depends on, by the names that a user knows."""
     return {
         **{option_name(name): value for name, value in settings.items()},
-        "features": json.dumps(features.FRONT_END),
+        **features.FRONT_END,
         "data digest": data_digest,
         "processes": processes,
         "device": device,

@@ -112,7 +112,7 @@ def test_what_cannot_be_judged_is_one_line(main: Cli, trained: Path, spoken: Pat
         ((model, "--baseline", tmp_path / "bad.json"), "is no evaluation; give a former run's evaluation.json"),
         ((model, "--max-loss-increase", "0.1"), "give its --baseline"),
         ((model, "--checkpoint", tmp_path / "bad.pth"), "is none of this trainer ("),
-        ((model, "--checkpoint", tmp_path / "former.pth"), "on other features (hop_length 160, here 256); "),
+        ((model, "--checkpoint", tmp_path / "former.pth"), "on other features (hop_length 160 there, 256 here); "),
         ((model, "--min-accuracy", "96"), "--min-accuracy"),
     ):
         line = one_line(main("evaluate", *arguments, "--dataset", spoken, "--output", tmp_path / "out"))
