@@ -7,7 +7,6 @@ surrounds it. The test split is the corpus's, which no setting of a training cha
 import logging
 import time
 from collections import Counter
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -82,7 +81,7 @@ def evaluate(model: Model, corpus: "Corpus", settings: Settings, network: "Modul
     else:
         from model.export import measure_parity
 
-        evaluation["parity"] = asdict(measure_parity(model, network, temperature, waveforms))
+        evaluation["parity"] = measure_parity(model, network, temperature, waveforms)
     evaluation["robustness"]["voices"] = None
     try:
         evaluation["robustness"]["voices"] = _voices(model, corpus, settings)
