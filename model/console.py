@@ -33,7 +33,8 @@ def set_up(quiet: bool = False) -> None:
 
 @contextmanager
 def logged_to(path: Path) -> Iterator[None]:
-    """Also write what is logged to a file, with times (UTC) and levels."""
+    """Also write what is logged to a file, with times (UTC) and levels; what ends it early is its last line."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     handler = logging.FileHandler(path, mode="w", encoding="utf-8")
     formatter = logging.Formatter("%(asctime)s.%(msecs)03dZ %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S")
     formatter.converter = time.gmtime
@@ -41,6 +42,9 @@ def logged_to(path: Path) -> Iterator[None]:
     log.addHandler(handler)
     try:
         yield
+    except BaseException as error:
+        handler.emit(log.makeRecord(log.name, logging.ERROR, "", 0, str(error) or type(error).__name__, (), None))
+        raise
     finally:
         log.removeHandler(handler)
         handler.close()

@@ -1,22 +1,47 @@
-"""Fetch one big file over HTTP: resumed where it stopped, verified by SHA-256. Standard library only."""
+"""Fetch the official archive over HTTP: resumed where it stopped, verified by SHA-256."""
 
+import hashlib
 import http.client
+import logging
+import re
 import ssl
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from model.data.source import sha256_of
+from model import files
+from model.data.formats import Progress
 from model.errors import UserError
 
-Progress = Callable[[int, int], None]  # bytes done, bytes in all (0: not known)
+log = logging.getLogger(__name__)
 
 _TIMEOUT = 60.0
 _ATTEMPTS = 4  # in a row without a byte of progress
 _BLOCK = 1 << 18
+
+
+def official(url: str, sha256: str, cache: Path, progress: Progress) -> Path:
+    """The archive at ``url`` with that SHA-256, fetched into the folder ``cache`` unless it is there.
+
+    Raises:
+        UserError: unreachable, or a wrong checksum.
+    """
+    if not re.fullmatch("[0-9a-fA-F]{64}", sha256):
+        raise UserError(f"--dataset-sha256 '{sha256}' is no SHA-256; give its 64 hex digits")
+    archive = cache / sha256[:32].lower()
+    with files.locked(archive.with_suffix(".lock")):
+        if not archive.exists():
+            log.info("downloading %s", url)
+            download(url, sha256.lower(), archive, progress)
+    return archive
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file as 64 hex digits."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def download(url: str, sha256: str, target: Path, progress: Progress = lambda *_: None, pause: float = 2.0) -> None:

@@ -17,15 +17,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from model import files
-from model.data import source
-from model.data.layout import EVERY_WORD, INFO_FILE, NOISE_FOLDER, TESTING_LIST, VALIDATION_LIST
+from model.data.layout import NOISE_FOLDER
+from model.data.tree import INFO_FILE, TESTING_LIST, VALIDATION_LIST
 from model.errors import UserError
-from model.machine import processors
+from model.settings import processors
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from model.data.archive import Progress
+    from model.data.formats import Progress
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ class Corpus:
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def make(corpus: Corpus, progress: "Progress" = lambda *_: None) -> source.Source:
+def make(corpus: Corpus, cache: Path, progress: "Progress" = lambda *_: None) -> Path:
     """The corpus as a folder in the cache; spoken now unless it is there already.
 
     Raises:
@@ -66,14 +66,12 @@ def make(corpus: Corpus, progress: "Progress" = lambda *_: None) -> source.Sourc
     """
     if corpus.clips_per_word < SMALLEST:
         raise UserError(f"--synthetic-size {corpus.clips_per_word} is too few clips a word; give {SMALLEST} or more")
-    if EVERY_WORD in corpus.words:
-        raise UserError("--other-words all: the synthetic corpus has only the words that are named; name them")
-    root = source.cache_root() / "synthetic" / corpus.key
+    root = cache / corpus.key
     with files.locked(root.with_suffix(".lock")):
         if not root.is_dir():
             with files.atomic_directory(root, lambda _: False) as folder:
                 _speak(corpus, folder, progress)
-    return source.from_path(root, corpus.words)
+    return root
 
 
 def assign_variants(names: list[str], seed: int) -> dict[str, list[str]]:
@@ -136,8 +134,8 @@ def speak_part(
     """
     import soundfile
 
-    from model.data import espeak, scene
-    from model.settings import SAMPLE_RATE
+    from model.data import espeak, noise
+    from kws.audio import SAMPLE_RATE
 
     voice = espeak.Espeak()
     written = []
@@ -154,7 +152,7 @@ def speak_part(
             pitch=int(rng.integers(25, 76)),
             pitch_range=int(rng.integers(25, 76)),
         )
-        clip = scene.place(spoken, voice.rate, rng)
+        clip = noise.place(spoken, voice.rate, rng)
         if clip is None:
             raise UserError(f"espeak-ng has no sound for '{word}'; give --labels that are English words")
         speaker = hashlib.sha256(f"{variant}/{accent}".encode()).hexdigest()[:8]
@@ -168,11 +166,11 @@ def write_noise(folder: Path, seed: int) -> None:
     """Background recordings without words, 20 s each, ``<kind>.wav``."""
     import soundfile
 
-    from model.data import scene
-    from model.settings import SAMPLE_RATE
+    from model.data import noise
+    from kws.audio import SAMPLE_RATE
 
-    for kind in scene.NOISES:
-        samples = 0.1 * scene.noise(kind, 20 * SAMPLE_RATE, generator(seed, "noise", kind))
+    for kind in noise.NOISES:
+        samples = 0.1 * noise.noise(kind, 20 * SAMPLE_RATE, generator(seed, "noise", kind))
         soundfile.write(folder / f"{kind}.wav", samples, SAMPLE_RATE, subtype="PCM_16")
 
 

@@ -4,21 +4,23 @@ import hashlib
 
 import numpy as np
 
-from model.audio import Samples, as_recorded
+from kws.audio import Waveform
+from kws.detection import SILENCE
 from model.data.layout import SPLITS, Clip
-from model.settings import CLIP_SAMPLES, SILENCE
+from model.data.recording import as_recorded
+from model.settings import CLIP_SAMPLES
 
 _CUTS = (0.0, 0.8, 0.9, 1.0)  # of a recording's time: training, validation, testing
 GAIN_DB = (-60.0, 6.0)  # of a piece of a recording, as recorded
 DIGITAL_SILENCE = 0.1  # share of the clips that are all zeros, as muted microphones and padded files give
 
 
-def cut(recordings: list[Samples]) -> dict[str, list[Samples]]:
+def cut(recordings: list[Waveform]) -> dict[str, list[Waveform]]:
     """Each recording's first 80 % for training, the next 10 % for validation, the last for testing.
 
     Recordings shorter than a clip are left out; a piece that is shorter is repeated to a clip's length.
     """
-    pieces: dict[str, list[Samples]] = {split: [] for split in SPLITS}
+    pieces: dict[str, list[Waveform]] = {split: [] for split in SPLITS}
     for samples in recordings:
         if len(samples) < CLIP_SAMPLES:
             continue
@@ -31,10 +33,10 @@ def cut(recordings: list[Samples]) -> dict[str, list[Samples]]:
 
 def silence_clips(split: str, count: int) -> tuple[Clip, ...]:
     """``count`` clips that are in no file, with the samples that ``silence_waveforms`` makes."""
-    return tuple(Clip(f"{SILENCE}/{split}_{number:05d}", SILENCE, split) for number in range(count))
+    return tuple(Clip(f"{SILENCE}/{split}_{number:05d}", SILENCE, split, "") for number in range(count))
 
 
-def silence_waveforms(pieces: list[Samples], split: str, count: int) -> Samples:
+def silence_waveforms(pieces: list[Waveform], split: str, count: int) -> Waveform:
     """Clips without a word, ``float32[count, CLIP_SAMPLES]``; the same ones each time.
 
     Random stretches of the pieces at levels from digital silence upward, with the steps of 16 bits.

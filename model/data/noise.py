@@ -3,7 +3,8 @@
 import numpy as np
 import numpy.typing as npt
 
-from model.settings import CLIP_SAMPLES, SAMPLE_RATE
+from kws.audio import SAMPLE_RATE
+from model.settings import CLIP_SAMPLES
 
 Samples = npt.NDArray[np.float64]
 
