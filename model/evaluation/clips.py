@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,12 +15,10 @@ from kws.audio import SAMPLE_RATE, Waveform
 from kws.detection import Probabilities, is_keyword
 from kws.model_file import Model
 from model.calibration import RULE, Targets, accepted
+from model.corpus import Corpus
+from model.data.layout import Clip
 from model.data.recording import as_recorded
 from model.settings import CLIP_SAMPLES
-
-if TYPE_CHECKING:
-    from model.corpus import Corpus
-    from model.data.layout import Clip
 
 UNSEEN, KNOWN, QUIET = "unseen words", "known other words", "noise and near-silence"
 # Where the curve is told; finer where models are surest.
@@ -128,7 +126,7 @@ def false_accepts(groups: dict[str, Group], labels: Sequence[str], threshold: fl
     )[:_EXAMPLES]
 
 
-def without_keyword(model: Model, corpus: "Corpus") -> tuple[dict[str, Group], dict[str, str]]:
+def without_keyword(model: Model, corpus: Corpus) -> tuple[dict[str, Group], dict[str, str]]:
     """Clips of the test split that must not be taken for a keyword, by kind; and why a kind is missing."""
     missing = {}
     unseen = [clip for clip in corpus.unseen if clip.split == "testing"]
@@ -172,14 +170,14 @@ def digest(names: Sequence[str], waveforms: Waveform) -> str:
     return hashlib.sha256("\n".join(sorted(each)).encode()).hexdigest()
 
 
-def _heard(model: Model, corpus: "Corpus", clips: Sequence["Clip"]) -> Group:
+def _heard(model: Model, corpus: Corpus, clips: Sequence[Clip]) -> Group:
     starts = range(0, len(clips), _CHUNK)
     parts = [model(corpus.read(clips[start : start + _CHUNK])) for start in starts]
     probabilities = np.concatenate([np.empty((0, len(model.info.labels)), np.float32), *parts])
     return Group([clip.name for clip in clips], [clip.word for clip in clips], probabilities)
 
 
-def _why_no_unseen(corpus: "Corpus") -> str:
+def _why_no_unseen(corpus: Corpus) -> str:
     if corpus.unseen:
         return "no word held back from training is in the test split"
     if any(corpus.others.values()):
