@@ -114,7 +114,9 @@ def untested_platforms(run: Artifacts) -> list[str] | None:
 def _vulnerabilities(run: Artifacts) -> float | None:
     """How many count; None where the scanner could not be asked, whatever its file says besides."""
     counts = run.get(OSV, "counts")
-    return float(len(counts)) if isinstance(counts, list) and run.get(OSV, "error") == "" else None
+    if run.get(OSV, "error") != "" or not isinstance(counts, list) or not all(isinstance(one, dict) for one in counts):
+        return None
+    return float(len(counts))
 
 
 def _untested(run: Artifacts) -> float | None:

@@ -143,7 +143,7 @@ def _of_figure(figure: Figure, run: Artifacts, bounds: dict[str, Any]) -> Gate:
     elif figure.key == "disturbed_accuracy":
         more = worst_disturbance(run)[1]
     elif figure.key == "vulnerabilities":
-        more = shortened([f"{entry['id']} in {entry['package']}" for entry in run.get(OSV, "counts")])
+        more = shortened([f"{hole.get('id')} in {hole.get('package')}" for hole in run.get(OSV, "counts")])
     elif figure.key == "untested_platforms":
         more = ", ".join(untested_platforms(run) or [])
     return _number(figure, value, bounds[figure.bound], f"{shown} ({more})" if more else shown)
