@@ -180,7 +180,7 @@ def test_the_page_of_a_broken_run_says_so(run: Run, change: Change, name: str, c
 def test_the_page_fits_into_a_comment(run: Run, change: Change) -> None:
     words = [f"word{number}" * 3 for number in range(40)]
     evaluation = contents("model/evaluation.json")
-    classes = {word: evaluation["per_class"]["up"] for word in words}
+    classes = dict.fromkeys(words, evaluation["per_class"]["up"])
     matrix = [[1000] * len(words)] * len(words)
     mistakes = [{"clip": "x" * 300, "label": "up", "prediction": "no", "probability": 1}] * 500
     folder = change(

@@ -61,7 +61,8 @@ def test_a_package_that_would_be_passed_over_is_no_clean_one(purl: str) -> None:
 
 
 def test_an_sbom_without_packages_is_no_clean_one() -> None:
-    for sbom in ({}, {"components": []}, {"components": [{"type": "library", "name": "flask"}]}):
+    empty: list[dict[str, Any]] = [{}, {"components": []}, {"components": [{"type": "library", "name": "flask"}]}]
+    for sbom in empty:
         with pytest.raises(InputError, match="lists no"):
             scan_copy(sbom)
 
