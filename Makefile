@@ -36,7 +36,7 @@ pipeline: env ## train, serve, test, judge: everything in artifacts/ (DATASET=â€
 	  >$(ARTIFACTS)/inference.log 2>&1 || true # what it found wrong is for the gates to judge
 	@set -e; port=$(FREE_PORT); \
 	  KWS_PORT=$$port $(SERVER) & server=$$!; trap 'kill $$server 2>/dev/null || true; wait $$server || true' EXIT; \
-	  $(PROBE) http://127.0.0.1:$$port || [ $$? = 1 ] # so is this
+	  $(PROBE) http://127.0.0.1:$$port || true # so is this
 	@$(MAKE) --no-print-directory report
 
 # A training that failed: its log, and a report that says so; the model of a former run is moved out of the way.

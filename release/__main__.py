@@ -17,6 +17,7 @@ from release.artifacts import SBOM, Artifacts, InputError, ToolError, read_json,
 from release.bounds import DENIED, read_bounds
 
 FAILED = 3
+PARTS = tuple(gates.Part)
 cli = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
 
 Gates = Annotated[Path, typer.Option("--gates", help="The file of bounds.")]
@@ -106,10 +107,11 @@ def verdict(
     if not isinstance(listed, list) or not all(isinstance(gate, dict) for gate in listed) or not listed:
         raise InputError(f"{artifacts / 'gates.json'} names no gate; judge the artefacts first")
     failed = [f"{one.get('name')}: {one.get('value')}" for one in listed if one.get("verdict") not in gates.PASSING]
-    if image is not None and archive.describe(image)["digest"] != Artifacts(artifacts).get(
-        "gates.json", "run/image_digest"
-    ):
-        failed.append(f"the verdict is not about {image}")
+    if image is not None:
+        absent = [one for one in listed if one.get("verdict") == gates.Verdict.ABSENT and one.get("part") in PARTS]
+        failed += [f"{one.get('name')}: {gates.Verdict.ABSENT}, and nothing is released without" for one in absent]
+        if archive.describe(image)["digest"] != Artifacts(artifacts).get("gates.json", "run/image_digest"):
+            failed.append(f"the verdict is not about {image}")
     if content.get("passed") is not True and not failed:
         failed.append("the run did not pass")
     _end(failed)

@@ -55,7 +55,7 @@ FIGURES = (
     Figure("disturbed_accuracy", "keywords heard when disturbed", EVALUATION, "", "%", "min_disturbed_accuracy"),
     Figure("loss", "test loss", EVALUATION, "loss", digits=4),
     Figure("parity", "ONNX against PyTorch", METRICS, "onnx/parity_max_difference", "", "max_parity_difference"),
-    Figure("speakers", "speakers in two splits", EVALUATION, "data/leaks/speakers", "", "max_leaked_speakers", 0),
+    Figure("speakers", "speakers in two splits", EVALUATION, "", "", "max_leaked_speakers", 0),
     Figure(
         "recordings", "recordings in two splits", EVALUATION, "data/leaks/recordings", "", "max_leaked_recordings", 0
     ),
@@ -124,7 +124,14 @@ def _untested(run: Artifacts) -> float | None:
     return None if names is None else float(len(names))
 
 
+def _speakers(run: Artifacts) -> float | None:
+    """Of names that tell no speaker, none is found in two splits: that is no measurement."""
+    known = run.get(EVALUATION, "data/speakers_known") is True
+    return as_number(run.get(EVALUATION, "data/leaks/speakers")) if known else None
+
+
 COMPUTED = {
+    "speakers": _speakers,
     "disturbed_accuracy": lambda run: worst_disturbance(run)[0],
     "vulnerabilities": _vulnerabilities,
     "untested_platforms": _untested,
@@ -134,10 +141,9 @@ COMPUTED = {
 def collect(run: Artifacts, published: str = "") -> tuple[dict[str, Any], dict[str, Any]]:
     """The figures by key (None: not measured) with their intervals, and what tells one run from another."""
     intervals = {name: run.get(EVALUATION, name) for name in INTERVALS.values()}
-    about = {name: run.get(EVALUATION, name) for name in ("model_version", "test_clips_digest")}
+    about = {name: run.get(EVALUATION, name) for name in ("model_version", "test_clips_digest", "data", "clips")}
     about |= {name: run.get(METRICS, name) for name in ("revision", "settings")}
-    data = {name: run.get(METRICS, f"data/{name}") for name in ("source", "digest", "split_rule", "licence", "clips")}
-    about |= {"data": data, "image_digest": run.get(IMAGE, "digest"), "published": published or None}
+    about |= {"image_digest": run.get(IMAGE, "digest"), "published": published or None}
     return {figure.key: figure.value(run) for figure in FIGURES} | intervals, about
 
 

@@ -84,7 +84,7 @@ def _changes(judged: Judgement) -> list[list[Any]]:
     """Settings and data that differ from the last release's: name, then, now."""
     if not judged.last:
         return []
-    sides = [_flat({key: run.get(key) for key in ("settings", "data")}) for run in (judged.last, judged.run)]
+    sides = [_flat({key: run.get(key) for key in ("settings", "data", "clips")}) for run in (judged.last, judged.run)]
     names = dict.fromkeys([*sides[0], *sides[1]])
     return [
         [name, *(side.get(name, "–") for side in sides)] for name in names if sides[0].get(name) != sides[1].get(name)
@@ -119,8 +119,8 @@ def _limits(run: Artifacts) -> list[str]:
     """What the artefacts say themselves that they did not measure or do not know."""
     unmeasured = run.get(EVALUATION, "not_measured")
     found = [f"{what}: {why}" for what, why in unmeasured.items()] if isinstance(unmeasured, dict) else []
-    notes = run.get(EVALUATION, "data/notes")
-    found += [str(note) for note in notes] if isinstance(notes, list) else []
+    caveats = run.get(EVALUATION, "caveats")
+    found += [str(caveat) for caveat in caveats] if isinstance(caveats, list) else []
     if run.get(INFERENCE, "tone/sent") is False:
         found.append("a recording of another program (sox is not installed where the test client ran)")
     unasked = run.get(OSV, "unasked")

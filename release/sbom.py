@@ -16,7 +16,7 @@ from typing import Any
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
-from release.artifacts import Artifacts, InputError, ToolError, read_json
+from release.artifacts import EVALUATION, Artifacts, InputError, ToolError, read_json
 
 EPOCH = "1970-01-01T00:00:00Z"
 
@@ -68,17 +68,16 @@ def _model(labels: dict[str, str], model: Artifacts) -> list[dict[str, Any]]:
     """The model and its data, as the image's labels name them; empty where the image has none."""
     if "kws.model.digest" not in labels:
         return []
-    evaluation = "model/evaluation.json"
-    names = [str(label) for label in model.get(evaluation, "labels") or []]
+    names = [str(label) for label in model.get(EVALUATION, "labels") or []]
     data = {
         "type": "data",
         "bom-ref": "data",
         "name": "training data",
         "hashes": [_hash(labels["kws.data.digest"])] if labels.get("kws.data.digest") else [],
-        "licenses": _licence(str(model.get("model/train_metrics.json", "data.licence") or "")),
-        "description": str(model.get("model/train_metrics.json", "data.source") or ""),
+        "licenses": _licence(str(model.get(EVALUATION, "data/licence") or "")),
+        "description": str(model.get(EVALUATION, "data/source") or ""),
     }
-    limits = model.get(evaluation, "not_measured")
+    limits = model.get(EVALUATION, "not_measured")
     card = {
         "modelParameters": {
             "task": "keyword spotting",
@@ -111,7 +110,7 @@ def _model(labels: dict[str, str], model: Artifacts) -> list[dict[str, Any]]:
 def _metrics(model: Artifacts) -> list[dict[str, Any]]:
     found = []
     for name in ("accuracy", "keyword_accuracy"):
-        value, interval = (model.get("model/evaluation.json", key) for key in (name, f"{name}_interval_95"))
+        value, interval = (model.get(EVALUATION, key) for key in (name, f"{name}_interval_95"))
         if value is not None and isinstance(interval, list) and len(interval) == 2:
             bounds = dict(zip(("lowerBound", "upperBound"), map(str, interval), strict=True))
             found.append({"type": name, "value": str(value), "slice": "test split", "confidenceInterval": bounds})

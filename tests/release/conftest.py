@@ -51,7 +51,13 @@ CONTENTS: dict[str, Any] = {
                 {"group": "noise", "name": "noise at 0 dB", "accuracy": 0.87, "difference": -0.08},
             ]
         },
-        "data": {"leaks": {"speakers": 0, "recordings": 0, "examples": []}, "notes": ["9 clips were left out"]},
+        "data": {
+            "source": "synthetic",
+            "licence": "CC0 1.0",
+            "speakers_known": True,
+            "leaks": {"speakers": 0, "recordings": 0, "examples": []},
+        },
+        "caveats": ["9 clips were left out"],
         "not_measured": {"running audio": "0 hours were asked for"},
     },
     "model/train_metrics.json": {
@@ -59,7 +65,6 @@ CONTENTS: dict[str, Any] = {
         "revision": "0123abc",
         "settings": {"profile": "quick", "seed": 0},
         "onnx": {"parity_max_difference": 6.6e-7},
-        "data": {"source": "synthetic", "digest": "0123", "licence": "CC0 1.0", "clips": {"testing": {"up": 100}}},
         "history": [{"train_acc": 0.52, "val_acc": 0.81}, {"train_acc": 0.91, "val_acc": 0.96}],
     },
     "inference/inference_metrics.json": PROBE,

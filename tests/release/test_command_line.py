@@ -91,6 +91,9 @@ def test_a_verdict_is_about_one_archive(run: Run, change: Change, tmp_path: Path
     folder = change("image/image.json", digest=root["digest"])
     run("judge", folder)
     assert run("verdict", folder, "--archive", archive)[0] == 0
+    run("judge", folder, "--without", "start")
+    code, _, said = run("verdict", folder, "--archive", archive)
+    assert (code, said) == (3, "failed: start-up: not part of this run, and nothing is released without\n")
     other = layout.write(tmp_path / "other.tar", layout.image("arm64"))
     assert run("verdict", folder, "--archive", other)[0] == 3
 

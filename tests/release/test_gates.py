@@ -99,16 +99,21 @@ def test_an_error_beside_figures_is_no_answer(change: Change) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change_of", "gate"),
+    ("speakers", "recordings", "known", "gate"),
     [
-        ({"leaks": {"speakers": 1, "recordings": 0}}, "speakers in two splits"),
-        ({"leaks": {"speakers": 0, "recordings": 92}}, "recordings in two splits"),
-        ({"leaks": {"speakers": None, "recordings": 0}}, "speakers in two splits"),  # names that tell no speaker
-        ({"leaks": {"recordings": 0}}, "speakers in two splits"),
+        (1, 0, True, "speakers in two splits"),
+        (0, 92, True, "recordings in two splits"),
+        (None, 0, True, "speakers in two splits"),
+        (0, 0, False, "speakers in two splits"),  # names that tell no speaker
+        (0, 0, None, "speakers in two splits"),
     ],
 )
-def test_leaks_between_splits_fail(change: Change, change_of: dict[str, Any], gate: str) -> None:
-    assert failed(change(EVALUATION, data=change_of)) == [gate]
+def test_leaks_between_splits_fail(change: Change, speakers: Any, recordings: Any, known: Any, gate: str) -> None:
+    leaks = {"speakers": speakers, "recordings": recordings}
+    folder = change(EVALUATION, data={"leaks": leaks, "speakers_known": known})
+    assert failed(folder) == [gate]
+    if known is False:
+        assert "the names of the data tell no speaker" in judged(folder).headline
 
 
 def cases(*accuracies: tuple[str, float | None]) -> dict[str, Any]:
@@ -207,12 +212,21 @@ def test_what_is_not_part_of_a_run_is_said_by_its_caller_alone(change: Change) -
     assert {gate.value for gate in native.those(Verdict.ABSENT) if gate.part == "image"} == {"not measured"}
 
 
-def test_nothing_but_the_model_can_be_left_out(change: Change) -> None:
+def test_a_run_of_nothing_does_not_pass(change: Change) -> None:
     for name in FILES:
         folder = change(name, None)
     found = judged(folder, published="", without=["image", "inference", "start"])
     assert not found.passed
     assert found.headline.startswith("❌ training: ")
+    nothing = judged(folder, published="", without=["model", "image", "inference", "start"])
+    assert (nothing.passed, nothing.headline) == (False, "❌ no gate was judged")
+
+
+def test_a_service_can_be_judged_alone(change: Change) -> None:
+    for name in FILES:
+        folder = change(name, None) if not name.startswith("inference/inf") else change()
+    alone = judged(folder, published="", without=["model", "image", "start"])
+    assert alone.headline == "✅ 3 gates held; /predict accuracy: 97.5 %, the bound is ≥ 80.0 %"
 
 
 def test_a_training_that_failed_is_said_first(change: Change) -> None:
@@ -294,9 +308,8 @@ JUDGED = [
         *("accuracy", "accuracy_interval_95", "per_class", "robustness", "data", "onnx", "p95_ms", "failures"),
         *("http_status", "model_version", "seconds", "size_bytes", "platforms", "platform", "digest", "counts"),
     }
-    and place[1:2] not in [("notes",), ("source",), ("digest",), ("licence",), ("clips",), ("split_rule",)]
+    and place[1:2] not in [("source",), ("licence",)]
     and place[-1] not in {"precision", "f1", "clips", "examples", "difference", "group"}
-    and (file, place[0]) != (METRICS, "data")
 ]
 
 
