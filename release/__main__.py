@@ -20,15 +20,15 @@ FAILED = 3
 PARTS = tuple(gates.Part)
 cli = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
 
-Gates = Annotated[Path, typer.Option("--gates", help="The file of bounds.")]
-Bound = Annotated[list[str] | None, typer.Option("--bound", help="NAME=VALUE in place of the file's; repeatable.")]
-Output = Annotated[Path, typer.Option("--output", show_default=False)]
+Bounds = Annotated[Path, typer.Option("--gates", help="The file of bounds.")]
+Bound = Annotated[list[str] | None, typer.Option(help="NAME=VALUE in place of the file's; repeatable.")]
+Output = Annotated[Path, typer.Option(show_default=False)]
 Repeated = Annotated[list[str] | None, typer.Option(help="Repeatable.")]
-GATES = Path("gates.toml")
+GATES, CONFIG, ARTIFACTS = Path("gates.toml"), Path("osv-scanner.toml"), Path("artifacts")
 
 
 @cli.command()
-def bounds(gates_file: Gates = GATES, bound: Bound = None) -> None:
+def bounds(gates_file: Bounds = GATES, bound: Bound = None) -> None:
     """Check the bounds and print those that hold, as JSON; false is off."""
     held, by_hand = read_bounds(gates_file, bound or [])
     licences.of_sbom({}, (), by_hand)
@@ -36,13 +36,11 @@ def bounds(gates_file: Gates = GATES, bound: Bound = None) -> None:
 
 
 @cli.command(name="sbom")
-def make_sbom(
-    image: Annotated[Path, typer.Argument(help="The image's OCI archive.")],
-    output: Output,
-    platform: Annotated[str, typer.Option(help="Which image of an index was tested, such as linux/amd64.")] = "",
-    artifacts: Annotated[Path, typer.Option(help="The artefact directory, for the model card.")] = Path("artifacts"),
-) -> None:
-    """Write image.json and sbom.cdx.json of an archive; needs syft."""
+def make_sbom(image: Path, output: Output, platform: str = "", artifacts: Path = ARTIFACTS) -> None:
+    """Write image.json and sbom.cdx.json of an OCI archive into a folder; needs syft.
+
+    PLATFORM is the image of an index that was tested, ARTIFACTS the run's directory, for the model card.
+    """
     facts = archive.describe(image, platform)
     write_json(output / "image.json", facts)
     document = sbom.merge(sbom.run_syft(image, facts), facts, Artifacts(artifacts))
@@ -50,33 +48,27 @@ def make_sbom(
 
 
 @cli.command(name="vulnerabilities")
-def find_vulnerabilities(
-    sbom_file: Annotated[Path, typer.Argument(metavar="SBOM")],
-    output: Output,
-    config: Annotated[Path, typer.Option(help="Those accepted, each until a day.")] = Path("osv-scanner.toml"),
-    database: Annotated[Path | None, typer.Option(help="A copy of OSV's database: nothing is asked outside.")] = None,
-) -> None:
-    """Ask osv-scanner; write osv.json, also where it could not be asked. 3: something counts."""
+def find_vulnerabilities(document: Path, output: Output, config: Path = CONFIG, database: Path | None = None) -> None:
+    """Ask osv-scanner about an SBOM; write osv.json, also where it could not be asked. 3: something counts.
+
+    With DATABASE, a copy of OSV's, nothing is asked outside. CONFIG lists what is accepted, each until a day.
+    """
     try:
-        found = vulnerabilities.scan(read_json(sbom_file), config, database)
+        found = vulnerabilities.scan(read_json(document), config, database)
     except (InputError, ToolError) as error:
         write_json(output, {"error": str(error)})
         raise
     write_json(output, found)
-    for hole in found["counts"]:
-        print(
-            f"{hole['id']} in {hole['package']} {hole['version']}: fixed in {', '.join(hole['fixed'])}", file=sys.stderr
-        )
     print(f"{found['packages']} packages: {len(found['counts'])} with a fix, {len(found['unfixed'])} without")
-    raise typer.Exit(FAILED if found["counts"] else 0)
+    _end([f"{hole['id']} in {hole['package']}: fixed in {', '.join(hole['fixed'])}" for hole in found["counts"]])
 
 
 @cli.command()
 def judge(
     artifacts: Path,
-    gates_file: Gates = GATES,
+    gates_file: Bounds = GATES,
     bound: Bound = None,
-    without: Annotated[list[gates.Part] | None, typer.Option(help="What is not part of this run; repeatable.")] = None,
+    without: Annotated[list[gates.Part] | None, typer.Option(help="Not part of this run; repeatable.")] = None,
     published: Annotated[str, typer.Option(help="HOST/NAME@sha256:… of the image that was pulled back.")] = "",
     last: Annotated[Path | None, typer.Option(help="gates.json of the last release.")] = None,
     no_last: Annotated[str, typer.Option(help="Why there is no last release to compare with.")] = "none was given",
@@ -97,11 +89,8 @@ def judge(
 
 
 @cli.command()
-def verdict(
-    artifacts: Path,
-    image: Annotated[Path | None, typer.Option("--archive", help="The verdict must be about this archive.")] = None,
-) -> None:
-    """The verdict that stands in gates.json, as exit code. 3: a gate failed."""
+def verdict(artifacts: Path, image: Annotated[Path | None, typer.Option("--archive")] = None) -> None:
+    """The verdict in gates.json, as exit code; with an archive, whether that may be released. 3: a gate failed."""
     content = read_json(artifacts / "gates.json")
     listed = content.get("gates")
     if not isinstance(listed, list) or not all(isinstance(gate, dict) for gate in listed) or not listed:
@@ -119,7 +108,7 @@ def verdict(
 
 @cli.command(name="provenance")
 def make_provenance(
-    image: Annotated[Path, typer.Argument(help="image.json of the archive.")],
+    image: Path,
     output: Output,
     builder: Annotated[str, typer.Option(help="URI of who runs the build.")],
     invocation: Annotated[str, typer.Option(help="URI of the run.")] = "",
@@ -128,12 +117,12 @@ def make_provenance(
     byproduct: Repeated = None,
     untested: Repeated = None,
 ) -> None:
-    """Write the predicate of SLSA v1, for cosign to attest.
+    """Write the predicate of SLSA v1 about an image.json, for cosign to attest.
 
     Parameters are NAME=VALUE, materials and byproducts NAME=FILE or NAME=sha256:HEX, untested are platforms.
     """
-    labels = read_json(image).get("labels") or {}
     named = (parameter or [], material or [], byproduct or [])
+    labels = read_json(image).get("labels") or {}
     write_json(output, provenance.predicate(labels, *named, builder, invocation, untested or []))
 
 
@@ -143,7 +132,7 @@ def choose_tags(
     branch: str = "",
     version: str = "",
     default_branch: str = "main",
-    tag: Annotated[list[str] | None, typer.Option(help="In place of those by rule; repeatable.")] = None,
+    tag: Repeated = None,
     no_latest: Annotated[str, typer.Option(help="Why this is not to be called latest, such as: untested.")] = "",
     cannot_sign: Annotated[bool, typer.Option("--cannot-sign", help="There is nothing to sign with.")] = False,
 ) -> None:
@@ -154,20 +143,19 @@ def choose_tags(
 
 @cli.command()
 def attestation(
-    found: Annotated[Path, typer.Argument(help="What cosign verify-attestation printed.")],
+    found: Path,
     kind: Annotated[str, typer.Option("--type", help="The predicate's type, as cosign was given it.")],
     digest: Annotated[str, typer.Option(help="The image's, sha256:HEX.")],
     equals: Annotated[Path | None, typer.Option(help="A file that must be the predicate.")] = None,
     output: Annotated[Path | None, typer.Option(help="Where to write the newest predicate.")] = None,
 ) -> None:
-    """Whether an image has a verified attestation. 3: it has none."""
+    """Whether what cosign verify-attestation printed holds an attestation of an image. 3: it does not."""
     predicates = tags.attestations(found.read_text(encoding="utf-8"), kind, digest)
     if equals is not None:
         predicates = [one for one in predicates if one == read_json(equals)]
-    if not predicates:
-        _end([f"{digest} has no attestation of type {kind}" + (f" like {equals}" if equals else "")])
-    if output is not None:
+    if output is not None and predicates:
         write_json(output, predicates[-1])
+    _end([] if predicates else [f"{digest} has no attestation of type {kind}{f' like {equals}' if equals else ''}"])
 
 
 @cli.command()
@@ -185,12 +173,9 @@ def _end(failed: list[str]) -> None:
 def main() -> None:
     try:
         cli()
-    except (InputError, OSError, UnicodeDecodeError) as error:
+    except (InputError, ToolError, OSError, UnicodeDecodeError) as error:
         print(f"release: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
-    except ToolError as error:
-        print(f"release: {error}", file=sys.stderr)
-        raise SystemExit(1) from None
+        raise SystemExit(1 if isinstance(error, ToolError) else 2) from None
 
 
 if __name__ == "__main__":

@@ -31,12 +31,12 @@ class Figure:
         """What a run must have for it: model, image, inference, published or start."""
         return {START: "start", PUBLISHED: "published"}.get(self.file, self.file.partition("/")[0])
 
-    def value(self, run: Artifacts) -> float | None:
+    def find(self, run: Artifacts) -> Found:
         """The figure; None where it was not measured, or is nothing that could have been."""
-        found = as_number(run.get(self.file, self.path)) if self.path else COMPUTED[self.key](run)
+        found, more = (as_number(run.get(self.file, self.path)), "") if self.path else COMPUTED[self.key](run)
         if found is None or found < 0 or (self.unit == "%" and found > 1):
-            return None
-        return found * 1e-6 if self.unit == "MB" else found
+            return None, more or run.why_not(self.file)
+        return found * 1e-6 if self.unit == "MB" else found, more
 
     def text(self, value: float | None, sign: str = "") -> str:
         """As a reader sees it; ``sign`` is "+" for a difference."""
@@ -85,8 +85,11 @@ def recalls(run: Artifacts) -> Iterator[Figure]:
             yield Figure(bound, title, EVALUATION, "per_class/no such class", "%", bound)
 
 
-def worst_disturbance(run: Artifacts) -> tuple[float | None, str]:
-    """The least share of keywords heard under a disturbance, and which; None where one was not measured.
+Found = tuple[float | None, str]  # a figure, and what a reader asks next: which, or why it was not measured
+
+
+def _disturbed(run: Artifacts) -> Found:
+    """The least share of keywords heard under a disturbance.
 
     It is absolute: a bound on what is lost would reward a model that hears nothing to begin with.
     """
@@ -95,47 +98,53 @@ def worst_disturbance(run: Artifacts) -> tuple[float | None, str]:
     # Other speakers are another test set, no disturbance of this one.
     found = [(as_number(one.get("accuracy")), str(one.get("name"))) for one in cases if one.get("group") != "voices"]
     if not found or any(accuracy is None for accuracy, _ in found):
-        return None, ""
+        return None, "a disturbance was not measured"
     return min((accuracy or 0.0, name) for accuracy, name in found)
 
 
-def untested_platforms(run: Artifacts) -> list[str] | None:
-    """The image's platforms that no test client asked with success; None where the image does not tell."""
-    platforms, own = run.get(IMAGE, "platforms"), run.get(IMAGE, "platform")
-    if not isinstance(platforms, list) or own not in platforms:
-        return None
-    folders = {str(name): f"inference/platforms/{str(name).replace('/', '-')}" for name in platforms}
-    files = {name: f"{folder}/inference_metrics.json" for name, folder in folders.items()} | {str(own): INFERENCE}
-    return [
-        name for name, file in files.items() if run.get(file, "failures") != [] or run.get(file, "http_status") != 200
-    ]
+def _speakers(run: Artifacts) -> Found:
+    """Of names that tell no speaker, none is found in two splits: that is no measurement."""
+    if run.get(EVALUATION, "data/speakers_known") is False:
+        return None, "the names of the data tell no speaker"
+    told = run.get(EVALUATION, "data/speakers_known") is True
+    return as_number(run.get(EVALUATION, "data/leaks/speakers")) if told else None, ""
 
 
-def _vulnerabilities(run: Artifacts) -> float | None:
+def _vulnerabilities(run: Artifacts) -> Found:
     """How many count; None where the scanner could not be asked, whatever its file says besides."""
     counts = run.get(OSV, "counts")
     if run.get(OSV, "error") != "" or not isinstance(counts, list) or not all(isinstance(one, dict) for one in counts):
-        return None
-    return float(len(counts))
+        return None, ""
+    return float(len(counts)), shortened([f"{hole.get('id')} in {hole.get('package')}" for hole in counts])
 
 
-def _untested(run: Artifacts) -> float | None:
-    names = untested_platforms(run)
-    return None if names is None else float(len(names))
-
-
-def _speakers(run: Artifacts) -> float | None:
-    """Of names that tell no speaker, none is found in two splits: that is no measurement."""
-    known = run.get(EVALUATION, "data/speakers_known") is True
-    return as_number(run.get(EVALUATION, "data/leaks/speakers")) if known else None
+def _untested(run: Artifacts) -> Found:
+    """The image's platforms that no test client asked with success."""
+    platforms, own = run.get(IMAGE, "platforms"), run.get(IMAGE, "platform")
+    if not isinstance(platforms, list) or own not in platforms:
+        return None, ""
+    files = {
+        str(name): f"inference/platforms/{str(name).replace('/', '-')}/inference_metrics.json" for name in platforms
+    }
+    files[str(own)] = INFERENCE
+    found = [
+        name for name, file in files.items() if (run.get(file, "failures"), run.get(file, "http_status")) != ([], 200)
+    ]
+    return float(len(found)), ", ".join(found)
 
 
 COMPUTED = {
+    "disturbed_accuracy": _disturbed,
     "speakers": _speakers,
-    "disturbed_accuracy": lambda run: worst_disturbance(run)[0],
     "vulnerabilities": _vulnerabilities,
     "untested_platforms": _untested,
 }
+
+
+def shortened(entries: list[str], most: int = 3) -> str:
+    """The last few (the test client's own limits come last), and how many more there are."""
+    more = [f"{len(entries) - most} more"] if len(entries) > most else []
+    return "; ".join(entries[-most:] + more)
 
 
 def collect(run: Artifacts, published: str = "") -> tuple[dict[str, Any], dict[str, Any]]:
@@ -144,7 +153,7 @@ def collect(run: Artifacts, published: str = "") -> tuple[dict[str, Any], dict[s
     about = {name: run.get(EVALUATION, name) for name in ("model_version", "test_clips_digest", "data", "clips")}
     about |= {name: run.get(METRICS, name) for name in ("revision", "settings")}
     about |= {"image_digest": run.get(IMAGE, "digest"), "published": published or None}
-    return {figure.key: figure.value(run) for figure in FIGURES} | intervals, about
+    return {figure.key: figure.find(run)[0] for figure in FIGURES} | intervals, about
 
 
 def change_interval(key: str, now: dict[str, Any], last: dict[str, Any]) -> tuple[float, float] | None:

@@ -11,9 +11,9 @@ from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from release.artifacts import EVALUATION, IMAGE, INFERENCE, METRICS, OSV, PUBLISHED, SBOM, Artifacts, as_number
+from release.artifacts import EVALUATION, IMAGE, INFERENCE, METRICS, PUBLISHED, SBOM, Artifacts, as_number
 from release.bounds import DENIED
-from release.figures import FIGURES, Figure, collect, recalls, untested_platforms, worst_disturbance
+from release.figures import FIGURES, Figure, collect, recalls, shortened
 from release.licences import Component
 
 
@@ -137,18 +137,8 @@ def _training(run: Artifacts) -> Gate:
 
 
 def _of_figure(figure: Figure, run: Artifacts, bounds: dict[str, Any]) -> Gate:
-    value = figure.value(run)
-    shown, more = figure.text(value), ""
-    if value is None:
-        shown, more = "not measured", run.why_not(figure.file)
-        if figure.key == "speakers" and run.get(EVALUATION, "data/speakers_known") is False:
-            more = "the names of the data tell no speaker"
-    elif figure.key == "disturbed_accuracy":
-        more = worst_disturbance(run)[1]
-    elif figure.key == "vulnerabilities":
-        more = shortened([f"{hole.get('id')} in {hole.get('package')}" for hole in run.get(OSV, "counts")])
-    elif figure.key == "untested_platforms":
-        more = ", ".join(untested_platforms(run) or [])
+    value, more = figure.find(run)
+    shown = "not measured" if value is None else figure.text(value)
     return _number(figure, value, bounds[figure.bound], f"{shown} ({more})" if more else shown)
 
 
@@ -201,9 +191,3 @@ def _is_of(published: str, run: Artifacts) -> bool:
     """Whether the reference names the archive that was judged."""
     digest = run.get(IMAGE, "digest")
     return bool(digest) and published.endswith(f"@{digest}")
-
-
-def shortened(entries: list[str], most: int = 3) -> str:
-    """The last few (the test client's own limits come last), and how many more there are."""
-    more = [f"{len(entries) - most} more"] if len(entries) > most else []
-    return "; ".join(entries[-most:] + more)
