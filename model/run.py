@@ -11,7 +11,7 @@ import torch.distributed as dist
 
 from kws.audio import SAMPLE_RATE, SILENT_DBFS
 from kws.model_file import Model
-from model import calibration, console, corpus, export, features, files, report, train
+from model import calibration, console, corpus, export, features, files, parallel, report, train
 from model.data.source import DataSet, open_dataset
 from model.errors import UserError
 from model.evaluation import evaluate, headline, running_audio
@@ -54,7 +54,7 @@ def run(
     for name, here in versions().items():
         if former and former["versions"].get(name) != here:
             log.warning("%s is %s here and was %s: weights may differ", name, here, former["versions"].get(name))
-    with train.joined() as device, console.bar("training (epochs)", quiet=True) as show:
+    with parallel.joined() as device, console.bar("training (epochs)", quiet=True) as show:
         processes = dist.get_world_size() if dist.is_initialized() else 1
         log.info("training on %s, %d process%s", device, processes, "es" * (processes > 1))
 
