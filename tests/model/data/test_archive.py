@@ -38,14 +38,17 @@ def zstd(path: Path) -> Path:
     return path
 
 
+def legacy_lzma(path: Path) -> Path:
+    path.write_bytes(lzma.compress(tar(path, FILES, mode="w").read_bytes(), lzma.FORMAT_ALONE))
+    return path
+
+
 KINDS: dict[str, Callable[[Path], Path]] = {
     "tar": lambda path: tar(path, FILES, mode="w"),
     "tar.gz": lambda path: tar(path, FILES),
     "tar.bz2": lambda path: tar(path, FILES, mode="w:bz2"),
     "tar.xz": lambda path: tar(path, FILES, mode="w:xz"),
-    "tar.lzma": lambda path: (
-        path.write_bytes(lzma.compress(KINDS["tar"](path).read_bytes(), lzma.FORMAT_ALONE)) and path
-    ),
+    "tar.lzma": legacy_lzma,
     "tar.zst": zstd,
     "zip": lambda path: pack_zip(path, FILES),
     "zip of Windows": lambda path: pack_zip(path, {name.replace("/", "\\"): data for name, data in FILES.items()}),

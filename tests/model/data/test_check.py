@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from kws.audio import Audio
 from model.data import check, clips, noise
 from model.data.layout import SPLITS
 from model.data.source import DataSet, cache_root
@@ -121,7 +122,12 @@ def test_what_was_read_once_is_known_until_a_file_changes(root: Path, monkeypatc
     monkeypatch.setenv("KWS_CACHE", str(root.with_name("cache")))
     calls = []
     decode = check.decode
-    monkeypatch.setattr(check, "decode", lambda data: calls.append(1) or decode(data))
+
+    def counted(data: bytes) -> Audio:
+        calls.append(len(data))
+        return decode(data)
+
+    monkeypatch.setattr(check, "decode", counted)
     former = checked(root)
     assert len(calls) == len(NAMES)
     assert checked(root) == former
