@@ -17,7 +17,7 @@ from torch import Generator, Tensor
 from kws.audio import AudioError, Waveform, decode
 from kws.detection import SILENCE, UNKNOWN
 from model import features
-from model.data import noise
+from model.data import background
 from model.data.digest import digest_of
 from model.data.layout import SPLITS, Clip
 from model.data.recording import Audit, Found, from_pcm, read_clip
@@ -88,9 +88,9 @@ class Corpus:
         part = self.splits[split]
         read = self.read(part.clips[: len(part.rows)])
         made = len(part.clips) - len(part.rows)
-        return (
-            np.concatenate([read, noise.silence_waveforms(self.noise_waveforms[split], split, made)]) if made else read
-        )
+        if not made:
+            return read
+        return np.concatenate([read, background.silence_waveforms(self.noise_waveforms[split], split, made)])
 
     def read(self, clips: Sequence[Clip]) -> Waveform:
         """Clips from their files, in their order: ``float32[clips, CLIP_SAMPLES]``.
@@ -120,7 +120,7 @@ def load(dataset: DataSet, settings: Settings, progress: features.Progress = lam
     known = {*keywords, *other_words.difference(unseen_words)} | ({SILENCE} if not settings.only_keywords else set())
 
     noise_audit = Audit()
-    pieces = noise.cut(_read_noise(dataset, noise_audit))
+    pieces = background.cut(_read_noise(dataset, noise_audit))
     copies = {"training": 1 + len(features.SPEEDS) if settings.speed_copies else 1, "validation": 1, "testing": 0}
     digests, stored = {}, {}
     for name in SPLITS:
@@ -207,9 +207,9 @@ def _split(
         chosen = set(even_choice(other, mean if UNKNOWN in labels else 0))
         known = [(row, clip) for row, clip in known if clip.word in keywords or clip.word == SILENCE or clip in chosen]
         if SILENCE in labels and pieces:
-            silent = noise.silence_clips(name, max(0, mean - sum(clip.word == SILENCE for _, clip in known)))
+            silent = background.silence_clips(name, max(0, mean - sum(clip.word == SILENCE for _, clip in known)))
             if stored.copies and silent:
-                waveforms = torch.from_numpy(noise.silence_waveforms(pieces, name, len(silent)))
+                waveforms = torch.from_numpy(background.silence_waveforms(pieces, name, len(silent)))
                 silence = torch.cat([features.mel_power(part) for part in waveforms.split(64)])
     clips = (*(clip for _, clip in known), *silent)
     targets = [labels.index(clip.word if clip.word in labels else UNKNOWN) for clip in clips]
