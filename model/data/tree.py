@@ -107,7 +107,7 @@ def walk(root: Path) -> Tree:
             name = f"{folder}/{entry.name}" if folder else entry.name
             if not name.isascii() and not _is_utf8(name):
                 tree.misnamed.append(name)
-            elif entry.is_dir():
+            elif Path(entry.path).is_dir() if entry.is_symlink() else entry.is_dir():
                 real = os.path.realpath(entry.path) if entry.is_symlink() else f"{above[-1]}/{entry.name}"
                 if real not in above:  # a link to a folder around it
                     pending.append((name, (*above, real)))
@@ -120,7 +120,8 @@ def walk(root: Path) -> Tree:
 def _sort_in(tree: Tree, name: str, entry: "os.DirEntry[str]") -> None:
     suffix = suffix_of(entry.name)
     if suffix in AUDIO_SUFFIXES:
-        (tree.audio if entry.is_file() else tree.no_files).append(name)
+        there = Path(entry.path).is_file() if entry.is_symlink() else entry.is_file()
+        (tree.audio if there else tree.no_files).append(name)
     elif suffix in MEDIA_SUFFIXES:
         tree.media.append(name)
     elif entry.name in TEXT_FILES:
