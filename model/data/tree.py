@@ -4,7 +4,7 @@ import codecs
 import json
 import os
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from kws.audio import AUDIO_SUFFIXES
 from model import files
@@ -51,7 +51,8 @@ def is_leftover(name: str) -> bool:
 
 def suffix_of(name: str) -> str:
     """``a/B.WAV`` -> ``.wav``."""
-    return PurePosixPath(name).suffix.lower()
+    stem, _, suffix = name.rpartition("/")[2].rpartition(".")
+    return f".{suffix}".lower() if stem else ""
 
 
 def read_text(path: Path) -> str:
