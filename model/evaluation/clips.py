@@ -2,8 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -29,8 +28,7 @@ _QUIET_DB = (0.0, -20.0, -40.0)  # levels of the background recordings, beside a
 _MOST_QUIET = 1000  # windows of background recordings, all levels together
 
 
-@dataclass(frozen=True)
-class Group:
+class Group(NamedTuple):
     """Clips without a keyword: their names, the word that each says, and what the model said of them."""
 
     names: list[str]
@@ -118,11 +116,11 @@ def operating_point(
 
 def false_accepts(groups: dict[str, Group], labels: Sequence[str], threshold: float) -> list[dict[str, Any]]:
     """The surest of what was taken for a keyword and is none."""
-    found = []
-    for kind, group in groups.items():
-        taken = accepted(group.probabilities, labels, threshold)
-        every = _surest(taken, group.names, group.words, group.probabilities, labels)
-        found += [{**each, "kind": kind} for each in every]
+    found = [
+        {**each, "kind": kind}
+        for kind, (names, words, probabilities) in groups.items()
+        for each in _surest(accepted(probabilities, labels, threshold), names, words, probabilities, labels)
+    ]
     return sorted(found, key=lambda each: (-each["probability"], each["clip"]))[:_EXAMPLES]
 
 

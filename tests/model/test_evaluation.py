@@ -138,8 +138,8 @@ def test_a_model_is_judged_on_its_own_classes() -> None:
 @pytest.mark.parametrize(
     ("labels", "data", "temperature", "says"),
     [
-        (("low", "_silence_"), {}, 1.0, "any word for one of its keywords"),
-        (("low", "_unknown_"), {}, 1.0, "it may take noise or a pause for a keyword"),
+        (("low", "_silence_"), {}, 1.0, "so it takes any word for one of its keywords"),
+        (("low", "_unknown_"), {}, 1.0, "so it may take noise for a keyword"),
         (stand_ins.LABELS, {"speakers_known": False}, 1.0, "not hold for new voices. Ways out: a folder for each sp"),
         (stand_ins.LABELS, {"licence": ""}, 1.0, "The licence of the data is not stated"),
         (stand_ins.LABELS, {"notes": ["2 links led out."]}, 1.0, "2 links led out."),
@@ -166,7 +166,7 @@ def test_leaks_are_told_with_examples(monkeypatch: pytest.MonkeyPatch) -> None:
     leaks(monkeypatch, 2, 1, "anna", "low/1.wav")
     found = evaluate(corpus())
     assert found["data"]["leaks"]["speakers"] == 2
-    assert "2 speakers and 1 recordings are in two of them (anna, low/1.wav)" in found["caveats"][0]
+    assert found["caveats"][0].startswith("Leak: 2 speakers and 1 recordings are in two splits (anna, low/1.wav): ")
 
 
 def test_the_digest_names_the_same_clips() -> None:
