@@ -145,7 +145,8 @@ class _Unpacking:
     def _resolve(self) -> tuple[dict[str, str], list[str]]:
         """For each recording that is a link, or below one, the member it stands for; and which links lead nowhere."""
         pairs: dict[str, str] = {}
-        nowhere, out = [], []
+        nowhere: list[str] = []
+        out: list[str] = []
         names = sorted(self._files.keys() | self._links.keys())
         for name, (original, _) in self._links.items():
             wanted = _is_wanted(name)

@@ -136,7 +136,7 @@ def _of_zip(archive: zipfile.ZipFile, path: Path, progress: Progress) -> Iterato
                 return archive.open(info)
             except NotImplementedError as error:
                 raise UserError(
-                    f"archive '{path}' is packed in a way that is not read here ({error}); unpack it and give the folder"
+                    f"archive '{path}' is packed in a way not read here ({error}); unpack it and give the folder"
                 ) from error
 
         target = ""
@@ -162,7 +162,10 @@ def _other(first: bytes, archive: Path, compressed: bool) -> str:
         if first.startswith(start):
             if not command:
                 return f"{kind}; write its recordings into a folder a word and give the folder"
-            return f"{kind}, which is not read here; unpack it with `{command} {archive.name}` and give the folder, or repack that with `tar czf DATA.tar.gz DATA`"
+            return (
+                f"{kind}, which is not read here; unpack it with `{command} {archive.name}` and give the folder, or "
+                "repack that with `tar czf DATA.tar.gz FOLDER`"
+            )
     if not first:
         return "an empty file; fetch it again"
     if compressed:

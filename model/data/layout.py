@@ -183,7 +183,7 @@ def _read(
         notes.append("the folders are read as SPEAKER/WORD")
     elif deeper := [each.name for each in recordings if each.folder]:
         notes.append(
-            f"{len(deeper)} recordings are in a folder below the word's, which is read as WORD/SPEAKER: {some(deeper)}; "
+            f"{len(deeper)} recordings are in a folder below a word's, read as WORD/SPEAKER: {some(deeper)}; "
             "for SPEAKER/WORD name the words by --labels"
         )
     return recordings

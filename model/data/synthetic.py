@@ -134,8 +134,8 @@ def speak_part(
     """
     import soundfile
 
-    from model.data import espeak, noise
     from kws.audio import SAMPLE_RATE
+    from model.data import espeak, noise
 
     voice = espeak.Espeak()
     written = []
@@ -166,8 +166,8 @@ def write_noise(folder: Path, seed: int) -> None:
     """Background recordings without words, 20 s each, ``<kind>.wav``."""
     import soundfile
 
-    from model.data import noise
     from kws.audio import SAMPLE_RATE
+    from model.data import noise
 
     for kind in noise.NOISES:
         samples = 0.1 * noise.noise(kind, 20 * SAMPLE_RATE, generator(seed, "noise", kind))

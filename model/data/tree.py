@@ -12,15 +12,21 @@ from model.errors import UserError
 
 VALIDATION_LIST, TESTING_LIST, INFO_FILE = "validation_list.txt", "testing_list.txt", "dataset.json"
 TEXT_FILES = (VALIDATION_LIST, TESTING_LIST, INFO_FILE)
-MEDIA_SUFFIXES = frozenset(  # audio and video that libsndfile does not read
-    ".3g2 .3gp .aac .ac3 .alac .amr .ape .asf .avi .awb .dff .dsf .eac3 .f4a .flv .m2ts .m4a .m4b .m4r .m4v .mka .mkv "
-    ".mov .mp4 .mpc .mpeg .mpg .ogv .pcm .ra .raw .shn .spx .tta .weba .webm .wma .wmv .wv".split()
+# Audio and video that libsndfile does not read.
+MEDIA_SUFFIXES = frozenset(
+    (
+        *(".3g2", ".3gp", ".aac", ".ac3", ".alac", ".amr", ".ape", ".asf", ".avi", ".awb", ".dff", ".dsf", ".f4a"),
+        *(".flv", ".m4a", ".m4b", ".m4r", ".m4v", ".mka", ".mkv", ".mov", ".mp4", ".mpc", ".mpeg", ".mpg", ".ogv"),
+        *(".pcm", ".ra", ".raw", ".shn", ".spx", ".tta", ".weba", ".webm", ".wma", ".wmv", ".wv"),
+    )
 )
 # Left behind by operating systems, editors, file servers and interrupted downloads; hidden names are so anyway.
 _LEFTOVERS = frozenset(
-    "__macosx lost+found desktop.ini thumbs.db ehthumbs.db $recycle.bin @eadir #recycle #snapshot "
-    "__pycache__ icon\r".split(" ")
-) | {"system volume information", "temporary items", "network trash folder"}
+    (
+        *("__macosx", "icon\r", "temporary items", "network trash folder", "lost+found", "desktop.ini", "thumbs.db"),
+        *("ehthumbs.db", "$recycle.bin", "system volume information", "@eadir", "#recycle", "#snapshot", "__pycache__"),
+    )
+)
 _LEFTOVER_SUFFIXES = ("~", ".tmp", ".bak", ".swp", ".part", ".partial", ".crdownload")
 
 
@@ -84,7 +90,7 @@ def walk(root: Path) -> Tree:
         UserError: a folder cannot be read.
     """
     tree = Tree(root)
-    pending = [("", (os.path.realpath(root),))]
+    pending: list[tuple[str, tuple[str, ...]]] = [("", (os.path.realpath(root),))]
     while pending:
         folder, above = pending.pop()
         try:
