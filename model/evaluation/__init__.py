@@ -94,37 +94,39 @@ def evaluate(model: Model, corpus: "Corpus", settings: Settings, network: "Modul
 
 def caveats(evaluation: dict[str, Any]) -> list[str]:
     """What a reader must know before the figures: a sentence each, true of this model and these data."""
-    data, labels, temperature = evaluation["data"], evaluation["labels"], evaluation["calibration"]["temperature"]
+    data, labels, calibration = evaluation["data"], evaluation["labels"], evaluation["calibration"]
     leaks = data["leaks"]
-    found = []
-    if leaks["speakers"] or leaks["recordings"]:
-        some = f" ({', '.join(map(str, leaks['examples'][:3]))})" if leaks["examples"] else ""
-        found.append(
+    examples = f" ({', '.join(map(str, leaks['examples'][:3]))})" if leaks["examples"] else ""
+    told = (
+        (
+            leaks["speakers"] or leaks["recordings"],
             f"The splits leak: {leaks['speakers']} speakers and {leaks['recordings']} recordings are in two of them"
-            f"{some}. The test figures are too good."
-        )
-    if not data["speakers_known"]:
-        found.append(
+            f"{examples}. The test figures are too good.",
+        ),
+        (
+            not data["speakers_known"],
             "Speakers are not known: the same voice may be in training and test, so the test figures do not hold for "
-            "new voices. Ways out: a folder for each speaker, `--speaker-pattern`, or lists of the splits."
-        )
-    if UNKNOWN not in labels:
-        found.append(
+            "new voices. Ways out: a folder for each speaker, `--speaker-pattern`, or lists of the splits.",
+        ),
+        (
+            UNKNOWN not in labels,
             "The model has no `_unknown_` class, for it was trained without other words: it takes any word for one of "
-            "its keywords."
-        )
-    if SILENCE not in labels:
-        found.append(
+            "its keywords.",
+        ),
+        (
+            SILENCE not in labels,
             "The model has no `_silence_` class, for it was trained without background noise: it may take noise or a "
-            "pause for a keyword."
-        )
-    if data["synthetic"]:
-        found.append("The voices are synthetic: the figures say nothing of people's speech.")
-    if not data["licence"]:
-        found.append("The licence of the data is not stated; `--licence` says it.")
-    if evaluation["calibration"]["at_bound"]:
-        found.append(f"The temperature {temperature:.3f} is at the end of its search: the probabilities mean little.")
-    return [*found, *data["notes"]]
+            "pause for a keyword.",
+        ),
+        (data["synthetic"], "The voices are synthetic: the figures say nothing of people's speech."),
+        (not data["licence"], "The licence of the data is not stated; `--licence` says it."),
+        (
+            calibration["at_bound"],
+            f"The temperature {calibration['temperature']:.3f} is at the end of its search: "
+            "the probabilities mean little.",
+        ),
+    )
+    return [*(sentence for holds, sentence in told if holds), *data["notes"]]
 
 
 def headline(evaluation: dict[str, Any]) -> dict[str, Any]:

@@ -83,7 +83,9 @@ def figures(
             for label, precision, recall, f1, clips in zip(labels, *by_class, strict=True)
         },
         "confusion_matrix": confusion_matrix(targets, predicted, labels=classes).tolist(),
-        "mistakes": _surest(_told(i, names, labels[targets[i]], probabilities, labels) for i in np.flatnonzero(~right)),
+        "mistakes": _surest(
+            _told(i, names, labels[targets[i]], probabilities, labels) for i in np.flatnonzero(~right).tolist()
+        ),
     }
 
 
@@ -122,7 +124,7 @@ def false_accepts(groups: dict[str, Group], labels: Sequence[str], threshold: fl
     return _surest(
         {**_told(i, group.names, group.words[i], group.probabilities, labels), "kind": kind}
         for kind, group in groups.items()
-        for i in np.flatnonzero(accepted(group.probabilities, labels, threshold))
+        for i in np.flatnonzero(accepted(group.probabilities, labels, threshold)).tolist()
     )[:_EXAMPLES]
 
 

@@ -7,7 +7,7 @@ accepts, and with each of the split's keywords once at a known time for the miss
 import itertools
 import logging
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -31,94 +31,60 @@ MOST_MISSES = 0.1  # a rule that misses more at TARGET is of no use: then the fe
 # A keyword is heard when a detection of it lies this near its clip's middle (TensorFlow's test_streaming_accuracy).
 TOLERANCE_SECONDS = 0.75
 HOP_SECONDS = 0.1
-RULES = tuple(
-    Rule(HOP_SECONDS * step, smoothing, refractory_seconds=refractory)
-    for step, smoothing, refractory in itertools.product((1, 2), (1, 2, 3, 4, 6), (0.6, 1.0))
-)
-SNR_DB = (None, 20.0, 10.0, 5.0)  # of the keywords, in turn; None: as recorded
+RULES = [Rule(HOP_SECONDS * step, smoothing) for step in (1, 2) for smoothing in (1, 2, 3, 4, 6)]
 # The thresholds that are tried: even steps of the odds' logarithm, for models are surest near 1.
-THRESHOLDS = tuple(round(1 / (1 + math.exp(-step / 8)), 5) for step in range(-24, 81))
+THRESHOLDS = [round(1 / (1 + math.exp(-step / 3)), 5) for step in range(-6, 31)]
+SNR_DB = (None, 20.0, 10.0, 5.0)  # of the keywords, in turn; None: as recorded
 _WINDOWS = 600  # of a stretch of audio: a minute, which bounds memory
 _HOP = round(HOP_SECONDS * SAMPLE_RATE)
 _STRETCH = (_WINDOWS - 1) * _HOP + CLIP_SAMPLES
 _MOST_OTHERS = 2000  # clips of other words held in memory
-_ROOM_DBFS = -75.0  # of a keyword as recorded: there is always a room
-_CHUNKS = np.array_split(np.arange(_STRETCH), 6)  # of a stretch: each has a noise and a level of its own
+_HISS = 10 ** (-75 / 20)  # there is always a room
 _EDGE = SAMPLE_RATE // 50  # clips are faded in and out, so that no cut clicks
+
+Stretch = tuple[
+    Waveform, list[tuple[str, float]]
+]  # and the keywords in it, with the seconds at which their clips begin
 
 
 @dataclass(frozen=True)
 class Heard:
-    """What a model said of stretches of audio, one after another, and the keywords that are there."""
+    """What a model said of audio without keywords and of audio with them, a window every ``HOP_SECONDS``."""
 
-    found: Probabilities  # float32[windows, classes], a window every ``HOP_SECONDS``
-    words: tuple[tuple[str, float], ...] = ()  # keyword, seconds from the middle of the first window to its clip's
+    labels: tuple[str, ...]
+    negative: Probabilities  # float32[windows, classes]
+    positive: Probabilities
+    words: list[tuple[str, float]]  # each keyword in it, and when its clip begins
 
     @property
     def hours(self) -> float:
-        """The audio's length."""
-        return len(self.found) * HOP_SECONDS / 3600
+        """The length of the audio without keywords."""
+        return len(self.negative) * HOP_SECONDS / 3600
 
-
-@dataclass(frozen=True)
-class Trial:
-    """A rule on audio without keywords and on audio with them."""
-
-    labels: tuple[str, ...]
-    negative: Heard
-    positive: Heard
-    rule: Rule
-
-    def at(self, threshold: float) -> "Trial":
-        """The same with another threshold."""
-        return replace(self, rule=replace(self.rule, threshold=threshold))
-
-    def _detect(self, heard: Heard) -> list[Hit]:
-        detector = Detector(self.labels, self.rule)
-        step = round(self.rule.hop_seconds / HOP_SECONDS)
-        return detector.feed(heard.found[::step]) + detector.finish()
-
-    def false_accepts(self) -> int:
-        """Detections where there is no keyword."""
-        return len(self._detect(self.negative))
-
-    def missed(self) -> list[str]:
-        """The keywords that are not heard, one entry a time each was said."""
-        hits = self._detect(self.positive)
-        times = np.array([middle(hit.window, self.rule) for hit in hits])
-        said = np.array([self.labels[hit.label] for hit in hits])
-        return [
-            word
-            for word, time in self.positive.words
-            if not ((np.abs(times - time) <= TOLERANCE_SECONDS) & (said == word)).any()
-        ]
-
-    def misses(self) -> float:
-        """The share of keywords that are not heard."""
-        return len(self.missed()) / len(self.positive.words)
-
-    def threshold_for(self, per_hour: float) -> float:
-        """The lowest threshold tried from which on there are at most so many false accepts an hour."""
-        allowed = math.floor(per_hour * self.negative.hours + 1e-9)
-        return _first(lambda threshold: self.at(threshold).false_accepts() <= allowed)
-
-    def threshold_missing(self, share: float) -> float:
-        """The highest threshold tried at which at most that share of the keywords is missed; the lowest where none."""
-        above = THRESHOLDS.index(_first(lambda threshold: self.at(threshold).misses() > share))
-        return THRESHOLDS[max(0, above - 1)]
-
-    def figures(self) -> dict[str, Any]:
-        """False accepts and misses at the rule's threshold; the upper bound is the 95 % one of a Poisson rate."""
-        count, hours, missed = self.false_accepts(), self.negative.hours, self.missed()
-        words = [word for word, _ in self.positive.words]
+    def figures(self, rule: Rule) -> dict[str, Any]:
+        """False accepts and misses of a rule whose hop is a multiple of ``HOP_SECONDS``."""
+        count, words = len(self._detect(self.negative, rule)), [word for word, _ in self.words]
+        hits = self._detect(self.positive, rule)
+        times, said = np.array([middle(hit.window, rule) for hit in hits]), [self.labels[hit.label] for hit in hits]
+        near = np.abs(times - np.array([[time] for _, time in self.words])) <= TOLERANCE_SECONDS
+        heard = (near & (np.array(said) == np.array(words)[:, None])).any(axis=1)
+        missed = [word for word, hit in zip(words, heard.tolist(), strict=True) if not hit]
         return {
-            "threshold": self.rule.threshold,
+            "threshold": rule.threshold,
             "false_accepts": count,
-            "false_accepts_per_hour": count / hours,
-            "upper_bound_per_hour": upper_bound(count, hours),
+            "false_accepts_per_hour": count / self.hours,
+            "upper_bound_per_hour": upper_bound(count, self.hours),
             "misses": len(missed) / len(words),
             "misses_by_word": {word: missed.count(word) / words.count(word) for word in sorted(set(words))},
         }
+
+    def curve(self, rule: Rule) -> list[dict[str, Any]]:
+        """The figures at each of ``THRESHOLDS``."""
+        return [self.figures(replace(rule, threshold=threshold)) for threshold in THRESHOLDS]
+
+    def _detect(self, found: Probabilities, rule: Rule) -> list[Hit]:
+        detector = Detector(self.labels, rule)
+        return detector.feed(found[:: round(rule.hop_seconds / HOP_SECONDS)]) + detector.finish()
 
 
 def choose_rule(model: Model, corpus: "Corpus", settings: Settings) -> Rule:
@@ -127,136 +93,129 @@ def choose_rule(model: Model, corpus: "Corpus", settings: Settings) -> Rule:
     Where even this one misses more than ``MOST_MISSES``, the rule with the fewest false accepts at so many misses.
     Where there is nothing to choose by, the default rule with the model's own threshold.
     """
-    default = Rule(threshold=model.info.threshold)
-    heard = _listen(model, corpus, "validation", settings.stream_hours)
+    heard = listen(model, corpus, "validation", settings.stream_hours)
     if heard is None:
         log.info("running audio: nothing to choose the rule by; it is the default one")
-        return default
-    trials = [Trial(model.info.labels, *heard, rule) for rule in RULES]
-    best = min((trial.at(trial.threshold_for(TARGET)) for trial in trials), key=lambda trial: trial.misses())
-    if best.misses() > MOST_MISSES:
-        log.info("running audio: %.0f %% missed at %g false accepts an hour", 100 * best.misses(), TARGET)
-        tried = (trial.at(trial.threshold_missing(MOST_MISSES)) for trial in trials)
-        best = min(tried, key=lambda trial: (trial.false_accepts(), trial.misses()))
-    log.info("running audio: %s (validation: %s)", best.rule, _line(best.figures()))
-    return best.rule
+        return Rule(threshold=model.info.threshold)
+    curves = [(rule, heard.curve(rule)) for rule in RULES]
+    rule, point = min(((rule, _allowing(curve, TARGET)) for rule, curve in curves), key=lambda each: each[1]["misses"])
+    if point["misses"] > MOST_MISSES:
+        log.info("running audio: %.0f %% missed at %g false accepts an hour", 100 * point["misses"], TARGET)
+        tried = [(rule, _missing(curve, MOST_MISSES)) for rule, curve in curves]
+        rule, point = min(tried, key=lambda each: (each[1]["false_accepts"], each[1]["misses"]))
+    rule = replace(rule, threshold=point["threshold"])
+    told = 100 * point["misses"], point["false_accepts_per_hour"]
+    log.info("running audio: %s: %.1f %% missed at %.1f false accepts an hour (validation)", rule, *told)
+    return rule
 
 
 def measure(model: Model, corpus: "Corpus", settings: Settings) -> dict[str, Any] | None:
     """What the model's rule does on audio made of the test split; None where there is nothing to make it of."""
-    heard = _listen(model, corpus, "testing", settings.stream_hours)
+    heard, rule = listen(model, corpus, "testing", settings.stream_hours), model.info.rule
     if heard is None:
         return None
-    trial = Trial(model.info.labels, *heard, model.info.rule)
-    points = [trial.at(threshold) for threshold in THRESHOLDS[::4]]
-    log.info("running audio: %s (test)", _line(trial.figures()))
+    curve = heard.curve(rule)
+    points = [{"allowed_per_hour": rate, **_allowing(curve, rate)} for rate in (TARGET, STRICT)]
     return {
-        "rule": asdict(trial.rule),
+        "rule": asdict(rule),
         "tolerance_seconds": TOLERANCE_SECONDS,
-        "hours": trial.negative.hours,
-        "lowest_upper_bound": upper_bound(0, trial.negative.hours),
-        "keywords": len(trial.positive.words),
-        "at_rule": trial.figures(),
-        "operating_points": [
-            {"allowed_per_hour": rate, **trial.at(trial.threshold_for(rate)).figures()} for rate in (TARGET, STRICT)
-        ],
-        "curve": [
-            {key: point.figures()[key] for key in ("threshold", "false_accepts_per_hour", "misses")} for point in points
-        ],
+        "hours": heard.hours,
+        "lowest_upper_bound": upper_bound(0, heard.hours),
+        "keywords": len(heard.words),
+        "at_rule": heard.figures(rule),
+        "operating_points": points,
+        "curve": [{key: point[key] for key in ("threshold", "false_accepts_per_hour", "misses")} for point in curve],
     }
 
 
+def _allowing(curve: list[dict[str, Any]], per_hour: float) -> dict[str, Any]:
+    """The lowest threshold from which on there are at most so many false accepts an hour; the highest where none is."""
+    too_many = [index for index, point in enumerate(curve) if point["false_accepts_per_hour"] > per_hour]
+    return curve[min(too_many[-1] + 1, len(curve) - 1) if too_many else 0]
+
+
+def _missing(curve: list[dict[str, Any]], share: float) -> dict[str, Any]:
+    """The highest threshold at which at most that share of the keywords is missed; the lowest where none is."""
+    return ([curve[0]] + [point for point in curve if point["misses"] <= share])[-1]
+
+
 def upper_bound(count: int, hours: float) -> float:
-    """The highest rate an hour that is compatible with ``count`` events (95 %, one-sided; Garwood 1936)."""
+    """The highest rate an hour that is compatible with ``count`` events (95 %, one-sided)."""
     return float(chi2.ppf(0.95, 2 * (count + 1)) / 2 / hours)
 
 
-def _first(holds: Callable[[float], bool]) -> float:
-    """The first of ``THRESHOLDS`` from which on something holds, by bisection; the last where it never does."""
-    low, high = 0, len(THRESHOLDS) - 1
-    while low < high:
-        half = (low + high) // 2
-        low, high = (low, half) if holds(THRESHOLDS[half]) else (half + 1, high)
-    return THRESHOLDS[low]
+def listen(model: Model, corpus: "Corpus", split: str, hours: float) -> Heard | None:
+    """Hear about ``hours`` without keywords and all of a split's keywords; None where there is nothing to hear.
 
-
-def _listen(model: Model, corpus: "Corpus", split: str, hours: float) -> tuple[Heard, Heard] | None:
-    """About ``hours`` without keywords and all the split's keywords; the words held back are heard in testing alone."""
+    The words held back from training are heard in the test split alone.
+    """
     keywords = [clip for clip in corpus.splits[split].clips if clip.word in model.info.keywords]
-    held_back = [clip for clip in corpus.unseen if clip.split == split] if split == "testing" else []
-    others, noise = [*corpus.others[split], *held_back], corpus.noise_waveforms[split]
+    others = [*corpus.others[split], *(clip for clip in corpus.unseen if clip.split == split == "testing")]
+    noise = corpus.noise_waveforms[split]
     if not hours or not keywords or not (others or noise):
         return None
     rng = np.random.default_rng(0)
     chosen = [others[index] for index in rng.permutation(len(others))[:_MOST_OTHERS].tolist()]
-    negative = _hear(model, _without_keywords(corpus.read(chosen), noise, max(1, round(hours * 60)), rng))
-    words = [clip.word for clip in keywords]
-    return negative, _hear(model, _with_keywords(words, corpus.read(keywords), noise, rng))
+    negative, _ = _hear(model, _without_keywords(corpus.read(chosen), noise, max(1, round(hours * 60)), rng))
+    spoken = list(zip((clip.word for clip in keywords), corpus.read(keywords), strict=True))
+    return Heard(model.info.labels, negative, *_hear(model, _with_keywords(spoken, noise, rng)))
 
 
-def _hear(model: Model, stretches: Iterator[tuple[Waveform, list[tuple[str, float]]]]) -> Heard:
+def _hear(model: Model, stretches: Iterator[Stretch]) -> tuple[Probabilities, list[tuple[str, float]]]:
     found, words = [], []
     for number, (samples, said) in enumerate(stretches):
         found.append(running_probabilities(model, sliding_window_view(samples, CLIP_SAMPLES)[::_HOP]))
         words += [(word, number * _WINDOWS * HOP_SECONDS + seconds) for word, seconds in said]
-    return Heard(np.concatenate(found), tuple(words))
+    return np.concatenate(found), words
 
 
 def _without_keywords(
-    others: Waveform, noise: list[Waveform], minutes: int, rng: np.random.Generator
-) -> Iterator[tuple[Waveform, list[tuple[str, float]]]]:
+    others: Waveform, noise: Sequence[Waveform], minutes: int, rng: np.random.Generator
+) -> Iterator[Stretch]:
     """By turns other words, some running into one another, over noise, and noise alone from near silence to loud."""
     for number in range(minutes):
         if not len(others) or (number % 2 and noise):
-            yield as_recorded(_noise(noise, -70, -15, rng)), []
+            yield as_recorded(_noise(noise, (-70, -15), rng)), []
             continue
         samples, at = np.zeros(_STRETCH, np.float32), int(rng.uniform(0, SAMPLE_RATE))
         while at + CLIP_SAMPLES < _STRETCH:
             clip = others[rng.integers(len(others))]
-            _add(samples, clip * (10 ** (rng.uniform(-35, -12) / 20) / max(rms(clip), 1e-4)), at)
+            gain = 10 ** (rng.uniform(-35, -12) / 20) / max(rms(clip), 1e-4)
+            samples[at : at + CLIP_SAMPLES] += _faded(clip) * gain
             at += CLIP_SAMPLES + int(rng.uniform(-0.4, 1.2) * SAMPLE_RATE)
-        yield as_recorded(samples + rms(samples) * _noise(noise, -40, -5, rng)), []
+        yield as_recorded(samples + rms(samples) * _noise(noise, (-40, -5), rng)), []
 
 
 def _with_keywords(
-    words: list[str], clips: Waveform, noise: list[Waveform], rng: np.random.Generator
-) -> Iterator[tuple[Waveform, list[tuple[str, float]]]]:
-    """Each keyword once, in random order with pauses of 0.5 to 2.5 s, over noise at ``SNR_DB`` or in a quiet room."""
-    left = rng.permutation(len(clips)).tolist()
+    spoken: list[tuple[str, Waveform]], noise: Sequence[Waveform], rng: np.random.Generator
+) -> Iterator[Stretch]:
+    """Each keyword once, in random order with pauses of 0.5 to 2.5 s, at one of ``SNR_DB`` after another."""
+    left = [spoken[index] for index in rng.permutation(len(spoken)).tolist()]
     for snr in itertools.cycle(SNR_DB if noise else (None,)):
-        if not left:
-            return
         samples, said, levels, at = np.zeros(_STRETCH, np.float32), [], [], SAMPLE_RATE
         while left and at + 2 * CLIP_SAMPLES < _STRETCH:
-            index = left.pop()
-            _add(samples, clips[index], at)
-            said.append((words[index], at / SAMPLE_RATE))
-            levels.append(rms(clips[index]))
+            word, clip = left.pop()
+            samples[at : at + CLIP_SAMPLES] += _faded(clip)
+            said.append((word, at / SAMPLE_RATE))
+            levels.append(rms(clip))
             at += CLIP_SAMPLES + int(rng.uniform(0.5, 2.5) * SAMPLE_RATE)
-        room = 10 ** (_ROOM_DBFS / 20)
-        level = room if snr is None else max(room, float(np.median(levels)) * 10 ** (-snr / 20))
-        yield as_recorded(samples + level * _noise([] if snr is None else noise, 0, 0, rng)), said
+        if snr is not None:
+            samples += float(np.median(levels)) * _noise(noise, (-snr, -snr), rng)
+        yield as_recorded(samples + _HISS * rng.standard_normal(_STRETCH, np.float32)), said
+        if not left:
+            return
 
 
-def _noise(noise: list[Waveform], low_db: float, high_db: float, rng: np.random.Generator) -> Waveform:
-    """A stretch of random recordings at random levels, of RMS 1 before them; hiss where there is no recording."""
-    samples = rng.standard_normal(_STRETCH, np.float32)
-    for chunk in _CHUNKS if noise else ():
-        piece = noise[rng.integers(len(noise))]
-        turned = np.roll(piece, -int(rng.integers(len(piece))))
-        gain = 10 ** (rng.uniform(low_db, high_db) / 20)
-        samples[chunk] = _faded(np.resize(turned, len(chunk))) * (gain / max(rms(piece), 1e-6))
-    return samples if noise else samples * np.float32(10 ** (rng.uniform(low_db, high_db) / 20))
-
-
-def _add(samples: Waveform, clip: Waveform, at: int) -> None:
-    samples[at : at + len(clip)] += _faded(clip)
+def _noise(noise: Sequence[Waveform], decibels: tuple[float, float], rng: np.random.Generator) -> Waveform:
+    """A stretch of random recordings, or hiss where there is none, each 10 s at a random level of its RMS."""
+    samples = np.empty(_STRETCH, np.float32)
+    for chunk in np.array_split(samples, 6):  # views: what is written there is written into the stretch
+        piece = noise[int(rng.integers(len(noise)))] if noise else rng.standard_normal(len(chunk), np.float32)
+        gain = 10 ** (rng.uniform(*decibels) / 20) / max(rms(piece), 1e-6)
+        chunk[:] = _faded(np.resize(np.roll(piece, -int(rng.integers(len(piece)))), len(chunk))) * gain
+    return samples
 
 
 def _faded(samples: Waveform) -> Waveform:
     ramp = np.minimum(1, np.arange(len(samples), dtype=np.float32) / _EDGE)
     return samples * ramp * ramp[::-1]
-
-
-def _line(figures: dict[str, Any]) -> str:
-    return f"{100 * figures['misses']:.1f} % missed at {figures['false_accepts_per_hour']:.1f} false accepts an hour"
