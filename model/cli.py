@@ -61,7 +61,7 @@ def with_settings(*panels: str) -> Callable[[Callable[..., None]], Callable[...,
 
 
 def _option(field: Any) -> inspect.Parameter:
-    kind = field.type if field.type in (str, int, float, bool) else str
+    kind: Any = field.type if field.type in (str, int, float, bool) else str
     shown = field.metadata["panel"] != RECIPE and isinstance(field.default, str | int) and str(field.default)
     option = typer.Option(
         envvar=f"KWS_{field.name.upper()}",

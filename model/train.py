@@ -110,7 +110,7 @@ def train(
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, settings.learning_rate, total_steps=settings.epochs * steps, pct_start=settings.warmup
     )
-    parts = {
+    parts: dict[str, Any] = {
         "network": network,
         "average": average,
         "kept": trained.network,

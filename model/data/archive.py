@@ -51,7 +51,9 @@ def unpack(archive: Path, into: Path, progress: Progress = lambda *_: None) -> t
         (working / _DONE).write_text(json.dumps(notes))
         working.rename(into)
         return tuple(notes)
-    except CORRUPT as error:
+    except (*CORRUPT, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:  # the disk, not the archive
+            raise
         raise UserError(f"archive '{archive}' is truncated or corrupt ({error}); fetch or pack it again") from error
     finally:
         shutil.rmtree(working, ignore_errors=True)

@@ -13,14 +13,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, cast
 
+import zstandard
+
 from kws.audio import media_kind
 from model.errors import UserError
 
 Progress = Callable[[int, int], None]  # bytes done, bytes in all
 
-CORRUPT = (tarfile.TarError, zipfile.BadZipFile, EOFError, lzma.LZMAError, zlib.error, gzip.BadGzipFile)
+CORRUPT = (tarfile.TarError, zipfile.BadZipFile, EOFError, lzma.LZMAError, zlib.error, zstandard.ZstdError)
 _ENCRYPTED = 0x1
 _LONGEST_LINK = 4096
+_MOST_BLOCKS = 256
 _OTHERS = {  # first bytes -> what it is, and the command that unpacks it
     b"7z\xbc\xaf\x27\x1c": ("a 7z archive", "7z x -oDATA"),
     b"Rar!": ("a RAR archive", "unrar x"),
@@ -58,7 +61,7 @@ def members(archive: Path, progress: Progress) -> Iterator[Iterator[Member]]:
 
     Raises:
         UserError: no archive that is read here, or an encrypted one.
-        CORRUPT: truncated or damaged, which may be found at the end only.
+        CORRUPT, OSError without a number: truncated or damaged, which may be found at the end only.
     """
     with ExitStack() as stack:
         raw = stack.enter_context(archive.open("rb"))
@@ -76,11 +79,13 @@ def members(archive: Path, progress: Progress) -> Iterator[Iterator[Member]]:
         elif first.startswith((b"\xfd7zXZ", b"\x5d\x00\x00")):
             stream = stack.enter_context(lzma.open(raw))
         elif first.startswith(b"\x28\xb5\x2f\xfd"):
-            import zstandard
-
             stream = stack.enter_context(zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True))
         source = _Source(stream)
+        if stream is not raw and not source.first:
+            raise EOFError("it ends early")
         if not _is_tar(source.first):
+            for _ in range(_MOST_BLOCKS):  # damaged, perhaps: what is not, has its checksum at the end
+                stream.read(1 << 20)
             raise UserError(f"data set '{archive}' is {_other(source.first, archive, stream is not raw)}")
         yield _of_tar(source, lambda: progress(raw.tell(), size))
 

@@ -131,11 +131,16 @@ def _divide(paths: Paths, sought: Collection[str], notes: list[str]) -> dict[str
     tops: dict[str, Paths] = defaultdict(dict)
     for name, parts in paths.items():
         tops[parts[0] if len(parts) > 1 else ""][name] = parts
-    inside = {
-        top: _unwrap({name: parts[1:] for name, parts in below.items()}, sought)
+    parts_of = [
+        top
         for top, below in tops.items()
         if top.lower() in _SPLIT_FOLDERS and any(len(parts) > 2 for parts in below.values())
-    }
+    ]
+    merged = _unwrap({name: parts[1:] for top in parts_of for name, parts in tops[top].items()}, sought)
+    inside = {top: {name: merged[name] for name in tops[top]} for top in parts_of}
+    for top in parts_of:
+        others = {parts[0] for other in parts_of if other != top for parts in inside[other].values()}
+        inside[top] = _unwrap(inside[top], {*sought, *others})
     words = {
         top: {_word(parts[0], sought) for parts in below.values() if len(parts) > 1} for top, below in inside.items()
     }

@@ -99,7 +99,7 @@ def walk(root: Path) -> Tree:
             raise UserError(
                 f"folder '{root / folder}' cannot be read ({files.reason(error)}); change its rights, or remove it"
             ) from error
-        if not entries:
+        if folder and not entries:
             tree.empty.append(folder)
         for entry in entries:
             if is_leftover(entry.name):

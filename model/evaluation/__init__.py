@@ -5,34 +5,31 @@ surrounds it. The test split is the corpus's, which no setting of a training cha
 """
 
 import logging
-import time
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from torch.nn import Module
 
 from kws.audio import decode
 from kws.detection import SILENCE, UNKNOWN, is_keyword
 from kws.model_file import Model
 from model.calibration import at_bound, reliability
+from model.corpus import Corpus
 from model.data import check
 from model.data.recording import fit
 from model.data.source import open_dataset
 from model.errors import UserError
 from model.evaluation import clips, robustness, running_audio
+from model.export import measure_parity
 from model.settings import Settings
-
-if TYPE_CHECKING:
-    from torch.nn import Module
-
-    from model.corpus import Corpus
 
 log = logging.getLogger(__name__)
 
 VOICES_PER_WORD = 50
 
 
-def evaluate(model: Model, corpus: "Corpus", settings: Settings, network: "Module | None" = None) -> dict[str, Any]:
+def evaluate(model: Model, corpus: Corpus, settings: Settings, network: Module | None = None) -> dict[str, Any]:
     """Judge ``model`` on the test split of ``corpus``.
 
     Args:
@@ -44,7 +41,6 @@ def evaluate(model: Model, corpus: "Corpus", settings: Settings, network: "Modul
     Returns:
         Plain JSON values; what could not be measured is in ``not_measured``, with the reason.
     """
-    started = time.perf_counter()
     labels, split = model.info.labels, corpus.splits["testing"]
     classes = [corpus.labels[target] for target in np.asarray(split.targets).tolist()]
     rows = [row for row, label in enumerate(classes) if label in labels]
@@ -79,8 +75,6 @@ def evaluate(model: Model, corpus: "Corpus", settings: Settings, network: "Modul
     if network is None:
         missing["parity"] = "no checkpoint was given"
     else:
-        from model.export import measure_parity
-
         evaluation["parity"] = measure_parity(model, network, temperature, waveforms)
     evaluation["robustness"]["voices"] = None
     try:
@@ -88,7 +82,7 @@ def evaluate(model: Model, corpus: "Corpus", settings: Settings, network: "Modul
     except UserError as error:
         missing["synthetic voices"] = str(error)
     evaluation["caveats"] = caveats(evaluation)
-    _tell(evaluation, time.perf_counter() - started)
+    _tell(evaluation)
     return evaluation
 
 
@@ -145,7 +139,7 @@ def headline(evaluation: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _counts(corpus: "Corpus", name: str) -> dict[str, int]:
+def _counts(corpus: Corpus, name: str) -> dict[str, int]:
     """Clips of each class in a split, and of how many different words its ``_unknown_`` are."""
     split = corpus.splits[name]
     classes = [corpus.labels[target] for target in np.asarray(split.targets).tolist()]
@@ -154,7 +148,7 @@ def _counts(corpus: "Corpus", name: str) -> dict[str, int]:
     return {**{label: counted[label] for label in corpus.labels}, "unknown words": len(words)}
 
 
-def _data(corpus: "Corpus") -> dict[str, Any]:
+def _data(corpus: Corpus) -> dict[str, Any]:
     """Where the data come from, and what is wrong with them."""
     dataset = corpus.dataset
     return {
@@ -170,7 +164,7 @@ def _data(corpus: "Corpus") -> dict[str, Any]:
     }
 
 
-def _voices(model: Model, corpus: "Corpus", settings: Settings) -> dict[str, Any]:
+def _voices(model: Model, corpus: Corpus, settings: Settings) -> dict[str, Any]:
     """Keywords spoken by espeak-ng: voices of another kind, which are another test, not a disturbance of this one.
 
     Raises:
@@ -189,7 +183,7 @@ def _voices(model: Model, corpus: "Corpus", settings: Settings) -> dict[str, Any
     return {"clips": found["clips"], "accuracy": found["share"], "interval_95": found["interval_95"]}
 
 
-def _tell(evaluation: dict[str, Any], seconds: float) -> None:
+def _tell(evaluation: dict[str, Any]) -> None:
     """The figures that matter, as lines of the log."""
     low, high = evaluation["accuracy_interval_95"]
     log.info(
@@ -201,10 +195,10 @@ def _tell(evaluation: dict[str, Any], seconds: float) -> None:
     taken = [f"{kind} {100 * found['share']:.1f} %" for kind, found in operating["false_accepts"].items()]
     log.info(
         "at the threshold %.3f: keyword recall %.1f %%, taken for a keyword: %s",
-        *(operating["threshold"], 100 * operating["recall"]["share"], ", ".join(taken) or "nothing measured"),
+        *(operating["threshold"], 100 * operating["recall"]["share"], ", ".join(taken)),
     )
-    for caveat in evaluation["caveats"]:
-        log.warning("%s", caveat)
-    for what, why in evaluation["not_measured"].items():
-        log.info("not measured: %s (%s)", what, why)
-    log.info("evaluated in %.1f s", seconds)
+    for line in (
+        *evaluation["caveats"],
+        *(f"not measured: {what}: {why}" for what, why in evaluation["not_measured"].items()),
+    ):
+        log.warning("%s", line)

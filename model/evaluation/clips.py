@@ -1,9 +1,9 @@
 """What a model says of the test split's clips, and of clips without a keyword: accuracy and the operating point."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,12 +15,10 @@ from kws.audio import SAMPLE_RATE, Waveform
 from kws.detection import Probabilities, is_keyword
 from kws.model_file import Model
 from model.calibration import RULE, Targets, accepted
+from model.corpus import Corpus
+from model.data.layout import Clip
 from model.data.recording import as_recorded
 from model.settings import CLIP_SAMPLES
-
-if TYPE_CHECKING:
-    from model.corpus import Corpus
-    from model.data.layout import Clip
 
 UNSEEN, KNOWN, QUIET = "unseen words", "known other words", "noise and near-silence"
 # Where the curve is told; finer where models are surest.
@@ -83,9 +81,7 @@ def figures(
             for label, precision, recall, f1, clips in zip(labels, *by_class, strict=True)
         },
         "confusion_matrix": confusion_matrix(targets, predicted, labels=classes).tolist(),
-        "mistakes": _surest(
-            _told(i, names, labels[targets[i]], probabilities, labels) for i in np.flatnonzero(~right).tolist()
-        ),
+        "mistakes": _surest(~right, names, [labels[target] for target in targets.tolist()], probabilities, labels),
     }
 
 
@@ -99,21 +95,22 @@ def operating_point(
     said = np.array([is_keyword(label) for label in labels])[targets]
     right = probabilities.argmax(axis=1) == targets
 
-    def at(level: float) -> dict[str, Any]:
+    def hits(level: float) -> tuple[npt.NDArray[np.bool_], dict[str, npt.NDArray[np.bool_]]]:
         taken = {kind: accepted(group.probabilities, labels, level) for kind, group in groups.items()}
-        recalled = accepted(probabilities, labels, level) & right
-        return {"recall": share(recalled[said]), "false_accepts": {kind: share(hits) for kind, hits in taken.items()}}
+        return (accepted(probabilities, labels, level) & right)[said], taken
 
     def point(level: float) -> dict[str, Any]:
-        found = at(level)
-        others = {kind: figures["share"] for kind, figures in found["false_accepts"].items()}
-        return {"threshold": level, "recall": found["recall"]["share"], "false_accepts": others}
+        recalled, taken = hits(level)
+        others = {kind: float(found.mean()) for kind, found in taken.items()}
+        return {"threshold": level, "recall": float(recalled.mean()), "false_accepts": others}
 
-    by_word = {kind: _by_word(group, labels, threshold) for kind, group in groups.items()}
+    recalled, taken = hits(threshold)
+    by_word = {kind: _by_word(group, taken[kind]) for kind, group in groups.items()}
     return {
         "rule": RULE,
         "threshold": threshold,
-        **at(threshold),
+        "recall": share(recalled),
+        "false_accepts": {kind: share(found) for kind, found in taken.items()},
         "curve": [point(level) for level in sorted({*_THRESHOLDS, threshold})],
         "false_accepts_by_word": {kind: found for kind, found in by_word.items() if len(found) > 1},
     }
@@ -121,14 +118,15 @@ def operating_point(
 
 def false_accepts(groups: dict[str, Group], labels: Sequence[str], threshold: float) -> list[dict[str, Any]]:
     """The surest of what was taken for a keyword and is none."""
-    return _surest(
-        {**_told(i, group.names, group.words[i], group.probabilities, labels), "kind": kind}
-        for kind, group in groups.items()
-        for i in np.flatnonzero(accepted(group.probabilities, labels, threshold)).tolist()
-    )[:_EXAMPLES]
+    found = []
+    for kind, group in groups.items():
+        taken = accepted(group.probabilities, labels, threshold)
+        every = _surest(taken, group.names, group.words, group.probabilities, labels)
+        found += [{**each, "kind": kind} for each in every]
+    return sorted(found, key=lambda each: (-each["probability"], each["clip"]))[:_EXAMPLES]
 
 
-def without_keyword(model: Model, corpus: "Corpus") -> tuple[dict[str, Group], dict[str, str]]:
+def without_keyword(model: Model, corpus: Corpus) -> tuple[dict[str, Group], dict[str, str]]:
     """Clips of the test split that must not be taken for a keyword, by kind; and why a kind is missing."""
     missing = {}
     unseen = [clip for clip in corpus.unseen if clip.split == "testing"]
@@ -172,14 +170,14 @@ def digest(names: Sequence[str], waveforms: Waveform) -> str:
     return hashlib.sha256("\n".join(sorted(each)).encode()).hexdigest()
 
 
-def _heard(model: Model, corpus: "Corpus", clips: Sequence["Clip"]) -> Group:
+def _heard(model: Model, corpus: Corpus, clips: Sequence[Clip]) -> Group:
     starts = range(0, len(clips), _CHUNK)
     parts = [model(corpus.read(clips[start : start + _CHUNK])) for start in starts]
     probabilities = np.concatenate([np.empty((0, len(model.info.labels)), np.float32), *parts])
     return Group([clip.name for clip in clips], [clip.word for clip in clips], probabilities)
 
 
-def _why_no_unseen(corpus: "Corpus") -> str:
+def _why_no_unseen(corpus: Corpus) -> str:
     if corpus.unseen:
         return "no word held back from training is in the test split"
     if any(corpus.others.values()):
@@ -189,21 +187,27 @@ def _why_no_unseen(corpus: "Corpus") -> str:
     return "the data set has no other words"
 
 
-def _by_word(group: Group, labels: Sequence[str], threshold: float) -> dict[str, Any]:
+def _by_word(group: Group, taken: npt.NDArray[np.bool_]) -> dict[str, Any]:
     """False accepts of each word of a group, the word most often taken for a keyword first."""
-    taken, words = accepted(group.probabilities, labels, threshold), np.array(group.words)
-    found = [(word, share(taken[words == word])) for word in sorted(set(group.words))]
-    return dict(sorted(found, key=lambda item: -item[1]["share"]))
+    found = {word: share(taken[np.array(group.words) == word]) for word in sorted(set(group.words))}
+    return dict(sorted(found.items(), key=lambda item: -item[1]["share"]))
 
 
-def _told(
-    index: int, names: Sequence[str], said: str, probabilities: Probabilities, labels: Sequence[str]
-) -> dict[str, Any]:
-    """A clip, what it says, and what the model takes it for."""
-    of_clip = probabilities[index]
-    prediction, probability = labels[int(of_clip.argmax())], float(of_clip.max())
-    return {"clip": names[index], "label": said, "prediction": prediction, "probability": probability}
-
-
-def _surest(mistakes: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    return sorted(mistakes, key=lambda mistake: (-mistake["probability"], mistake["clip"]))
+def _surest(
+    chosen: npt.NDArray[np.bool_],
+    names: Sequence[str],
+    said: Sequence[str],
+    found: Probabilities,
+    labels: Sequence[str],
+) -> list[dict[str, Any]]:
+    """The clips that are ``chosen``: what each says and what the model takes it for, the surest first."""
+    told = [
+        {
+            "clip": names[row],
+            "label": said[row],
+            "prediction": labels[int(found[row].argmax())],
+            "probability": float(found[row].max()),
+        }
+        for row in np.flatnonzero(chosen).tolist()
+    ]
+    return sorted(told, key=lambda each: (-each["probability"], each["clip"]))

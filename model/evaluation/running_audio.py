@@ -7,29 +7,27 @@ accepts, and with each of the split's keywords once at a known time for the miss
 import itertools
 import logging
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
+from numpy.random import Generator
 from scipy.stats import chi2
 
 from kws.audio import SAMPLE_RATE, Waveform, rms
 from kws.detection import Detector, Hit, Probabilities, Rule, middle, running_probabilities
 from kws.model_file import Model
+from model.corpus import Corpus
 from model.data.recording import as_recorded
 from model.settings import CLIP_SAMPLES, Settings
 
-if TYPE_CHECKING:
-    from model.corpus import Corpus
-
 log = logging.getLogger(__name__)
 
-TARGET, STRICT = 0.5, 0.1  # false accepts an hour: what openWakeWord and microWakeWord aim at; what Picovoice does
-MOST_MISSES = 0.1  # a rule that misses more at TARGET is of no use: then the fewest false accepts at so many misses
-# A keyword is heard when a detection of it lies this near its clip's middle (TensorFlow's test_streaming_accuracy).
-TOLERANCE_SECONDS = 0.75
+RATES = (0.5, 0.1)  # false accepts an hour: what openWakeWord and microWakeWord aim at; what Picovoice does
+MOST_MISSES = 0.1  # a rule that misses more at RATES[0] is of no use: then the fewest false accepts at so many misses
+TOLERANCE_SECONDS = 0.75  # of a detection from its clip's middle: TensorFlow's test_streaming_accuracy
 HOP_SECONDS = 0.1
 RULES = [Rule(HOP_SECONDS * step, smoothing) for step in (1, 2) for smoothing in (1, 2, 3, 4, 6)]
 # The thresholds that are tried: even steps of the odds' logarithm, for models are surest near 1.
@@ -42,9 +40,9 @@ _MOST_OTHERS = 2000  # clips of other words held in memory
 _HISS = 10 ** (-75 / 20)  # there is always a room
 _EDGE = SAMPLE_RATE // 50  # clips are faded in and out, so that no cut clicks
 
-Stretch = tuple[
-    Waveform, list[tuple[str, float]]
-]  # and the keywords in it, with the seconds at which their clips begin
+Words = list[tuple[str, float]]  # keywords, and the seconds at which their clips begin
+Spoken = list[tuple[str, Waveform]]  # words and their clips
+Stretch = tuple[Waveform, Words]
 
 
 @dataclass(frozen=True)
@@ -54,7 +52,7 @@ class Heard:
     labels: tuple[str, ...]
     negative: Probabilities  # float32[windows, classes]
     positive: Probabilities
-    words: list[tuple[str, float]]  # each keyword in it, and when its clip begins
+    words: Words  # of the audio with keywords
 
     @property
     def hours(self) -> float:
@@ -87,35 +85,36 @@ class Heard:
         return detector.feed(found[:: round(rule.hop_seconds / HOP_SECONDS)]) + detector.finish()
 
 
-def choose_rule(model: Model, corpus: "Corpus", settings: Settings) -> Rule:
-    """The rule with the fewest misses at ``TARGET`` false accepts an hour on the validation split.
+def choose_rule(model: Model, corpus: Corpus, settings: Settings) -> Rule:
+    """The rule with the fewest misses at the first of ``RATES`` on the validation split.
 
     Where even this one misses more than ``MOST_MISSES``, the rule with the fewest false accepts at so many misses.
     Where there is nothing to choose by, the default rule with the model's own threshold.
     """
     heard = listen(model, corpus, "validation", settings.stream_hours)
     if heard is None:
-        log.info("running audio: nothing to choose the rule by; it is the default one")
         return Rule(threshold=model.info.threshold)
     curves = [(rule, heard.curve(rule)) for rule in RULES]
-    rule, point = min(((rule, _allowing(curve, TARGET)) for rule, curve in curves), key=lambda each: each[1]["misses"])
+    tried = [(rule, _allowing(curve, RATES[0])) for rule, curve in curves]
+    rule, point = min(tried, key=lambda each: each[1]["misses"])
     if point["misses"] > MOST_MISSES:
-        log.info("running audio: %.0f %% missed at %g false accepts an hour", 100 * point["misses"], TARGET)
-        tried = [(rule, _missing(curve, MOST_MISSES)) for rule, curve in curves]
+        log.info("running audio: %.0f %% missed at %g false accepts an hour", 100 * point["misses"], RATES[0])
+        tried = [(rule, [curve[0], *(p for p in curve if p["misses"] <= MOST_MISSES)][-1]) for rule, curve in curves]
         rule, point = min(tried, key=lambda each: (each[1]["false_accepts"], each[1]["misses"]))
     rule = replace(rule, threshold=point["threshold"])
-    told = 100 * point["misses"], point["false_accepts_per_hour"]
-    log.info("running audio: %s: %.1f %% missed at %.1f false accepts an hour (validation)", rule, *told)
+    log.info(
+        "running audio: %s: %.1f %% missed at %.1f false accepts an hour (validation)",
+        *(rule, 100 * point["misses"], point["false_accepts_per_hour"]),
+    )
     return rule
 
 
-def measure(model: Model, corpus: "Corpus", settings: Settings) -> dict[str, Any] | None:
+def measure(model: Model, corpus: Corpus, settings: Settings) -> dict[str, Any] | None:
     """What the model's rule does on audio made of the test split; None where there is nothing to make it of."""
     heard, rule = listen(model, corpus, "testing", settings.stream_hours), model.info.rule
     if heard is None:
         return None
     curve = heard.curve(rule)
-    points = [{"allowed_per_hour": rate, **_allowing(curve, rate)} for rate in (TARGET, STRICT)]
     return {
         "rule": asdict(rule),
         "tolerance_seconds": TOLERANCE_SECONDS,
@@ -123,7 +122,7 @@ def measure(model: Model, corpus: "Corpus", settings: Settings) -> dict[str, Any
         "lowest_upper_bound": upper_bound(0, heard.hours),
         "keywords": len(heard.words),
         "at_rule": heard.figures(rule),
-        "operating_points": points,
+        "operating_points": [{"allowed_per_hour": rate, **_allowing(curve, rate)} for rate in RATES],
         "curve": [{key: point[key] for key in ("threshold", "false_accepts_per_hour", "misses")} for point in curve],
     }
 
@@ -131,20 +130,15 @@ def measure(model: Model, corpus: "Corpus", settings: Settings) -> dict[str, Any
 def _allowing(curve: list[dict[str, Any]], per_hour: float) -> dict[str, Any]:
     """The lowest threshold from which on there are at most so many false accepts an hour; the highest where none is."""
     too_many = [index for index, point in enumerate(curve) if point["false_accepts_per_hour"] > per_hour]
-    return curve[min(too_many[-1] + 1, len(curve) - 1) if too_many else 0]
-
-
-def _missing(curve: list[dict[str, Any]], share: float) -> dict[str, Any]:
-    """The highest threshold at which at most that share of the keywords is missed; the lowest where none is."""
-    return ([curve[0]] + [point for point in curve if point["misses"] <= share])[-1]
+    return curve[min(max(too_many, default=-1) + 1, len(curve) - 1)]
 
 
 def upper_bound(count: int, hours: float) -> float:
-    """The highest rate an hour that is compatible with ``count`` events (95 %, one-sided)."""
+    """The highest rate an hour that is compatible with ``count`` events (95 %, one-sided; Garwood 1936)."""
     return float(chi2.ppf(0.95, 2 * (count + 1)) / 2 / hours)
 
 
-def listen(model: Model, corpus: "Corpus", split: str, hours: float) -> Heard | None:
+def listen(model: Model, corpus: Corpus, split: str, hours: float) -> Heard | None:
     """Hear about ``hours`` without keywords and all of a split's keywords; None where there is nothing to hear.
 
     The words held back from training are heard in the test split alone.
@@ -161,7 +155,7 @@ def listen(model: Model, corpus: "Corpus", split: str, hours: float) -> Heard | 
     return Heard(model.info.labels, negative, *_hear(model, _with_keywords(spoken, noise, rng)))
 
 
-def _hear(model: Model, stretches: Iterator[Stretch]) -> tuple[Probabilities, list[tuple[str, float]]]:
+def _hear(model: Model, stretches: Iterator[Stretch]) -> tuple[Probabilities, Words]:
     found, words = [], []
     for number, (samples, said) in enumerate(stretches):
         found.append(running_probabilities(model, sliding_window_view(samples, CLIP_SAMPLES)[::_HOP]))
@@ -169,49 +163,47 @@ def _hear(model: Model, stretches: Iterator[Stretch]) -> tuple[Probabilities, li
     return np.concatenate(found), words
 
 
-def _without_keywords(
-    others: Waveform, noise: Sequence[Waveform], minutes: int, rng: np.random.Generator
-) -> Iterator[Stretch]:
+def _without_keywords(others: Waveform, noise: list[Waveform], minutes: int, rng: Generator) -> Iterator[Stretch]:
     """By turns other words, some running into one another, over noise, and noise alone from near silence to loud."""
     for number in range(minutes):
         if not len(others) or (number % 2 and noise):
-            yield as_recorded(_noise(noise, (-70, -15), rng)), []
+            yield as_recorded(_noise(noise, -70, -15, rng)), []
             continue
-        samples, at = np.zeros(_STRETCH, np.float32), int(rng.uniform(0, SAMPLE_RATE))
-        while at + CLIP_SAMPLES < _STRETCH:
-            clip = others[rng.integers(len(others))]
-            gain = 10 ** (rng.uniform(-35, -12) / 20) / max(rms(clip), 1e-4)
-            samples[at : at + CLIP_SAMPLES] += _faded(clip) * gain
-            at += CLIP_SAMPLES + int(rng.uniform(-0.4, 1.2) * SAMPLE_RATE)
-        yield as_recorded(samples + rms(samples) * _noise(noise, (-40, -5), rng)), []
+        spoken = [("", others[int(rng.integers(len(others)))]) for _ in range(90)]
+        samples, _ = _placed(spoken, -0.4, 1.2, rng)
+        samples += rms(samples) * _noise(noise, -40, -5, rng)
+        yield as_recorded(samples * 10 ** (rng.uniform(-20, 6) / 20)), []
 
 
-def _with_keywords(
-    spoken: list[tuple[str, Waveform]], noise: Sequence[Waveform], rng: np.random.Generator
-) -> Iterator[Stretch]:
+def _with_keywords(spoken: Spoken, noise: list[Waveform], rng: Generator) -> Iterator[Stretch]:
     """Each keyword once, in random order with pauses of 0.5 to 2.5 s, at one of ``SNR_DB`` after another."""
     left = [spoken[index] for index in rng.permutation(len(spoken)).tolist()]
+    level = float(np.median([rms(clip) for _, clip in spoken]))
     for snr in itertools.cycle(SNR_DB if noise else (None,)):
-        samples, said, levels, at = np.zeros(_STRETCH, np.float32), [], [], SAMPLE_RATE
-        while left and at + 2 * CLIP_SAMPLES < _STRETCH:
-            word, clip = left.pop()
-            samples[at : at + CLIP_SAMPLES] += _faded(clip)
-            said.append((word, at / SAMPLE_RATE))
-            levels.append(rms(clip))
-            at += CLIP_SAMPLES + int(rng.uniform(0.5, 2.5) * SAMPLE_RATE)
-        if snr is not None:
-            samples += float(np.median(levels)) * _noise(noise, (-snr, -snr), rng)
-        yield as_recorded(samples + _HISS * rng.standard_normal(_STRETCH, np.float32)), said
+        samples, said = _placed(left, 0.5, 2.5, rng)
+        samples += _HISS * rng.standard_normal(_STRETCH, np.float32)
+        yield as_recorded(samples if snr is None else samples + level * _noise(noise, -snr, -snr, rng)), said
         if not left:
             return
 
 
-def _noise(noise: Sequence[Waveform], decibels: tuple[float, float], rng: np.random.Generator) -> Waveform:
+def _placed(left: Spoken, shortest: float, longest: float, rng: Generator) -> Stretch:
+    """A stretch of the last of the clips that are ``left``, which are taken from it, with pauses of so many seconds."""
+    samples, said, at = np.zeros(_STRETCH, np.float32), [], SAMPLE_RATE
+    while left and at + 2 * CLIP_SAMPLES < _STRETCH:
+        word, clip = left.pop()
+        samples[at : at + CLIP_SAMPLES] += _faded(clip)
+        said.append((word, at / SAMPLE_RATE))
+        at += CLIP_SAMPLES + int(rng.uniform(shortest, longest) * SAMPLE_RATE)
+    return samples, said
+
+
+def _noise(noise: list[Waveform], low_db: float, high_db: float, rng: Generator) -> Waveform:
     """A stretch of random recordings, or hiss where there is none, each 10 s at a random level of its RMS."""
     samples = np.empty(_STRETCH, np.float32)
     for chunk in np.array_split(samples, 6):  # views: what is written there is written into the stretch
         piece = noise[int(rng.integers(len(noise)))] if noise else rng.standard_normal(len(chunk), np.float32)
-        gain = 10 ** (rng.uniform(*decibels) / 20) / max(rms(piece), 1e-6)
+        gain = 10 ** (rng.uniform(low_db, high_db) / 20) / max(rms(piece), 1e-6)
         chunk[:] = _faded(np.resize(np.roll(piece, -int(rng.integers(len(piece)))), len(chunk))) * gain
     return samples
 

@@ -9,16 +9,14 @@ matplotlib.use("svg")  # no display needed
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
+from matplotlib.ticker import MaxNLocator
 
 _INK, _BLUE, _ORANGE, _GREEN = "#7d8590", "#2f81f7", "#db6d28", "#2da44e"
 _STYLE: Any = {
-    "text.color": _INK,
-    "axes.labelcolor": _INK,
-    "axes.edgecolor": _INK,
-    "xtick.color": _INK,
-    "ytick.color": _INK,
+    **dict.fromkeys(
+        ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color", "grid.color"), _INK
+    ),
     "axes.grid": True,
-    "grid.color": _INK,
     "grid.alpha": 0.25,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -65,7 +63,7 @@ def _curve(axis: Axes, history: list[dict[str, Any]], what: str, best_epoch: int
     axis.plot(epochs, [row[f"train_{what}"] for row in history], _ORANGE, marker=marker, label="training")
     axis.plot(epochs, [row[f"val_{what}"] for row in history], _BLUE, marker=marker, label="validation")
     axis.axvline(best_epoch, color=_INK, linestyle=":", label="kept")
-    axis.xaxis.get_major_locator().set_params(integer=True)
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.legend()
 
 
@@ -84,17 +82,15 @@ def _confusion(axis: Axes, matrix: list[list[int]], labels: list[str]) -> None:
 
 def _operating(axis: Axes, measured: dict[str, Any]) -> None:
     """False accepts of each kind against keyword recall, with a ring at the stored threshold."""
-    points = measured["curve"]
+    recalls = [100 * point["recall"] for point in measured["curve"]]
     for (kind, here), colour in zip(measured["false_accepts"].items(), (_ORANGE, _BLUE, _GREEN), strict=False):
-        shares = [100 * point["false_accepts"][kind] for point in points]
-        axis.plot(shares, [100 * point["recall"] for point in points], colour, marker=".", label=kind)
+        shares = [100 * point["false_accepts"][kind] for point in measured["curve"]]
+        axis.plot(shares, recalls, colour, marker=".", label=kind)
         ring: Any = {"color": colour, "markersize": 9, "fillstyle": "none"}
         axis.plot(100 * here["share"], 100 * measured["recall"]["share"], "o", **ring)
     axis.set(xlabel="taken for a keyword, %", ylabel="keyword recall, %", ylim=(0, 101))
-    axis.set_xscale("symlog", linthresh=1)
+    _logarithmic(axis)
     axis.set_xlim(0, 100)
-    axis.xaxis.set_major_formatter("{x:g}")
-    axis.legend(loc="best")
 
 
 def _reliability(axis: Axes, bins: list[dict[str, float]]) -> None:
@@ -108,13 +104,17 @@ def _reliability(axis: Axes, bins: list[dict[str, float]]) -> None:
 
 def _streaming(axis: Axes, measured: dict[str, Any]) -> None:
     """Keywords missed against false accepts an hour of running audio, the stored rule marked."""
-    points, rule = measured["curve"], measured["at_rule"]
-    rates = [point["false_accepts_per_hour"] for point in points]
-    axis.plot(rates, [100 * point["misses"] for point in points], _BLUE, marker=".")
+    rule, rates = measured["at_rule"], [point["false_accepts_per_hour"] for point in measured["curve"]]
+    axis.plot(rates, [100 * point["misses"] for point in measured["curve"]], _BLUE, marker=".")
     axis.plot(rule["false_accepts_per_hour"], 100 * rule["misses"], "o", color=_ORANGE, label="as stored")
-    axis.set_xscale("symlog", linthresh=0.5)
+    axis.set(xlabel="false accepts an hour", ylabel="keywords missed, %", ylim=(0, None))
+    _logarithmic(axis)
+    axis.set_xlim(0, None)
+
+
+def _logarithmic(axis: Axes) -> None:
+    axis.set_xscale("symlog", linthresh=1)
     axis.xaxis.set_major_formatter("{x:g}")
-    axis.set(xlabel="false accepts an hour", ylabel="keywords missed, %", ylim=(0, None), xlim=(0, None))
     axis.legend()
 
 

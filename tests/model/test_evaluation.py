@@ -30,8 +30,11 @@ def leaks(monkeypatch: pytest.MonkeyPatch, speakers: int = 0, recordings: int = 
     monkeypatch.setattr(evaluation.check, "leaks", lambda _: found)
 
 
+TONES: Any = ToneModel()
+
+
 def evaluate(data: Any, model: Any = None) -> dict[str, Any]:
-    found = evaluation.evaluate(model or ToneModel(), data, Settings(stream_hours=0))
+    found = evaluation.evaluate(model or TONES, data, Settings(stream_hours=0))
     assert json.loads(json.dumps(found)) == found  # plain JSON values
     return found
 
