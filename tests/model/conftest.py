@@ -47,25 +47,22 @@ def cache(shared: Path) -> Iterator[Path]:
 
 
 def run(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """``run("train", "--epochs", "1", KWS_SEED="3")`` is ``python -m model`` in this process, which has torch loaded."""
+    """``run("train", KWS_SEED="3")``: ``KWS_SEED=3 python -m model train`` in this process, which has torch loaded."""
     handlers = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)}
     out, err = io.StringIO(), io.StringIO()
     provenance.revision.cache_clear()
-    try:
-        with (
-            pytest.MonkeyPatch.context() as patch,
-            contextlib.redirect_stdout(out),
-            contextlib.redirect_stderr(err),
-            pytest.raises(SystemExit) as stop,
-        ):
-            patch.setattr(sys, "argv", ["model", *map(str, arguments)])
-            for name, value in environment.items():
-                patch.setenv(name, value)
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        patch.setattr(sys, "argv", ["model", *map(str, arguments)])
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        try:
             command_line.main()
-    finally:
-        for signum, handler in handlers.items():
-            signal.signal(signum, handler)
-    return subprocess.CompletedProcess(arguments, int(stop.value.code or 0), out.getvalue(), err.getvalue())
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        finally:
+            for signum, handler in handlers.items():
+                signal.signal(signum, handler)
+    return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
-"""The revision that artefacts carry."""
+"""The revision that artefacts carry, and what is said where it cannot be told."""
 
+import logging
 import re
 import shutil
 import subprocess
@@ -11,44 +12,67 @@ from model import provenance
 
 
 @pytest.fixture
-def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Path:
     """A repository of one commit, in which the package seems to lie."""
     if shutil.which("git") is None:
         pytest.skip("git is not installed")
     (tmp_path / "model").mkdir()
     (tmp_path / "model/code.py").write_text("one")
     monkeypatch.setattr(provenance, "__file__", str(tmp_path / "model/provenance.py"))
+    monkeypatch.setattr(provenance.log, "handlers", [caplog.handler])
     who = ["-c", "user.name=a", "-c", "user.email=a@b"]
     for arguments in (["init", "-q"], ["add", "."], [*who, "commit", "-q", "-m", "one"]):
         subprocess.run(["git", "-C", tmp_path, *arguments], check=True)
     return tmp_path
 
 
-def test_it_is_the_commit_and_says_where_files_differ(repository: Path) -> None:
-    clean = provenance.revision()
+def revision() -> str:
+    provenance.revision.cache_clear()
+    return provenance.revision()
+
+
+def test_it_is_the_commit_and_says_where_files_differ(
+    repository: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    clean = revision()
     assert re.fullmatch("[0-9a-f]{40}", clean)
     (repository / "new.txt").write_text("not the source's")
-    assert provenance.revision() == clean
+    assert revision() == clean
     (repository / "model/code.py").write_text("two")
-    assert provenance.revision() == f"{clean}+dirty"
-
-
-def test_the_environment_goes_before(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert revision() == f"{clean}+dirty"
     monkeypatch.setenv("KWS_REVISION", "v1")
-    assert provenance.revision() == "v1"
+    assert revision() == "v1"
+    assert caplog.messages == []
 
 
-def test_without_a_repository_or_git_there_is_none(
-    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_copy_inside_another_repository_is_not_its_commit(
+    repository: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    inside = repository / "vendored/model"  # inside another repository, of which it is no part
+    inside = repository / "vendored/model"
     inside.mkdir(parents=True)
     monkeypatch.setattr(provenance, "__file__", str(inside / "provenance.py"))
-    assert provenance.revision() == ""
-    monkeypatch.setattr(provenance, "__file__", str(repository / "model/provenance.py"))
-    monkeypatch.setenv("PATH", "")
-    assert provenance.revision() == ""
+    assert revision() == ""
+    assert caplog.messages == []
+
+
+@pytest.mark.parametrize("trouble", ["another user's", "no git", "damaged"])
+def test_a_repository_that_cannot_be_asked_is_one_line_with_the_remedy(
+    repository: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, trouble: str
+) -> None:
+    if trouble == "another user's":
+        monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")  # git's own tests do it so
+    elif trouble == "no git":
+        monkeypatch.setenv("PATH", "")
+    else:
+        (repository / ".git/HEAD").unlink()
+    with caplog.at_level(logging.WARNING):
+        assert revision() == ""
+    (message,) = caplog.messages
+    assert "\n" not in message
+    assert "set KWS_REVISION" in message
+    assert f"`git config --global --add safe.directory {repository}`" in message
+    assert ("dubious ownership" in message) == (trouble == "another user's")
 
 
 def test_versions_name_what_results_depend_on() -> None:
-    assert {"python", "torch", "onnxruntime", "soxr"} <= set(provenance.versions())
+    assert {"python", "torch", "torchaudio", "onnxruntime", "soxr", "soundfile"} <= set(provenance.versions())
