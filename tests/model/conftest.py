@@ -17,7 +17,7 @@ import soundfile
 
 from kws.audio import SAMPLE_RATE
 from model import cli as command_line
-from model import files, provenance
+from model import console, files, provenance
 
 if TYPE_CHECKING:
     from model.network import TCResNet8
@@ -52,6 +52,8 @@ def run(*arguments: str | Path, **environment: str) -> subprocess.CompletedProce
     out, err = io.StringIO(), io.StringIO()
     provenance.revision.cache_clear()
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        patch.setattr(console.log, "handlers", [])  # what `main` sets up ends with it
+        patch.setattr(console.log, "propagate", False)
         patch.setattr(sys, "argv", ["model", *map(str, arguments)])
         for name, value in environment.items():
             patch.setenv(name, value)

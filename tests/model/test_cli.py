@@ -1,6 +1,5 @@
 """The command line: artefacts, the log, and every error that a user can make as one line and exit code 2."""
 
-import errno
 import json
 import re
 from pathlib import Path
@@ -35,7 +34,7 @@ def test_a_run_is_repeated_from_its_config_and_an_archive(
     files = {str(path.relative_to(tones)): path.read_bytes() for path in tones.rglob("*") if path.is_file()}
     (tmp_path / "tones.tar.gz").write_bytes(tar_bytes(files))
     environment = {"KWS_DATASET": str(tmp_path / "tones.tar.gz"), "KWS_OUTPUT": str(tmp_path / "again")}
-    done(main("train", "--config", trained / "config.json", KWS_CACHE=str(tmp_path / "cache"), **environment))
+    done(main("train", "--config", trained / "config.json", **environment))
     one, again = (json.loads((folder / run.METRICS).read_text()) for folder in (trained, tmp_path / "again"))
     assert {**again["settings"], "dataset": ""} == {**one["settings"], "dataset": ""}
     for key in ("history", "model_version"):
@@ -70,17 +69,6 @@ def test_impossible_options(main: Cli, tones: Path, tmp_path: Path, arguments: t
     assert not (tmp_path / "out").exists()
 
 
-def test_an_impossible_value_in_the_environment_names_the_variable(main: Cli, tmp_path: Path) -> None:
-    assert "KWS_EPOCHS" in one_line(main("train", "--output", tmp_path / "out", KWS_EPOCHS="many"))
-
-
-def test_no_threads_are_as_many_as_there_are_processors(main: Cli, trained: Path, tmp_path: Path) -> None:
-    for name, more in (("train", ()), ("evaluate", (trained / "model.onnx",))):
-        options = ("--dataset", tmp_path / "nowhere", "--output", tmp_path / "out")
-        assert "does not exist" in one_line(main(name, *more, *options, "--threads", "0"))
-        assert "--threads -1 is out of range" in one_line(main(name, *more, *options, "--threads", "-1"))
-
-
 def test_an_output_that_is_no_folder_or_not_ours_is_left_alone(main: Cli, trained: Path, tmp_path: Path) -> None:
     write_files(tmp_path, {"file": b"mine", "folder/thesis.txt": b"mine"})
     for arguments in (("train",), ("clips",), ("evaluate", trained / "model.onnx")):
@@ -91,25 +79,6 @@ def test_an_output_that_is_no_folder_or_not_ours_is_left_alone(main: Cli, traine
         ):
             assert message in one_line(main(*arguments, "--output", tmp_path / output))
     assert (tmp_path / "file").read_text() == (tmp_path / "folder/thesis.txt").read_text() == "mine"
-
-
-@pytest.mark.parametrize(
-    ("error", "message"),
-    [
-        (OSError(errno.ENOSPC, "full", "x"), "no space left on the disk for the output or the cache"),
-        (PermissionError(errno.EACCES, "Permission denied", "x"), "'x' cannot be read or written (permission denied)"),
-    ],
-)
-def test_a_disk_that_is_full_or_closed_to_us_names_the_log(
-    main: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: OSError, message: str
-) -> None:
-    def fail(*_: object) -> None:
-        raise error
-
-    monkeypatch.setattr(run, "run", fail)
-    line = one_line(main("train", "--output", tmp_path / "out"))
-    assert message in line
-    assert line.endswith(f"the log is {tmp_path / 'out.log'}")
 
 
 def test_the_cache_s_place_is_named_where_it_cannot_be_used(main: Cli, tmp_path: Path) -> None:
@@ -126,11 +95,7 @@ def test_help_shows_the_variables_and_comes_by_itself(main: Cli) -> None:
     assert (result.returncode, "Usage" in result.stdout + result.stderr) == (2, True)
 
 
-def test_a_bar_is_a_line_at_each_fourth_of_each_total(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(console.log, "handlers", [caplog.handler])
-    monkeypatch.setattr(console.log, "propagate", False)
+def test_a_bar_is_a_line_at_each_fourth_of_each_total(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("INFO", "model"), console.bar("reading (clips)") as show:
         for done_, total in [*((done_, 100) for done_ in range(1, 101)), (5, 10), (10, 10)]:
             show(done_, total)

@@ -62,12 +62,6 @@ def test_parity(network: TCResNet8, exported: bytes, change: str, holds: bool) -
         export.check_parity(parity)
 
 
-def test_metadata_replace_what_was_there(exported: bytes) -> None:
-    assert Model(export.with_metadata(exported, {**METADATA, "threshold": "0.7"}), "m").info.threshold == 0.7
-    bare = onnx.load_from_string(export.with_metadata(exported, {"a": "b"}))
-    assert {item.key: item.value for item in bare.metadata_props} == {"a": "b"}
-
-
 def test_the_version_is_all_that_an_answer_depends_on(network: TCResNet8) -> None:
     decided = {"temperature": "1.0", "threshold": "0.500", "detection": "{}", "labels": '["a"]'}
     version, other = export.model_version(network, decided), copy.deepcopy(network)

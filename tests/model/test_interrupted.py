@@ -1,5 +1,7 @@
 """A run that is stopped or fails leaves its log, no half-written artefact, and an earlier output as it was."""
 
+import errno
+import logging
 import signal
 import subprocess
 import sys
@@ -8,88 +10,68 @@ from typing import Any
 
 import pytest
 
-from model import export, files, run, train
+from model import export, files, run
 from model.errors import Interrupted, UserError
 
-from .conftest import QUICK, ROOT, Cli, command, one_line
+from .conftest import QUICK, ROOT, Cli, one_line
 
 
 @pytest.fixture
 def output(tmp_path: Path) -> Path:
     """An output that an earlier run has left."""
-    output = tmp_path / "out/model"
-    output.mkdir(parents=True)
-    (output / run.METRICS).write_text("of an earlier run")
-    return output
+    (tmp_path / "out/model").mkdir(parents=True)
+    (tmp_path / "out/model/train_metrics.json").write_text("of an earlier run")
+    return tmp_path / "out/model"
 
 
-def untouched(output: Path) -> bool:
-    return [path.read_text() for path in output.iterdir()] == ["of an earlier run"]
-
-
-def last_line(output: Path) -> str:
-    return output.with_name("model.log").read_text().splitlines()[-1]
-
-
-@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
-def test_a_stopped_run_leaves_its_log_and_what_it_needs_to_go_on(
-    tones: Path, output: Path, signum: signal.Signals
-) -> None:
-    arguments = command("train", *QUICK, "--dataset", tones, "--output", output, "--epochs", "10000")
-    process = subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert process.stdout
-    assert any(line.startswith("epoch   2/") for line in process.stdout)  # in the middle of training
-    process.send_signal(signum)
-    _, stderr = process.communicate()
-    assert untouched(output)
-    left = {path.name for path in output.parent.iterdir()}
-    if signum == signal.SIGKILL:
-        assert len(left) == 4
-        with files.atomic_directory(output, lambda _: True):  # the next run tidies up
-            pass
-        assert {path.name for path in output.parent.iterdir()} == {"model", "model.resume", "model.log"}
-        return
-    assert process.returncode == 128 + signum
-    goes_on = "the output is as it was; --resume goes on after the last whole epoch"
-    assert stderr == f"error: stopped by {signum.name}; {goes_on}; the log is {output}.log\n"
-    assert left == {"model", "model.resume", "model.log"}
-    assert last_line(output).endswith(f"ERROR stopped by signal {signum.value}")
-
-
-def _diverging(*_: Any) -> None:
-    raise UserError("training diverged in epoch 1 (loss nan); lower --learning-rate")
+def check_left(line: str, output: Path, last_line: str, *more: str) -> None:
+    """The former output as it was, and beside it the log, whose place the error's line ends with."""
+    log = output.with_name("model.log")
+    assert line.endswith(f"; the log is {log}")
+    assert log.read_text().splitlines()[-1].split(" ERROR ")[1].startswith(last_line)
+    assert [path.read_text() for path in output.iterdir()] == ["of an earlier run"]
+    assert {path.name for path in output.parent.iterdir()} == {"model", "model.log", *more}
 
 
 @pytest.mark.parametrize(
-    ("where", "name", "value", "code", "message"),
+    ("failure", "code", "message", "last_line"),
     [
-        (train, "train", _diverging, 2, "training diverged in epoch 1 (loss nan); lower --learning-rate"),
-        (
-            export,
-            "check_parity",
-            export.check_parity,
-            1,
-            "the exported model's probabilities differ from PyTorch's by ",
-        ),
+        (signal.SIGTERM, 143, "stopped by SIGTERM; the output is as it was; --resume goes on after", "stopped by s"),
+        (signal.SIGINT, 130, "stopped by SIGINT; the output is as it was; --resume goes on after", "stopped by s"),
+        (UserError("training diverged"), 2, "training diverged", "training diverged"),
+        (OSError(errno.ENOSPC, "full", "x"), 2, "no space left on the disk for the output or the cache", "[Errno 28]"),
+        (PermissionError(errno.EACCES, "No", "x"), 2, "'x' cannot be read or written (no); mend it", "[Errno 13]"),
     ],
 )
-def test_a_failed_run_leaves_its_log(
-    main: Cli, tones: Path, output: Path, monkeypatch: pytest.MonkeyPatch, where: Any, name: str, value: Any,
-    code: int, message: str,
-) -> None:  # fmt: skip
-    monkeypatch.setattr(where, name, value)
-    if code == 1:
-        monkeypatch.setattr(export, "PARITY", 0.0)
-    line = one_line(main("train", *QUICK, "--dataset", tones, "--output", output), code)
+def test_a_run_that_ends_early_leaves_its_log(
+    main: Cli, output: Path, monkeypatch: pytest.MonkeyPatch, failure: Any, code: int, message: str, last_line: str
+) -> None:
+    def fail(_settings: object, folder: Path, state: Path, *_: object) -> None:
+        state.mkdir()
+        (folder / "model.onnx").touch()
+        logging.getLogger("model.run").info("reading")
+        if isinstance(failure, BaseException):
+            raise failure
+        signal.raise_signal(failure)
+
+    monkeypatch.setattr(run, "run", fail)
+    line = one_line(main("train", "--output", output), code)
     assert line.startswith(f"error: {message}")
-    assert line.endswith(f"; the log is {output}.log")
-    assert f" ERROR {message}" in last_line(output)
-    assert "words to tell apart: low, high" in output.with_name("model.log").read_text()
-    assert untouched(output)
-    assert not list(output.parent.glob(".*"))
+    check_left(line, output, last_line, "model.resume")
+    assert " INFO reading\n" in output.with_name("model.log").read_text()
 
 
-def test_an_output_that_got_in_the_way_meanwhile_costs_no_log(
+def test_a_model_that_computes_something_else_is_not_written(
+    main: Cli, tones: Path, output: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export, "PARITY", -1.0)
+    line = one_line(main("train", *QUICK, "--dataset", tones, "--output", output), code=1)
+    message = "the exported model's probabilities differ from PyTorch's by "
+    assert line.startswith(f"error: {message}")
+    check_left(line, output, message, "model.resume")
+
+
+def test_what_gets_in_the_way_meanwhile_stays_and_so_does_the_log(
     main: Cli, output: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(run, "run", lambda *_: (output / "thesis.txt").write_text("mine"))
@@ -118,7 +100,6 @@ from model import files
 print(flush=True)
 with files.locked(Path(sys.argv[2])), files.atomic_directory(Path(sys.argv[1]), lambda _: True) as folder:
     (folder / "second").touch()
-print("done")
 """
 
 
@@ -132,7 +113,7 @@ def test_a_working_folder_in_use_is_not_tidied_away_and_a_lock_makes_others_wait
             assert process.stdout.readline() == "\n"
             assert process.poll() is None
             assert not output.exists()
-        assert process.communicate()[0] == "done\n"
+        assert process.wait() == 0
         assert [path.name for path in output.iterdir()] == ["second"]
         (first / "first").touch()
     assert [path.name for path in output.iterdir()] == ["first"]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from model.errors import UserError
-from model.settings import PROFILES, RECIPE, Settings, make_settings, split_words
+from model.settings import PROFILES, Settings, make_settings, split_words
 
 from .conftest import ROOT, Cli, one_line
 
@@ -61,11 +61,6 @@ def test_words_as_they_are_typed() -> None:
     assert [split_words(text) for text in (" up , down,", "none", "", "none,up")] == [
         *(("up", "down"), (), (), ("none", "up"))
     ]
-
-
-def test_weights_depend_on_the_recipe_and_the_seed() -> None:
-    recipe = {each.name for each in fields(Settings) if each.metadata["panel"] == RECIPE}
-    assert Settings().of_weights().keys() == recipe - {"stream_hours"} | {"seed"}
 
 
 @pytest.mark.parametrize(
