@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -136,15 +137,21 @@ def judge(model: Model, settings: Settings, folder: Path, checkpoint: Path | Non
     weights = export.load_checkpoint(checkpoint) if checkpoint else None
     if weights and export.weights_sha256(weights.network) != model.info.metadata.get("weights_sha256"):
         raise UserError(f"checkpoint '{checkpoint}' is not what the model was exported from; give --checkpoint its own")
-    _, data = _read(settings)
+    _, data = _read(settings, tuple(json.loads(model.info.metadata.get("unseen_words", "[]"))))
     evaluation = evaluate(model, data, settings, weights.network if weights else None)
     files.write_json(folder / EVALUATION, evaluation)
     report.write(folder, evaluation)
 
 
-def _read(settings: Settings) -> tuple[DataSet, corpus.Corpus]:
-    """The data set that the settings name, and its clips as a run sees them; what was found is logged."""
+def _read(settings: Settings, held_back: tuple[str, ...] | None = None) -> tuple[DataSet, corpus.Corpus]:
+    """The data set that the settings name, and its clips as a run sees them; what was found is logged.
+
+    ``held_back`` are words that a model has not heard: those that the data set has are, unless others are asked for.
+    """
     dataset = open_dataset(settings)
+    if settings.unseen_words is None and held_back is not None:
+        there = {clip.word for clip in dataset.clips}
+        settings = replace(settings, unseen_words=tuple(word for word in held_back if word in there))
     log.info("words to tell apart: %s", ", ".join(dataset.labels))
     with console.bar("reading (clips)") as show:
         data = corpus.load(dataset, settings, show)

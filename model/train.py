@@ -27,7 +27,7 @@ from model import files
 from model.augment import Augmenter, mixup
 from model.corpus import NO_CLIP, Corpus, Sampler, Split
 from model.errors import UserError, differences
-from model.features import FRONT_END, log_mel
+from model.features import FRONT_END, RECIPE, log_mel
 from model.network import TCResNet8
 from model.parallel import CPU, gather, side_by_side
 from model.provenance import versions
@@ -113,7 +113,7 @@ def train(
         "optimizer": optimizer,
         "schedule": schedule,
     }
-    identity = identity_of(settings, corpus.digest, world, device)
+    identity = identity_of(settings, corpus, world, device)
     if state and resume and (kept := load_state(state / STATE, identity)):
         for name, part in parts.items():
             part.load_state_dict(kept["parts"][name])
@@ -213,15 +213,18 @@ def score(network: nn.Module, split: Split) -> tuple[float, float]:
     return float(F.cross_entropy(logits, split.targets)), float(accuracy)
 
 
-def identity_of(settings: Settings, data_digest: str, processes: int, device: torch.device) -> dict[str, Any]:
+def identity_of(settings: Settings, corpus: Corpus, processes: int, device: torch.device) -> dict[str, Any]:
     """All that the weights depend on, by the names that a user knows."""
     return {
         **{option_name(name): value for name, value in settings.of_weights().items()},
+        "labels": list(corpus.labels),
+        "unseen words": list(corpus.unseen_words),
         **FRONT_END,
-        "data digest": data_digest,
+        "features": RECIPE,
+        "data digest": corpus.digest,
         "processes": processes,
         "device": device.type,
-        **versions(),
+        **{name: found for name, found in versions().items() if not name.startswith("onnx")},
     }
 
 
