@@ -14,10 +14,10 @@ BIN   := .venv/bin
 MODEL := $(ARTIFACTS)/model/model.onnx
 CLIPS := .cache/clips
 SERVER = KWS_MODEL=$(MODEL) $(BIN)/python -m service
-PROBE  = $(BIN)/python -m service.probe --clips $(CLIPS) --output $(ARTIFACTS)/inference
+CLIENT = $(BIN)/python -m service.test_client --clips $(CLIPS) --output $(ARTIFACTS)/inference
 
 .DEFAULT_GOAL := help
-.PHONY: help env pipeline train clips serve probe bench-model bench-service soak report test lint format e2e e2e-all engine engine-stop clean
+.PHONY: help env pipeline train clips serve test-client bench-model bench-service soak report test lint format e2e e2e-all engine engine-stop clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,24 +25,24 @@ help: ## this list
 env: ## the locked dependencies in .venv (uv is brought too)
 	@$(PYTHON) tools/install.py dev
 
-pipeline: train clips ## data, train, serve, probe: everything in artifacts/ (DATASET=… for another data set)
+pipeline: train clips ## data, train, serve, test the service: everything in artifacts/ (DATASET=… for another data set)
 	@rm -rf $(ARTIFACTS)/inference
 	@set -e; port=$$($(BIN)/python -m tools.free_port); \
 	  KWS_PORT=$$port $(SERVER) & server=$$!; trap 'kill $$server 2>/dev/null || true; wait $$server || true' EXIT; \
-	  $(PROBE) http://127.0.0.1:$$port || [ $$? = 1 ] # what it found wrong is for the gates to judge
+	  $(CLIENT) http://127.0.0.1:$$port || [ $$? = 3 ] # what it found wrong is for the gates to judge
 	@$(MAKE) --no-print-directory report
 
 train: env ## the model in artifacts/model (TRAIN='--epochs 5' for more options)
 	$(BIN)/python -m model train --dataset '$(DATASET)' --output $(ARTIFACTS)/model $(TRAIN)
 
-clips: env ## labelled recordings of the test split, for the probe
+clips: env ## labelled recordings of the test split, for the test client
 	@$(BIN)/python -m model clips --dataset '$(DATASET)' --output $(CLIPS)
 
 serve: env ## the inference app at http://127.0.0.1:PORT
 	KWS_PORT=$(PORT) $(SERVER)
 
-probe: clips ## test a running service (URL=…)
-	$(PROBE) $(URL)
+test-client: clips ## test a running service (URL=…)
+	$(CLIENT) $(URL)
 
 report: env ## artifacts/report.md and the verdict of the gates (BOUNDS='min_accuracy=0.95 …', RELEASE=gates.json of the last)
 	@$(BIN)/python -m tools.report $(ARTIFACTS) $(if $(RELEASE),--release '$(RELEASE)') --bounds $(BOUNDS)
@@ -50,11 +50,11 @@ report: env ## artifacts/report.md and the verdict of the gates (BOUNDS='min_acc
 bench-model: env ## every profile with three seeds, a table in ARTIFACTS/bench (DATASET=…; an hour on two cores)
 	$(BIN)/python -m tools.bench_model '$(DATASET)' --output $(ARTIFACTS)/bench/model.md
 
-bench-service: env ## /predict beside a bare Flask view, with wrk and oha; a table in ARTIFACTS/bench (needs a trained model)
-	@$(BIN)/python -m tools.bench_service $(MODEL) service/samples/yes.wav --output $(ARTIFACTS)/bench/service.md
+bench-service: env ## /predict beside FastAPI, LitServe, BentoML and plain Flask, with wrk (needs a trained model, Linux)
+	@$(BIN)/python -m tools.bench $(MODEL) --output $(ARTIFACTS)/bench/service.md
 
 soak: env ## 200,000 requests to one server, whose memory and open files must not grow (needs a trained model)
-	@$(BIN)/python -m tools.soak_service $(MODEL)
+	@$(BIN)/python -m tools.bench.soak $(MODEL)
 
 test: env lint ## lint, types and all tests that need no engine
 	$(BIN)/pytest --ignore=tests/e2e
