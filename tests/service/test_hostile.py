@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from service.audio import decode
+
+from kws.audio import AudioError, decode
 
 from .server import Server
 from .tones import LABELS, encode, tone, wav

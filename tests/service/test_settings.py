@@ -106,7 +106,7 @@ def test_a_wrong_secret_is_not_repeated(name: str, value: str) -> None:
     ],
 )
 def test_what_cannot_be_used_names_itself(
-    client: Callable[..., Client], settings: dict[str, object], names: str
+    client: Callable[..., Client], settings: dict[str, object], name: str
 ) -> None:
     with pytest.raises(SettingsError) as caught:
         client(**settings)
@@ -127,7 +127,7 @@ def test_both_ends_of_each_number_serve(tone_model_path: Path, tmp_path: Path, e
 
 @pytest.mark.parametrize(
     ("quota", "count"),
-    [("max 100000", math.inf), ("50000 100000", 1), ("150000 100000", 2), (None, math.inf), ("x", math.inf)],
+    [("max 100000", 4), ("50000 100000", 1), ("150000 100000", 2), ("900000 1", 4), (None, 4), ("x", 4)],
 )
 def test_a_quota_counts_as_processors(monkeypatch: pytest.MonkeyPatch, quota: str | None, count: int) -> None:
     class Group:

@@ -35,9 +35,7 @@ def part(name: str, data: bytes, rest: str = "") -> bytes:
         pytest.param(gzip.compress(WAV[:99]) + gzip.compress(WAV[99:]), {"Content-Encoding": "gzip"}, id="members"),
         pytest.param(gzip.compress(WAV) + b"\0" * 9, {"Content-Encoding": "gzip"}, id="padding"),
         pytest.param(zlib.compress(WAV), {"Content-Encoding": "deflate"}, id="deflate"),
-        pytest.param(
-            RAW_DEFLATE.compress(WAV) + RAW_DEFLATE.flush(), {"Content-Encoding": "deflate"}, id="raw deflate"
-        ),
+        pytest.param(RAW.compress(WAV) + RAW.flush(), {"Content-Encoding": "deflate"}, id="raw deflate"),
         pytest.param(WAV, {"Content-Encoding": "identity"}, id="identity"),
         pytest.param(
             gzip.compress(part("file", WAV, '; filename="a"') + b"--b--\r\n"),
