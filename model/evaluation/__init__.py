@@ -12,9 +12,9 @@ import numpy as np
 from torch.nn import Module
 
 from kws.audio import decode
-from kws.detection import SILENCE, UNKNOWN, is_keyword
+from kws.detection import SILENCE, UNKNOWN
 from kws.model_file import Model
-from model.calibration import at_bound, reliability
+from model.calibration import at_bound, keyword_mask, reliability
 from model.corpus import Corpus
 from model.data import check
 from model.data.recording import fit
@@ -53,7 +53,7 @@ def evaluate(model: Model, corpus: Corpus, settings: Settings, network: Module |
     names, waveforms = [split.clips[row].name for row in rows], corpus.waveforms("testing")[rows]
     probabilities = model(waveforms)
     groups, missing = clips.without_keyword(model, corpus)
-    said = np.array([is_keyword(label) for label in labels])[targets]
+    said = keyword_mask(labels)[targets]
     temperature = float(model.info.metadata.get("temperature", "1"))
     evaluation = {
         **clips.figures(probabilities, targets, labels, names),

@@ -13,7 +13,7 @@ from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 from kws.audio import SAMPLE_RATE, Waveform
 from kws.detection import Probabilities, is_keyword
 from kws.model_file import Model
-from model.calibration import RULE, Targets, accepted
+from model.calibration import RULE, Targets, accepted, keyword_mask
 from model.corpus import Corpus
 from model.data.layout import Clip
 from model.data.recording import as_recorded
@@ -56,7 +56,7 @@ def figures(
     predicted, nothing there) is 0. ``loss`` is the mean cross-entropy.
     """
     predicted, classes = probabilities.argmax(axis=1), list(range(len(labels)))
-    keywords = np.array([is_keyword(label) for label in labels])
+    keywords = keyword_mask(labels)
     said, right = keywords[targets], predicted == targets
     among = np.where(keywords, probabilities, -1.0).argmax(axis=1) == targets
     every, heard = share(right), share(right[said])
@@ -90,7 +90,7 @@ def operating_point(
 
     ``probabilities [clips, classes]`` and ``targets [clips]`` are of a split whose keywords count.
     """
-    said = np.array([is_keyword(label) for label in labels])[targets]
+    said = keyword_mask(labels)[targets]
     right = probabilities.argmax(axis=1) == targets
 
     def hits(level: float) -> tuple[npt.NDArray[np.bool_], dict[str, npt.NDArray[np.bool_]]]:

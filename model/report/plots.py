@@ -33,19 +33,13 @@ def draw(folder: Path, evaluation: dict[str, Any], metrics: dict[str, Any] | Non
     folder.mkdir(exist_ok=True)
     pictures: dict[str, tuple[str, list[Callable[[Axes], None]]]] = {
         "confusion": ("Confusion matrix", [partial(_confusion, evaluation)]),
-        "operating": (
-            "False accepts against recall; share right against probability given",
-            [partial(_operating, evaluation["operating"]), partial(_reliability, evaluation["calibration"]["bins"])],
-        ),
+        "operating": ("False accepts against recall", [partial(_operating, evaluation["operating"])]),
     }
     if metrics is not None:
         pictures["curves"] = (
             "Loss and accuracy by epoch",
             [partial(_curve, metrics, what) for what in ("loss", "acc")],
         )
-    if evaluation["streaming"]:
-        title = "Keywords missed against false accepts an hour"
-        pictures["streaming"] = (title, [partial(_streaming, evaluation["streaming"])])
     for name, (_, panels) in pictures.items():
         height = max(3.8, 0.7 * len(evaluation["labels"])) if name == "confusion" else 3.8
         with plt.rc_context(_STYLE):
@@ -93,30 +87,7 @@ def _operating(measured: dict[str, Any], axis: Axes) -> None:
         ring: Any = {"color": colour, "markersize": 9, "fillstyle": "none"}
         axis.plot(100 * here["share"], 100 * measured["recall"]["share"], "o", **ring)
     axis.set(xlabel="taken for a keyword, %", ylabel="keyword recall, %", ylim=(0, 101))
-    _logarithmic(axis)
-    axis.set_xlim(0, 100)
-
-
-def _reliability(bins: list[dict[str, float]], axis: Axes) -> None:
-    """Accuracy against confidence; a calibrated model lies on the diagonal. The larger the dot, the more clips."""
-    axis.plot([0, 1], [0, 1], color=_INK, linestyle=":", label="calibrated")
-    sizes = [12 + 8 * row["clips"] ** 0.5 for row in bins]
-    axis.scatter([r["confidence"] for r in bins], [r["accuracy"] for r in bins], s=sizes, color=_BLUE, label="test")
-    axis.set(xlabel="probability given", ylabel="share right", xlim=(0, 1.02), ylim=(0, 1.04))
-    axis.legend(loc="lower right")
-
-
-def _streaming(measured: dict[str, Any], axis: Axes) -> None:
-    """Keywords missed against false accepts an hour of running audio, the stored rule marked."""
-    rule, rates = measured["at_rule"], [point["false_accepts_per_hour"] for point in measured["curve"]]
-    axis.plot(rates, [100 * point["misses"] for point in measured["curve"]], _BLUE, marker=".")
-    axis.plot(rule["false_accepts_per_hour"], 100 * rule["misses"], "o", color=_ORANGE, label="as stored")
-    axis.set(xlabel="false accepts an hour", ylabel="keywords missed, %", ylim=(0, None))
-    _logarithmic(axis)
-    axis.set_xlim(0, None)
-
-
-def _logarithmic(axis: Axes) -> None:
     axis.set_xscale("symlog", linthresh=1)
+    axis.set_xlim(0, 100)
     axis.xaxis.set_major_formatter("{x:g}")
     axis.legend()

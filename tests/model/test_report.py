@@ -49,7 +49,7 @@ def test_a_training_leaves_report_card_and_plots(evaluated: Evaluated, tmp_path:
     text = (tmp_path / "report.md").read_text()
     assert text.startswith("# Training report\n\n**100.0 % of 17 test clips right** (95 % interval ")
     pictures = re.findall(r"\(plots/(.*?)\)", text)
-    assert sorted(pictures) == ["confusion.svg", "curves.svg", "operating.svg", "streaming.svg"]
+    assert sorted(pictures) == ["confusion.svg", "curves.svg", "operating.svg"]
     for picture in pictures:
         drawn = (tmp_path / "plots" / picture).read_text()
         assert drawn.startswith("<?xml")
