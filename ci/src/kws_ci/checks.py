@@ -8,7 +8,7 @@ import dagger
 from dagger import Doc, ReturnType, dag, field, object_type
 
 from .containers import APP, ARTIFACTS, Toolbox
-from .image import ARCHIVE, Image, moment
+from .image import ARCHIVE, Image, Tester, moment
 from .publish import Release
 from .settings import Settings
 from .steps import ProgramError, UserError, gather, stdout, uncached
@@ -110,12 +110,18 @@ class Judge:
             raise ProgramError((await judged.stderr()).strip() or "the judge ended without a word")
         return await judged.directory(ARTIFACTS).sync()
 
-    async def answers(self, findings: dagger.Directory) -> None:
-        """Judge what the test client found, alone. Raises ProgramError, with a line a failed gate."""
-        artifacts = dag.directory().with_directory("inference", findings)
-        judged = self.over(artifacts, *(f"--without={part}" for part in ("model", "image", "start")))
-        if await judged.exit_code() != 0:
-            raise ProgramError((await judged.stderr()).strip())
+
+async def answers(
+    kws: Settings, image: dagger.Container, clips: dagger.Directory, bounds: list[str] | None
+) -> dagger.Directory:
+    """What the test client finds, judged alone. Raises ProgramError, with a line a failed gate."""
+    found = await Tester(kws).findings(image, clips)
+    artifacts = dag.directory().with_directory("inference", found)
+    parts = [f"--without={part}" for part in ("model", "image", "start")]
+    judged = Judge(kws, "only /predict was tested", bounds).over(artifacts, *parts)
+    if await judged.exit_code() != 0:
+        raise ProgramError((await judged.stderr()).strip())
+    return found
 
 
 async def verdict(artifacts: dagger.Directory) -> Verdict:

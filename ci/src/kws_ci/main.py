@@ -22,9 +22,7 @@ Tags = Annotated[
 ]
 Bounds = Annotated[list[str] | None, Doc("Bounds in place of those of gates.toml: NAME=VALUE; false: no such gate")]
 Artifacts = Annotated[dagger.Directory, Doc("What `pipeline` returned")]
-Sbom = Annotated[
-    dagger.File | None, Doc("sbom.cdx.json, such as a release's attested one (default: an image is built)")
-]
+Sbom = Annotated[dagger.File | None, Doc("sbom.cdx.json, such as a release's attested one (default: one is made)")]
 
 
 @enum_type
@@ -63,8 +61,13 @@ class Kws(Settings):
         """Labelled recordings of the test split, a folder a label."""
         return Trainer(self).clips()
 
+    # Private: what is decorated cannot be called from here, to mypy (dagger/dagger#3701).
     async def _image(self, model: dagger.File | None) -> Image:
         return await Builder(self).image(await Trainer(self).onnx(model))
+
+    async def _scan(self, sbom: dagger.File | None, model: dagger.File | None) -> checks.Scan:
+        sbom = sbom or checks.described(self, await self._image(model)).file("sbom.cdx.json")
+        return await checks.scan(self, sbom)
 
     @function
     async def build(self, model: ModelFile = None) -> dagger.Container:
@@ -84,12 +87,12 @@ class Kws(Settings):
     @function
     async def scan(self, sbom: Sbom = None, model: ModelFile = None) -> checks.Scan:
         """Ask for the known vulnerabilities of what is inside an image: an object with `passed`, `counts`, `error`."""
-        return await checks.scan(self, sbom or checks.described(self, await self._image(model)).file("sbom.cdx.json"))
+        return await self._scan(sbom, model)
 
     @function
     async def audit(self, sbom: Sbom = None, model: ModelFile = None) -> str:
         """Fail, with a line each, where an image holds a known vulnerability with a fix, or nobody could be asked."""
-        found = await self.scan(sbom, model)
+        found = await self._scan(sbom, model)
         if not found.passed:
             raise ProgramError("\n".join([*found.counts, *filter(None, [found.error])]))
         return "no vulnerability with a fix is known"
@@ -109,14 +112,13 @@ class Kws(Settings):
         if reference:
             release = Release(self)
             image = await release.pulled(await release.existing(reference))
-        found = await Tester(self).findings(image or await self.build(model), clips or self.clips())
-        await checks.Judge(self, "only /predict was tested", bounds).answers(found)
-        return found
+        image = image or (await self._image(model)).loaded()
+        return await checks.answers(self, image, clips or Trainer(self).clips(), bounds)
 
     @function
     async def serve(self, model: ModelFile = None) -> dagger.Service:
         """Run the inference image; `dagger call serve --model=… up --ports=8000:8000` opens it on this machine."""
-        return (await self.build(model)).as_service(use_entrypoint=True)
+        return (await self._image(model)).loaded().as_service(use_entrypoint=True)
 
     # The CLI hides every function called "pipeline" (dagger 0.21, dagql/dagui/opts.go: a former core function of that
     # name). The underscore makes the API's name "Pipeline", which it shows, and calls, as `pipeline`.
@@ -151,7 +153,7 @@ class Kws(Settings):
     def releases(self) -> Releases:
         """What has been released to the address: verify, attestations, promote, rollback."""
         Release(self)  # what cannot work is named here
-        return Releases(settings=self)
+        return Releases(settings=self)  # type: ignore[call-arg]  # object_type is no dataclass to mypy
 
     @function
     async def gates(self, artifacts: Artifacts) -> str:
@@ -186,8 +188,8 @@ class Kws(Settings):
             return Toolbox(self).programs("regctl", "syft", "osv-scanner", "cosign")
         if stage is Stage.TRAIN:
             return Trainer(self).container()
-        image = await self.build(model)
-        return image if stage is Stage.IMAGE else Tester(self).bound(image, self.clips())
+        image = (await self._image(model)).loaded()
+        return image if stage is Stage.IMAGE else Tester(self).bound(image, Trainer(self).clips())
 
     @function
     async def notes(self, tag: Annotated[str, Doc("The git tag, such as v1.2.0")]) -> dagger.File:
@@ -228,5 +230,5 @@ class Kws(Settings):
     async def predict(self) -> str:
         """An image with a model trained quickly on the synthetic corpus answers /predict rightly."""
         self.dataset, self.dataset_folder, self.synthetic, self.profile = None, None, True, QUICK
-        await self.test_predict()
+        await checks.answers(self, (await self._image(None)).loaded(), Trainer(self).clips(), None)
         return "held"

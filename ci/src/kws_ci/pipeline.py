@@ -118,7 +118,7 @@ async def provenance(
     command = ["python", "-m", "release", "provenance", ARCHIVE, "--output=/slsa.json"]
     command += options(builder=kws.builder, invocation=kws.invocation)
     command += [f"--untested={platform}" for platform in untested]
-    for name in (field.name for field in fields(kws)):  # type: ignore[arg-type]
+    for name in (field.name for field in fields(kws)):
         value = getattr(kws, name)
         if isinstance(value, str | int | list):
             command += [f"--parameter={option.removeprefix('--')}" for option in options(**{name: value})]
@@ -126,7 +126,11 @@ async def provenance(
         found = await dag.container().from_(address).image_ref()
         command.append(f"--material={name}={found.rpartition('@')[2]}")
     container = toolbox.programs().with_mounted_file(ARCHIVE, image.archive)
-    materials = {"uv.lock": kws.lock.file("uv.lock"), "gates.toml": kws.gates_file, "osv-scanner.toml": kws.exceptions}
+    materials = {
+        "uv.lock": kws.dependencies.file("uv.lock"),
+        "gates.toml": kws.gates_file,
+        "osv-scanner.toml": kws.exceptions,
+    }
     for kind, files in (("material", materials), ("byproduct", byproducts)):
         for name, file in files.items():
             container = container.with_mounted_file(f"/{kind}/{name}", file)

@@ -206,18 +206,21 @@ class Releases:
             found = found.with_file(name, file)
         return found
 
+    async def _promote(self, reference: str, tags: list[str]) -> str:
+        release = Release(self.settings)
+        digest = await release.existing(reference)
+        await release.verified(digest)
+        await release.tag(digest, tags)
+        return f"{release.address}@{digest}"
+
     @function
     async def promote(
         self, reference: Reference, tags: Annotated[list[str] | None, Doc("To set (default: latest)")] = None
     ) -> str:
         """Put tags on a release that verifies, without a rebuild; prints its digest reference."""
-        release = Release(self.settings)
-        digest = await release.existing(reference)
-        await release.verified(digest)
-        await release.tag(digest, ["latest"] if tags is None else tags)
-        return f"{release.address}@{digest}"
+        return await self._promote(reference, ["latest"] if tags is None else tags)
 
     @function
     async def rollback(self, reference: Reference) -> str:
         """Let `latest` name an earlier release again, if it verifies; prints its digest reference."""
-        return await self.promote(reference)
+        return await self._promote(reference, ["latest"])

@@ -65,9 +65,8 @@ async def run(trainer: Trainer, named: dict[str, list[str]], parallel: int) -> S
 
 
 async def _figures(name: str, folder: dagger.Directory) -> dict[str, Any]:
-    metrics, evaluation = (
-        json.loads(await folder.file(file).contents()) for file in ("train_metrics.json", "evaluation.json")
-    )
+    metrics = json.loads(await folder.file("train_metrics.json").contents())
+    evaluation = json.loads(await folder.file("evaluation.json").contents())
     return {
         "name": name,
         "validation_accuracy": metrics["best_val_acc"],
