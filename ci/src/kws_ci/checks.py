@@ -8,7 +8,7 @@ import dagger
 from dagger import Doc, ReturnType, dag, field, object_type
 
 from .containers import APP, ARTIFACTS, Toolbox
-from .image import ARCHIVE, Image, Tester, moment
+from .image import ARCHIVE, Image, Tester
 from .publish import Release
 from .settings import Settings
 from .steps import ProgramError, UserError, gather, stdout, uncached
@@ -45,8 +45,9 @@ def described(kws: Settings, image: Image, model: dagger.Directory | None = None
     command = [*RELEASE, "sbom", ARCHIVE, "--output", "/image", "--platform", image.platforms[0]]
     container = Toolbox(kws).programs("syft").with_mounted_file(ARCHIVE, image.archive)
     if model is not None:
-        container, command = container.with_mounted_directory("/model", model), [*command, "--model", "/model"]
-    return container.with_exec([*command, "--created", moment(kws.created)]).directory("/image")
+        container = container.with_mounted_directory(f"{ARTIFACTS}/model", model)
+        command += ["--artifacts", ARTIFACTS]
+    return container.with_exec(command).directory("/image")
 
 
 async def scan(kws: Settings, sbom: dagger.File) -> Scan:

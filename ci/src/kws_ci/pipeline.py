@@ -8,7 +8,7 @@ from dagger import dag
 
 from . import checks
 from .containers import ARTIFACTS, Toolbox
-from .image import ARCHIVE, Builder, Image, Tester
+from .image import Builder, Image, Tester
 from .publish import Release
 from .settings import Settings
 from .steps import ProgramError, UserError, gather, span, stdout
@@ -65,7 +65,8 @@ async def run(
     found = judged.directory(ARTIFACTS)
     files = {name: found.file(path) for name, path in FILES.items()}
     untested = [path.split("/")[1].replace("-", "/") for path in await inference.glob("platforms/*/error.txt")]
-    files["slsa.json"] = await provenance(kws, image, untested, {**files, "model.onnx": model.onnx})
+    described = found.file("image/image.json")
+    files["slsa.json"] = await provenance(kws, described, untested, {**files, "model.onnx": model.onnx})
     await sign_and_tag(publishing, image, files, names)
     return await found.with_file("image/slsa.json", files["slsa.json"]).sync()
 
@@ -78,15 +79,16 @@ async def publish(
     names = await checked_tags(release, tags, "" if artifacts else "it is published untested")
     if artifacts is None:
         image = await Builder(kws).image(await Trainer(kws).onnx(model))
-        files = {"sbom.cdx.json": checks.described(kws, image).file("sbom.cdx.json")}
+        papers = checks.described(kws, image)
+        files, untested = {"sbom.cdx.json": papers.file("sbom.cdx.json")}, image.platforms
     else:
-        archive = artifacts.file("image/inference_image.tar")
+        archive, papers, untested = artifacts.file("image/inference_image.tar"), artifacts.directory("image"), []
         await checks.gates(kws, artifacts, archive)
-        described = json.loads(await artifacts.file("image/image.json").contents())
+        described = json.loads(await papers.file("image.json").contents())
         image = Image(archive, described["digest"], described["platforms"])
         files = {name: artifacts.file(path) for name, path in FILES.items()}
     await release.push(image)
-    files["slsa.json"] = await provenance(kws, image, [] if artifacts else image.platforms, files)
+    files["slsa.json"] = await provenance(kws, papers.file("image.json"), untested, files)
     await sign_and_tag(release, image, files, names)
     return f"{kws.address}@{image.digest}"
 
@@ -100,7 +102,7 @@ async def checked_tags(release: Release, given: list[str] | None, untested: str 
     await release.party.check()
     toy = "its voices are synthetic" if kws.synthetic else f"of the profile {QUICK}" if kws.profile == QUICK else ""
     told = options(revision=kws.revision, branch=kws.branch, version=kws.version, default_branch=kws.default_branch)
-    told += options(no_latest=untested or toy, unsigned=not release.party.signs, allow_unsigned=kws.unsigned)
+    told += options(no_latest=untested or toy, cannot_sign=not release.party.signs and not kws.unsigned)
     command = ["python", "-m", "release", "tags", *told, *(f"--tag={tag}" for tag in given or [])]
     try:
         names = (await stdout(Toolbox(kws).programs().with_exec(command))).split()
@@ -111,26 +113,26 @@ async def checked_tags(release: Release, given: list[str] | None, untested: str 
 
 
 async def provenance(
-    kws: Settings, image: Image, untested: list[str], byproducts: dict[str, dagger.File]
+    kws: Settings, described: dagger.File, untested: list[str], byproducts: dict[str, dagger.File]
 ) -> dagger.File:
-    """SLSA v1's predicate: who built, from which commit, with which parameters and of what."""
+    """SLSA v1's predicate: who built, from which commit, with which parameters and of what.
+
+    ``described`` is the image.json, ``untested`` are the platforms that no machine here could run.
+    """
     toolbox = Toolbox(kws)
-    command = ["python", "-m", "release", "provenance", ARCHIVE, "--output=/slsa.json"]
+    command = ["python", "-m", "release", "provenance", "/image.json", "--output=/slsa.json"]
     command += options(builder=kws.builder, invocation=kws.invocation)
     command += [f"--untested={platform}" for platform in untested]
-    for name in (field.name for field in fields(kws)):
-        value = getattr(kws, name)
+    given = {field.name: getattr(kws, field.name) for field in fields(kws)}
+    for name, value in given.items():
         if isinstance(value, str | int | list):
             command += [f"--parameter={option.removeprefix('--')}" for option in options(**{name: value})]
     for name, address in toolbox.images.items():
         found = await dag.container().from_(address).image_ref()
         command.append(f"--material={name}={found.rpartition('@')[2]}")
-    container = toolbox.programs().with_mounted_file(ARCHIVE, image.archive)
-    materials = {
-        "uv.lock": kws.dependencies.file("uv.lock"),
-        "gates.toml": kws.gates_file,
-        "osv-scanner.toml": kws.exceptions,
-    }
+    container = toolbox.programs().with_mounted_file("/image.json", described)
+    materials = {"uv.lock": kws.dependencies.file("uv.lock"), "gates.toml": kws.gates_file}
+    materials["osv-scanner.toml"] = kws.exceptions
     for kind, files in (("material", materials), ("byproduct", byproducts)):
         for name, file in files.items():
             container = container.with_mounted_file(f"/{kind}/{name}", file)
