@@ -66,8 +66,8 @@ async def scan(kws: Settings, sbom: dagger.File) -> Scan:
     # The file by its content: the same answer as yesterday's judges nothing anew.
     return Scan(  # type: ignore[call-arg]  # object_type is no dataclass to mypy
         passed=code == 0,
-        counts=[f"{each['id']} {each['package']} {each['version']}" for each in found["counts"]],
-        error=found["error"],
+        counts=[f"{each['id']} {each['package']} {each['version']}" for each in found.get("counts", [])],
+        error=found.get("error", ""),
         file=dag.directory().with_new_file("osv.json", text).file("osv.json"),
     )
 

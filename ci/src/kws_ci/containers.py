@@ -37,7 +37,7 @@ class Toolbox:
     def base(self, platform: str = "") -> dagger.Container:
         """The base image, of the engine's platform or of another."""
         container = dag.container(platform=dagger.Platform(platform) if platform else None)
-        return container.from_(self.kws.base_image).with_env_variable("PYTHONUNBUFFERED", "1")
+        return container.from_(self.kws.base_image)
 
     def installed(self, group: str, *, bytecode: bool = False, platform: str = "") -> dagger.Container:
         """The base image with a dependency group of the lock in ``VENV``, which leads the PATH.
@@ -47,6 +47,7 @@ class Toolbox:
         wheels, on the engine's own: nothing foreign is run.
         """
         variables = {
+            "PYTHONUNBUFFERED": "1",
             "KWS_PACKAGE_INDEX": self.kws.package_index,
             "KWS_TORCH_INDEX": self.kws.torch_index,
             "UV_LINK_MODE": "copy",

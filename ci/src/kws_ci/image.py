@@ -78,6 +78,7 @@ class Builder:
         code = dag.directory().with_directory("kws", self.kws.kws_source)
         return (
             self.toolbox.base(platform)
+            .with_env_variable("PYTHONUNBUFFERED", "1")
             .with_env_variable("PATH", f"{VENV}/bin:$PATH", expand=True)
             .with_env_variable("KWS_MODEL", f"{APP}/model.onnx")
             .with_env_variable("KWS_HOST", "0.0.0.0")  # noqa: S104 (inside its container)
@@ -115,7 +116,7 @@ class Builder:
         return {name: value for name, value in labels.items() if value}
 
     async def image(self, onnx: dagger.File) -> Image:
-        """The archive, equal for equal content: the engine itself writes the build's time into it."""
+        """The archive. Its digest is equal for equal content, though the engine writes the build's time into it."""
         platforms, labels, variants = await self.platforms(), await self.labels(onnx), []
         for platform in ("", *platforms[1:]):
             container = self.container(onnx, platform)

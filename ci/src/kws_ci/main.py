@@ -76,7 +76,7 @@ class Kws(Settings):
 
     @function
     async def image_tar(self, model: ModelFile = None) -> dagger.File:
-        """The inference image as an OCI archive, for `docker load` and `skopeo`: equal for equal content."""
+        """The inference image as an OCI archive, for `docker load` and `skopeo`; equal content has an equal digest."""
         return (await self._image(model)).archive
 
     @function

@@ -7,7 +7,9 @@ import dagger
 from dagger import DefaultPath, Doc, Ignore
 
 BUILDER = "https://github.com/dagger/dagger/releases/tag/v0.21.8"
-CODE = ["**", "!**/*.py"]
+PACKAGE = ["**/__pycache__", "**/*.pyc", "**/.*", "**/*.md"]  # what is no part of a package
+CHECKOUT = ["kws/**", "model/**", "service/**", "release/**", "tools/**", "tests/**", "ci/**", "docs/**", ".github/**"]
+CHECKOUT += ["*.toml", "*.md", "*.json", "uv.lock", "Makefile", ".pre-commit-config.yaml"]
 
 
 @dataclass(kw_only=True)
@@ -20,27 +22,18 @@ class Settings:
         DefaultPath("."),
         Ignore(["**", "!pyproject.toml", "!uv.lock", "!tools/install.py", "!tools/trim.py"]),
     ]
-    kws_source: Annotated[dagger.Directory, Doc("What all share"), DefaultPath("kws"), Ignore(CODE)]
-    model_source: Annotated[
-        dagger.Directory, Doc("The trainer"), DefaultPath("model"), Ignore([*CODE, "!**/*.j2", "!**/*.txt"])
-    ]
+    kws_source: Annotated[dagger.Directory, Doc("What all share"), DefaultPath("kws"), Ignore(PACKAGE)]
+    model_source: Annotated[dagger.Directory, Doc("The trainer"), DefaultPath("model"), Ignore(PACKAGE)]
     service_source: Annotated[
-        dagger.Directory,
-        Doc("The inference app and its test client"),
-        DefaultPath("service"),
-        Ignore(["**/__pycache__", "**/*.pyc", "**/.*", "**/*.md"]),
+        dagger.Directory, Doc("The inference app and its test client"), DefaultPath("service"), Ignore(PACKAGE)
     ]
-    release_source: Annotated[
-        dagger.Directory, Doc("What judges and tells"), DefaultPath("release"), Ignore([*CODE, "!**/*.j2"])
-    ]
-    tools_source: Annotated[dagger.Directory, Doc("Small programs"), DefaultPath("tools"), Ignore(CODE)]
+    release_source: Annotated[dagger.Directory, Doc("What judges"), DefaultPath("release"), Ignore(PACKAGE)]
+    tools_source: Annotated[dagger.Directory, Doc("Small programs"), DefaultPath("tools"), Ignore(PACKAGE)]
     checkout: Annotated[
         dagger.Directory,
         Doc("All that lint, types and unit tests look at"),
         DefaultPath("."),
-        Ignore(
-            [".git", "ci/sdk", "artifacts", "**/.venv", "**/.uv", "**/__pycache__", "**/.*cache", "**/node_modules"]
-        ),
+        Ignore(["**", *(f"!{path}" for path in CHECKOUT), "ci/sdk", "**/.venv", "**/__pycache__", "**/.*_cache"]),
     ]
     git: Annotated[
         dagger.Directory,
