@@ -14,7 +14,7 @@ BIN   := .venv/bin
 MODEL := $(ARTIFACTS)/model/model.onnx
 CLIPS := .cache/clips
 SERVER = KWS_MODEL=$(MODEL) $(BIN)/python -m service
-PROBE  = $(BIN)/python -m service.probe --clips $(CLIPS) --output $(ARTIFACTS)/inference
+PROBE  = $(BIN)/python -m service.test_client --clips $(CLIPS) --output $(ARTIFACTS)/inference
 
 .DEFAULT_GOAL := help
 .PHONY: help env pipeline train clips serve probe bench-model bench-service soak report test lint format e2e e2e-all engine engine-stop clean

@@ -82,7 +82,9 @@ class Repository:
                 tar.addfile(member, io.BytesIO(data))
         return self.put_root(buffer.getvalue(), reference, architecture)
 
-    def put_root(self, root: bytes, reference: str, architecture: str, environment: tuple[str, ...] = ()) -> dict[str, Any]:
+    def put_root(
+        self, root: bytes, reference: str, architecture: str, environment: tuple[str, ...] = ()
+    ) -> dict[str, Any]:
         """An image of one layer: a tar of its root."""
         rootfs = {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(root).hexdigest()}"]}
         config: dict[str, Any] = {"architecture": architecture, "os": "linux", "rootfs": rootfs}

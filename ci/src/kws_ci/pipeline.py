@@ -11,7 +11,7 @@ from .containers import ARTIFACTS, Toolbox
 from .image import Builder, Image, Tester
 from .publish import Release
 from .settings import Settings
-from .steps import ProgramError, UserError, gather, span, stdout
+from .steps import ProgramError, UserError, gather, plain, span, stdout
 from .train import QUICK, Trainer, options
 
 # What is attested beside the signature, among the artefacts.
@@ -137,7 +137,7 @@ async def provenance(
         for name, file in files.items():
             container = container.with_mounted_file(f"/{kind}/{name}", file)
             command.append(f"--{kind}={name}=/{kind}/{name}")
-    return container.with_exec(command).file("/slsa.json")
+    return await plain(container.with_exec(command).file("/slsa.json").sync())
 
 
 async def sign_and_tag(release: Release, image: Image, files: dict[str, dagger.File], tags: list[str]) -> None:

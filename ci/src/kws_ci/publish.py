@@ -137,10 +137,13 @@ class Release:
         """Sign, and attest what is missing, one after another; then each is verified by its type.
 
         ``files`` are named as in ``TYPES``. Of the figures any of this image count: a repeated run measures others.
+        What an interrupted run left is the first of them: after one that is missing all are.
         """
+        missing = False
         for name, kind in {"": SIGNATURE, **{name: TYPES[name] for name in files}}.items():
             equals = None if kind in (SIGNATURE, EVALUATION) else files[name]
-            if not isinstance(await self.attestation(digest, kind, equals), str):
+            missing = missing or isinstance(await self.attestation(digest, kind, equals), str)
+            if not missing:
                 continue
             container, command = await self._container(), ["sign"]
             if name:

@@ -1,5 +1,6 @@
 """Model: `python -m model` in containers, by the commands that the Makefile runs natively."""
 
+import re
 from dataclasses import dataclass
 
 import dagger
@@ -30,9 +31,10 @@ def options(**values: str | float | list[str] | None) -> list[str]:
 def settings(pairs: list[str], argument: str) -> list[str]:
     """The trainer's options of NAME=VALUE pairs. Raises UserError, which names the argument, on what is none."""
     for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not (name.replace("-", "").isalnum() and name[0].isalpha() and equals and value):
+        if not (found := re.fullmatch(r"([a-z][a-z0-9-]*)=.+", pair)):
             raise UserError(f"--{argument}: {pair!r} is not NAME=VALUE, such as learning-rate=0.01")
+        if found[1].replace("-", "_") in (*OF_DATA, *OF_TRAINING):
+            raise UserError(f"--{argument}: {pair!r} has an option of its own, --{found[1]}")
     return [f"--{pair}" for pair in pairs]
 
 
