@@ -215,7 +215,7 @@ async def test_a_run_that_fails_sinks_no_other(engine: Engine) -> None:
         *(("seed=2", None), ("seed=1", "Killed"), ("seed=3", "error: no such width"))
     ]
     assert "| seed=1 | failed: Killed | | | |" in written["sweep.md"]
-    engine.programs["train"] = (1, "", "broke\n")
+    engine.programs = {"train": (1, "", "broke\n")}
     with pytest.raises(RuntimeError, match="no run succeeded: seed=1: broke"):
         await settings().sweep(seeds=[1, 2])
 

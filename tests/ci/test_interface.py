@@ -56,7 +56,7 @@ def test_the_verbs_are_all_there(objects: dict[str, Any]) -> None:
 
 
 def test_no_functions_answer_outlives_its_session(objects: dict[str, Any]) -> None:
-    """Whatever a function's arguments are: a registry, the network, the day, a base image's tag stand behind nearly all."""
+    """Whatever a function's arguments are: a registry, the network, a base image's tag stand behind nearly all."""
     assert json.loads((ROOT / "dagger.json").read_text())["disableDefaultFunctionCaching"] is True
     for each in objects.values():
         assert {function.cache_policy for function in each.functions.values()} <= {None, "never", "session"}

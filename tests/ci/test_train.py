@@ -76,8 +76,10 @@ async def test_what_the_constructor_is_told_reaches_every_command_that_it_means(
         "dataset_sha256": "0",
     }
     kws = settings(**data, profile="quick", seed=7, training=["epochs=3", "learning-rate=0.1"])
-    of_data = {"--labels=up,no", "--licence=CC0-1.0", "--attribution=me", "--speaker-pattern=^[a-z]+",
-               "--only-keywords",               "--synthetic-size=9", "--synthetic-seed=8", "--dataset-url=http://m", "--dataset-sha256=0"}  # fmt: skip
+    of_data = {
+        *("--labels=up,no", "--licence=CC0-1.0", "--attribution=me", "--speaker-pattern=^[a-z]+", "--only-keywords"),
+        *("--synthetic-size=9", "--synthetic-seed=8", "--dataset-url=http://m", "--dataset-sha256=0"),
+    }
     of_training = {"--profile=quick", "--seed=7", "--epochs=3", "--learning-rate=0.1"}
     for made, wanted in ((await kws.train(), of_data | of_training), (kws.clips(), of_data)):
         assert {part for part in commands(made)[-1] if part.startswith("--")} - {"--dataset", "--output"} == wanted
