@@ -2,7 +2,6 @@
 
 import functools
 import inspect
-import json
 import os
 import shutil
 import signal
@@ -108,7 +107,8 @@ def train(
             if isinstance(error, Interrupted) and state.is_dir():
                 error.left = "the output is as it was; --resume goes on after the last whole epoch"
             raise
-        shutil.move(log_file, folder / run.LOG)
+        shutil.copy(log_file, folder / run.LOG)
+    log_file.unlink()
     shutil.rmtree(state, ignore_errors=True)
     console.log.info("written to %s", output)
 
@@ -135,10 +135,7 @@ def evaluate(
     loaded = open_model(model)
     from model import run
 
-    held_back = tuple(json.loads(loaded.info.metadata.get("unseen_words", "[]")))
     given = {**chosen, "labels": chosen["labels"] or loaded.info.keywords, "stream_hours": stream_hours}
-    if chosen["unseen_words"] is None:
-        given["unseen_words"] = held_back
     beside = model.with_name(run.CHECKPOINT)
     with files.atomic_directory(
         output, lambda folder: files.holds_only(folder, {run.EVALUATION, "report.md", "plots"}, run.EVALUATION)
@@ -255,7 +252,15 @@ def main() -> NoReturn:
         _fail(f"stopped by {signal.Signals(stop.signum).name}; {stop.left}", 128 + stop.signum, stop)
     except OSError as error:
         if files.no_space(error):
-            _fail("no space left on the disk for the output or the cache; free some, or set --output or KWS_CACHE", 2)
+            _fail(
+                "no space left on the disk for the output or the cache; free some, or set --output or KWS_CACHE",
+                2,
+                error,
+            )
         if error.filename is None:
             raise
-        _fail(f"'{error.filename}' cannot be read or written ({files.reason(error)}); mend it or give another path", 2)
+        _fail(
+            f"'{error.filename}' cannot be read or written ({files.reason(error)}); mend it or give another path",
+            2,
+            error,
+        )

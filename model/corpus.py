@@ -141,6 +141,7 @@ def load(dataset: DataSet, settings: Settings, progress: features.Progress = lam
         *((UNKNOWN,) if trained - {*keywords, SILENCE} else ()),
         *((SILENCE,) if not settings.only_keywords and (pieces["training"] or SILENCE in trained) else ()),
     )
+    known -= {SILENCE} - set(labels)  # recorded in another split than training alone
     splits, others = {}, {}
     for name in SPLITS:
         audit = Audit()

@@ -52,7 +52,7 @@ FRONT_END = {
 
 SPEEDS = ((9, 10), (11, 10))  # copies at -10 % and +10 %, a cheap vocal-tract change
 POWER, FILES = "power.f16", "files.json"
-_RECIPE = 2  # raise it when the same files shall give other features
+RECIPE = 2  # raise it when the same files shall give other features
 _PACKAGES = ("torch", "torchaudio", "numpy", "soundfile", "soxr")  # that compute them
 _CHUNK = 64  # clips in work at once, a thread
 _ROW = N_MELS * FRAMES
@@ -150,7 +150,7 @@ def stored_features(
         "copies": copies,
         "speeds": SPEEDS,
         "front_end": FRONT_END,
-        "recipe": _RECIPE,
+        "recipe": RECIPE,
         "versions": {package: version(package) for package in _PACKAGES},
     }
     key = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:32]

@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch.distributed as dist
 
 from kws.audio import SAMPLE_RATE, SILENT_DBFS
 from kws.model_file import Model
-from model import calibration, console, corpus, export, features, files, report, train
+from model import calibration, console, corpus, export, features, files, parallel, report, train
 from model.data.source import DataSet, open_dataset
 from model.errors import UserError
 from model.evaluation import evaluate, headline, running_audio
@@ -54,7 +55,7 @@ def run(
     for name, here in versions().items():
         if former and former["versions"].get(name) != here:
             log.warning("%s is %s here and was %s: weights may differ", name, here, former["versions"].get(name))
-    with train.joined() as device, console.bar("training (epochs)", quiet=True) as show:
+    with parallel.joined() as device, console.bar("training (epochs)", quiet=True) as show:
         processes = dist.get_world_size() if dist.is_initialized() else 1
         log.info("training on %s, %d process%s", device, processes, "es" * (processes > 1))
 
@@ -98,13 +99,13 @@ def run(
         "unseen_words": json.dumps(data.unseen_words),
     }
     graph = export.export_onnx(network, metadata, chosen.temperature)
-    model = Model(graph, ONNX, settings.workers)
-    heard = model(waveforms)
+    heard = Model(graph, ONNX)(waveforms)
     threshold = calibration.choose_threshold(heard, targets, data.labels)
-    rule = running_audio.choose_rule(model, data, settings)
-    decided = {"temperature": metadata["temperature"], "threshold": f"{threshold:.3f}", "detection": rule.to_json()}
-    metadata |= decided | {"model_version": export.model_version(network, {**decided, "labels": metadata["labels"]})}
-    model = Model(export.with_metadata(graph, metadata), ONNX, settings.workers)
+    decided = {"labels": metadata["labels"], "temperature": metadata["temperature"], "threshold": f"{threshold:.3f}"}
+    rule = running_audio.choose_rule(Model(export.with_metadata(graph, metadata | decided), ONNX), data, settings)
+    decided["detection"] = rule.to_json()
+    metadata |= decided | {"model_version": export.model_version(network, decided)}
+    model = Model(export.with_metadata(graph, metadata), ONNX)
     log.info("threshold %.3f (validation); model version %s", threshold, model.info.version)
 
     evaluation = evaluate(model, data, settings, network)
@@ -116,7 +117,11 @@ def run(
         **_metrics(settings, data, trained),
         "model_version": model.info.version,
         "parameters": parameters,
-        "onnx": {"size_bytes": len(exported), "parity": evaluation["parity"]},
+        "onnx": {
+            "size_bytes": len(exported),
+            "parity_max_difference": evaluation["parity"]["max_difference"],
+            "parity_clips": evaluation["parity"]["clips"],
+        },
         "validation": {
             "temperature": chosen.temperature,
             "threshold": threshold,
@@ -136,15 +141,21 @@ def judge(model: Model, settings: Settings, folder: Path, checkpoint: Path | Non
     weights = export.load_checkpoint(checkpoint) if checkpoint else None
     if weights and export.weights_sha256(weights.network) != model.info.metadata.get("weights_sha256"):
         raise UserError(f"checkpoint '{checkpoint}' is not what the model was exported from; give --checkpoint its own")
-    _, data = _read(settings)
+    _, data = _read(settings, tuple(json.loads(model.info.metadata.get("unseen_words", "[]"))))
     evaluation = evaluate(model, data, settings, weights.network if weights else None)
     files.write_json(folder / EVALUATION, evaluation)
     report.write(folder, evaluation)
 
 
-def _read(settings: Settings) -> tuple[DataSet, corpus.Corpus]:
-    """The data set that the settings name, and its clips as a run sees them; what was found is logged."""
+def _read(settings: Settings, held_back: tuple[str, ...] | None = None) -> tuple[DataSet, corpus.Corpus]:
+    """The data set that the settings name, and its clips as a run sees them; what was found is logged.
+
+    ``held_back`` are words that a model has not heard: those that the data set has are, unless others are asked for.
+    """
     dataset = open_dataset(settings)
+    if settings.unseen_words is None and held_back is not None:
+        there = {clip.word for clip in dataset.clips}
+        settings = replace(settings, unseen_words=tuple(word for word in held_back if word in there))
     log.info("words to tell apart: %s", ", ".join(dataset.labels))
     with console.bar("reading (clips)") as show:
         data = corpus.load(dataset, settings, show)
@@ -157,8 +168,6 @@ def _read(settings: Settings) -> tuple[DataSet, corpus.Corpus]:
         )
         for clip, why in audit.broken.items():
             log.warning("broken, left out: %s (%s)", clip, why)
-    for note in dataset.notes:
-        log.warning("%s", note)
     return dataset, data
 
 

@@ -90,9 +90,9 @@ class Settings:
         return values
 
     def of_weights(self) -> dict[str, Any]:
-        """The settings that trained weights depend on, beside the data."""
-        others = {"dataset", "dataset_url", "dataset_sha256", "licence", "attribution", "stream_hours", "threads"}
-        return {name: value for name, value in self.to_dict().items() if name not in others}
+        """The settings that trained weights depend on, beside the corpus."""
+        recipe = {each.name for each in fields(self) if each.metadata["panel"] == RECIPE} - {"stream_hours"}
+        return {name: value for name, value in self.to_dict().items() if name in recipe | {"seed"}}
 
     @property
     def workers(self) -> int:
@@ -143,7 +143,7 @@ def make_settings(chosen: Mapping[str, Any], former: Mapping[str, Any] | None = 
     settings = replace(Settings(), **{name: _plain(value) for name, value in {**base, **given}.items()})
     for each in fields(Settings):
         value, low, high = getattr(settings, each.name), each.metadata["low"], each.metadata["high"]
-        if low is not None and not low <= value <= high:  # also catches NaN
+        if low is not None and not (isinstance(value, int | float) and low <= value <= high):  # also catches NaN
             raise UserError(f"{option_name(each.name)} {value} is out of range; give {low:g} to {high:g}")
     if settings.labels:
         check_labels(settings.labels)
@@ -162,7 +162,8 @@ def read_config(path: Path) -> dict[str, Any]:
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
-        if not isinstance(content["settings"], dict) or not isinstance(content["versions"], dict):
+        kinds = {"settings": dict, "versions": dict, "data_digest": str}
+        if not all(isinstance(content[name], kind) for name, kind in kinds.items()):
             raise TypeError
     except OSError as error:
         raise UserError(f"--config '{path}' cannot be read ({error.strerror}); give a run's config.json") from error
