@@ -81,7 +81,7 @@ class Settings:
     version: Annotated[str, Doc("Of the release, from its git tag")] = ""
     branch: Annotated[str, Doc("Of the source")] = ""
     default_branch: Annotated[str, Doc("The branch whose images are latest")] = "main"
-    created: Annotated[str, Doc("The commit's time, ISO 8601 or seconds since 1970: the image's only time")] = ""
+    created: Annotated[str, Doc("The commit's time, ISO 8601: the image's only time")] = ""
     builder: Annotated[str, Doc("URI of who runs the build, for the provenance")] = BUILDER
     invocation: Annotated[str, Doc("URI of the run, for the provenance")] = ""
 
