@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import ROOT
-
+ROOT = Path(__file__).resolve().parents[2]
 RENOVATE = json.loads((ROOT / "renovate.json").read_text())
 
 

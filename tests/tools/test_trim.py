@@ -81,6 +81,14 @@ def test_nothing_needed_is_gone(environment: Path, tmp_path: Path) -> None:
     packages = site_packages(environment)
     assert not list(packages.glob("protobuf*"))
     assert (packages / "limits").is_dir()
+    # REVIEW 9: what must be redistributed, and the metadata of what stays.
+    for kept in (
+        "onnxruntime/ThirdPartyNotices.txt",
+        "onnxruntime/LICENSE",
+        "cffi-*.dist-info/METADATA",
+        "cffi-*.dist-info/**/LICENSE",
+    ):
+        assert list(packages.glob(kept)), kept
 
 
 def test_the_installer_s_stamp_goes(environment: Path) -> None:

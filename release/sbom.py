@@ -1,0 +1,134 @@
+"""The bill of materials of an image: what syft finds in the archive, with the model and its data. CycloneDX 1.6.
+
+The same archive gives the same bytes: syft's serial number and time are replaced by the image's own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import tempfile
+import uuid
+from pathlib import Path
+from typing import Any
+
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
+
+from release.artifacts import EVALUATION, Artifacts, InputError, ToolError, read_json
+
+EPOCH = "1970-01-01T00:00:00Z"
+
+
+def run_syft(archive: Path, image: dict[str, Any]) -> dict[str, Any]:
+    """What syft finds in the archive's image. Raises ToolError where it fails or finds nothing."""
+    with tempfile.TemporaryDirectory() as folder:
+        written = Path(folder) / "syft.json"
+        # Files as components of their own are left out: they are in packages, or the layers' digests cover them.
+        command = ["syft", "scan", f"oci-archive:{archive}", "--select-catalogers", "-file", "--source-name", "kws"]
+        command += ["--source-version", image["digest"], "--output", f"cyclonedx-json@1.6={written}"]
+        command += ["--platform", image["platform"]] if len(image["platforms"]) > 1 else []
+        environment = {**os.environ, "SYFT_CHECK_FOR_APP_UPDATE": "false"}
+        try:
+            done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        except OSError as error:
+            raise ToolError(f"syft cannot be run ({error.strerror}): install it, it makes the SBOM") from error
+        if done.returncode or not written.is_file():
+            lines = done.stderr.strip().splitlines() or ["it said nothing"]
+            raise ToolError(f"syft ended with {done.returncode}: {lines[-1]}")
+        found = read_json(written)
+    if not any(component.get("type") == "library" for component in found.get("components", [])):
+        raise ToolError(f"syft found no package in {archive}")
+    return found
+
+
+def merge(found: dict[str, Any], image: dict[str, Any], model: Artifacts) -> dict[str, Any]:
+    """``found`` with the model and its data, in one form whenever and wherever it was made.
+
+    ``image`` is ``image.json``; ``model`` an artefact directory for the model card, which may be empty.
+    """
+    added = _model(image["labels"], model)
+    document = dict(found)
+    document["serialNumber"] = f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_URL, image['digest'])}"
+    document["metadata"] = {**found["metadata"], "timestamp": image["created"] or EPOCH}
+    document["components"] = sorted([*found["components"], *added], key=lambda component: str(component["bom-ref"]))
+    edges = {edge["ref"]: set(edge.get("dependsOn", [])) for edge in found.get("dependencies", [])}
+    references = [component["bom-ref"] for component in added]
+    for dependent, dependency in zip(
+        [found["metadata"]["component"]["bom-ref"], *references], references, strict=False
+    ):
+        edges.setdefault(dependent, set()).add(dependency)
+        edges.setdefault(dependency, set())
+    document["dependencies"] = [{"ref": ref, "dependsOn": sorted(edges[ref])} for ref in sorted(edges)]
+    return document
+
+
+def _model(labels: dict[str, str], model: Artifacts) -> list[dict[str, Any]]:
+    """The model and its data, as the image's labels name them; empty where the image has none."""
+    if "kws.model.digest" not in labels:
+        return []
+    names = [str(label) for label in model.get(EVALUATION, "labels") or []]
+    data = {
+        "type": "data",
+        "bom-ref": "data",
+        "name": "training data",
+        "hashes": [_hash(labels["kws.data.digest"])] if labels.get("kws.data.digest") else [],
+        "licenses": _licence(str(model.get(EVALUATION, "data/licence") or "")),
+        "description": str(model.get(EVALUATION, "data/source") or ""),
+    }
+    limits = model.get(EVALUATION, "not_measured")
+    card = {
+        "modelParameters": {
+            "task": "keyword spotting",
+            "architectureFamily": "convolutional neural network",
+            "approach": {"type": "supervised"},
+            "datasets": [{"ref": "data"}],
+            "inputs": [{"format": "waveform float32[batch, samples]"}],
+            "outputs": [{"format": f"probabilities float32[batch, {len(names) or 'classes'}]"}],
+        },
+        "quantitativeAnalysis": {"performanceMetrics": _metrics(model)},
+        "considerations": {
+            "useCases": [f"tells {', '.join(names)} apart in short recordings"] if names else [],
+            "technicalLimitations": [f"{what}: {why}" for what, why in limits.items()]
+            if isinstance(limits, dict)
+            else [],
+        },
+    }
+    component = {
+        "type": "machine-learning-model",
+        "bom-ref": "model",
+        "name": "model.onnx",
+        "version": labels.get("kws.model.version", ""),
+        "hashes": [_hash(labels["kws.model.digest"])],
+        "licenses": _licence(labels.get("org.opencontainers.image.licenses", "")),
+        "modelCard": card,
+    }
+    return [component, data]
+
+
+def _metrics(model: Artifacts) -> list[dict[str, Any]]:
+    found = []
+    for name in ("accuracy", "keyword_accuracy"):
+        value, interval = (model.get(EVALUATION, key) for key in (name, f"{name}_interval_95"))
+        if value is not None and isinstance(interval, list) and len(interval) == 2:
+            bounds = dict(zip(("lowerBound", "upperBound"), map(str, interval), strict=True))
+            found.append({"type": name, "value": str(value), "slice": "test split", "confidenceInterval": bounds})
+    return found
+
+
+def _hash(digest: str) -> dict[str, str]:
+    return {"alg": "SHA-256", "content": digest.rpartition(":")[2]}
+
+
+def _licence(text: str) -> list[dict[str, Any]]:
+    return [{"license": {"name": text}}] if text else []
+
+
+def written(document: dict[str, Any]) -> str:
+    """The document as text. Raises InputError where it is not strictly valid CycloneDX."""
+    text = json.dumps(document, indent=2, sort_keys=True) + "\n"
+    error = JsonStrictValidator(SchemaVersion.V1_6).validate_str(text)
+    if error is not None:
+        raise InputError(f"the SBOM is not valid CycloneDX 1.6: {str(getattr(error, 'data', error))[:200]}")
+    return text
