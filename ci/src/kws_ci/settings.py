@@ -52,6 +52,9 @@ class Settings:
     synthetic: Annotated[bool, Doc("Words spoken by espeak-ng in place of recordings: needs no download")] = False
     labels: Annotated[list[str] | None, Doc("The words to tell apart (default: up,down,yes,no, or the data's)")] = None
     only_keywords: Annotated[bool, Doc("Train without other words")] = False
+    unseen_words: Annotated[list[str] | None, Doc("Other words to hold back for the test (default: six at most)")] = (
+        None
+    )
     licence: Annotated[str, Doc("Licence of own recordings, for model card and SBOM")] = ""
     attribution: Annotated[str, Doc("Whom own recordings are from")] = ""
     speaker_pattern: Annotated[str, Doc("Regular expression: the speaker in a clip's name")] = ""
