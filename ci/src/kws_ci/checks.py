@@ -12,7 +12,7 @@ from .image import ARCHIVE, Image, Tester
 from .publish import Release
 from .settings import Settings
 from .steps import ProgramError, UserError, gather, stdout, uncached
-from .train import BAD_INPUT
+from .train import BAD_INPUT, options
 
 GATES, EXCEPTIONS, SBOM, DATABASE = "/gates.toml", "/osv-scanner.toml", "/sbom.cdx.json", "/osv"
 WORKFLOWS = ".github/workflows"
@@ -165,14 +165,14 @@ async def _base(kws: Settings) -> str:
 
 
 async def _outside(kws: Settings) -> str:
-    mirrors = {"package-index": kws.package_index, "torch-index": kws.torch_index, "dataset-url": kws.dataset_url}
-    options = [f"--{name}={address}" for name, address in mirrors.items() if address]
+    asked = options(package_index=kws.package_index, torch_index=kws.torch_index, dataset_url=kws.dataset_url)
+    asked += [] if kws.vulnerability_database else ["--vulnerability-source=https://api.osv.dev"]
     container = Toolbox(kws).base().with_directory(f"{APP}/tools", kws.tools_source).with_workdir(APP)
     try:
-        asked = uncached(container).with_exec(["python", "-m", "tools.doctor", *options], expect=ReturnType.ANY)
-        if await asked.exit_code() in (0, 3):
-            return (await asked.stdout()).strip()
-        return f"{FAILED:<8} network: {(await asked.stderr()).strip().splitlines()[-1]}"
+        run = uncached(container).with_exec(["python", "-m", "tools.doctor", *asked], expect=ReturnType.ANY)
+        if await run.exit_code() in (0, 3):
+            return (await run.stdout()).strip()
+        return f"{FAILED:<8} network: {(await run.stderr()).strip().splitlines()[-1]}"
     except dagger.QueryError as error:
         return f"skipped  network: it is looked at from the base image ({_last(error)})"
 

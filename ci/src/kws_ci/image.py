@@ -15,7 +15,7 @@ from .steps import ProgramError, UserError, settled, stdout, uncached
 PORT = 8000
 # Numeric, so that Kubernetes' runAsNonRoot can be checked without a passwd entry.
 USER = "10001:10001"
-ENTRYPOINT = ["gunicorn", "--config", "service/gunicorn.conf.py", "service.app:create_app()"]
+ENTRYPOINT = ["python", "-m", "service"]
 HEALTHCHECK = ["python", "-m", "service.healthcheck"]
 LAYERS = 3  # over the base image, bottom first: dependencies, code, model; a retraining changes the last alone
 PLATFORMS = ("linux/amd64", "linux/arm64")
