@@ -145,7 +145,8 @@ async def test_the_doctor_looks_at_everything(engine: Engine) -> None:
         "skipped  pull: nothing is published as latest yet",
     ]
     asked = next(command for command in engine.ran() if "tools.doctor" in command)
-    assert asked[3:] == ["--package-index=https://pypi.mirror", "--dataset-url=http://d"]
+    mirrored = ["--package-index=https://pypi.mirror", "--dataset-url=http://d"]
+    assert asked[3:] == [*mirrored, "--vulnerability-source=https://api.osv.dev"]
 
 
 @pytest.mark.parametrize(
