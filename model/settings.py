@@ -178,10 +178,8 @@ def option_name(name: str) -> str:
 
 
 def check_labels(labels: tuple[str, ...]) -> None:
-    """Raises UserError: fewer than two words, a word twice, or one that cannot be the name of a folder."""
+    """Raises UserError: a word twice, or one that cannot be the name of a folder."""
     text = ",".join(labels)
-    if len(labels) < 2:
-        raise UserError(f"--labels '{text}' names fewer than two words; give them as up,down,yes,no")
     if len(set(labels)) != len(labels):
         raise UserError(f"--labels '{text}' names a word twice; name each once")
     for label in labels:
