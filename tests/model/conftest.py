@@ -73,11 +73,6 @@ def main() -> Cli:
     return run
 
 
-def command(*arguments: str | Path) -> list[str]:
-    """The command line as a list, for a process of its own."""
-    return [sys.executable, "-m", "model", *map(str, arguments)]
-
-
 def done(result: subprocess.CompletedProcess[str]) -> str:
     """What a command that must succeed says."""
     assert result.returncode == 0, result.stdout + result.stderr
@@ -161,14 +156,12 @@ def write_files(root: Path, files: dict[str, bytes]) -> Path:
     return root
 
 
-def tar_bytes(files: dict[str, bytes], *extra: tarfile.TarInfo, prefix: str = "./") -> bytes:
-    """A .tar.gz of files, with extra members (links and the like) at the end."""
+def tar_bytes(files: dict[str, bytes]) -> bytes:
+    """A .tar.gz of files."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz", compresslevel=1) as tar:
         for name, data in files.items():
-            info = tarfile.TarInfo(prefix + name)
+            info = tarfile.TarInfo(f"./{name}")
             info.size = len(data)
             tar.addfile(info, io.BytesIO(data))
-        for member in extra:
-            tar.addfile(member)
     return buffer.getvalue()

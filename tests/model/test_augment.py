@@ -1,10 +1,9 @@
 """Augmentation: what it does to mel power, not just its shapes."""
 
-import pytest
 import torch
 
 from model import features
-from model.augment import Augmenter, _beta, mixup
+from model.augment import Augmenter, mixup
 
 
 def _generator(seed: int = 0) -> torch.Generator:
@@ -59,10 +58,3 @@ def test_mixup_keeps_the_clip_s_own_label_the_likeliest() -> None:
     assert torch.equal(labels.argmax(dim=1), targets.argmax(dim=1))
     assert not torch.equal(mixed, inputs)
     assert mixup(inputs, targets, 0.0, _generator())[0] is inputs
-
-
-@pytest.mark.parametrize("alpha", [0.2, 1.0, 3.0])
-def test_beta_draws_have_the_right_moments(alpha: float) -> None:
-    draws = _beta(alpha, 20_000, _generator())
-    assert float(draws.mean()) == pytest.approx(0.5, abs=0.01)
-    assert float(draws.var()) == pytest.approx(1 / (4 * (2 * alpha + 1)), rel=0.05)
