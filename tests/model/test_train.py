@@ -145,6 +145,7 @@ def test_a_state_that_is_none_is_refused(tmp_path: Path, monkeypatch: pytest.Mon
     assert not Path("evil").exists()
 
 
+@pytest.mark.timeout(1800)  # against a hang: processes of their own take minutes where the machine is busy
 def test_a_run_killed_for_good_goes_on(main: Cli, tones: Path, tmp_path: Path) -> None:
     options = ("train", *QUICK, "--dataset", tones, "--epochs", "6")
     done(main(*options, "--output", tmp_path / "whole"))
@@ -163,6 +164,7 @@ def test_a_run_killed_for_good_goes_on(main: Cli, tones: Path, tmp_path: Path) -
     assert {path.name for path in tmp_path.iterdir()} == {"whole", "killed"}
 
 
+@pytest.mark.timeout(1800)
 def test_two_processes_train_one_model(tones: Path, tmp_path: Path) -> None:
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     arguments = ["-m", "model", "train", *QUICK, "--dataset", tones, "--output", tmp_path / "two", "--epochs", "3"]
