@@ -7,8 +7,7 @@ is (Guo et al. 2017, arXiv:1706.04599). Both are chosen on the validation split.
 import logging
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -31,21 +30,15 @@ RULE = (
 BINS = 15
 
 
-@dataclass(frozen=True)
-class Calibration:
+class Calibration(NamedTuple):
     """The temperature, and on how many clips it was chosen."""
 
     temperature: float
     clips: int
 
-    @property
-    def at_bound(self) -> bool:
-        """Whether the search ended at a bound: then the probabilities mean little."""
-        return at_bound(self.temperature)
-
 
 def at_bound(temperature: float) -> bool:
-    """Whether a temperature is the lowest or the highest one that ``calibrate`` tries."""
+    """Whether a temperature is at the end of ``calibrate``'s search: then the probabilities mean little."""
     return not 1.01 * LOWEST < temperature < HIGHEST / 1.01
 
 
@@ -67,7 +60,7 @@ def calibrate(logits: Floats, targets: Targets) -> Calibration:
     bounds = (math.log(LOWEST), math.log(HIGHEST))
     found = Calibration(math.exp(minimize_scalar(cross_entropy, bounds=bounds, method="bounded").x), len(targets))
     log.info("calibrated with the temperature %.3f on %d validation clips", found.temperature, found.clips)
-    if found.at_bound:
+    if at_bound(found.temperature):
         log.warning(
             "the temperature %.3f is at the end of its search (%g to %g): the probabilities mean little",
             *(found.temperature, LOWEST, HIGHEST),
@@ -75,16 +68,20 @@ def calibrate(logits: Floats, targets: Targets) -> Calibration:
     return found
 
 
+def keyword_mask(labels: Sequence[str]) -> npt.NDArray[np.bool_]:
+    """Which labels are keywords."""
+    return np.array([is_keyword(label) for label in labels])
+
+
 def accepted(probabilities: Floats, labels: Sequence[str], threshold: float) -> npt.NDArray[np.bool_]:
     """Which clips of ``[clips, classes]`` are taken for a keyword, as ``kws.detection.classify`` does it."""
-    keywords = np.array([is_keyword(label) for label in labels])
-    taken: npt.NDArray[np.bool_] = keywords[probabilities.argmax(axis=1)] & (probabilities.max(axis=1) >= threshold)
-    return taken
+    taken: npt.NDArray[np.bool_] = keyword_mask(labels)[probabilities.argmax(axis=1)]
+    return taken & (probabilities.max(axis=1) >= threshold)
 
 
 def choose_threshold(probabilities: Floats, targets: Targets, labels: Sequence[str]) -> float:
     """The threshold of ``RULE`` for ``[clips, classes]`` of the validation split, rounded down to a thousandth."""
-    keywords = np.array([is_keyword(label) for label in labels])[targets]
+    keywords = keyword_mask(labels)[targets]
     right = keywords & (probabilities.argmax(axis=1) == targets)
     sure = np.sort(probabilities[right].max(axis=1))[::-1]
     needed = min(math.ceil(TARGET_RECALL * keywords.sum()), len(sure))

@@ -4,8 +4,9 @@ The mel bands are the input *channels*, so that each convolution is one-dimensio
 at once. On a CPU such dense 1-D convolutions train many times faster than the 2-D depthwise ones of rival networks.
 """
 
+import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
 
 class ResidualBlock(nn.Module):
@@ -41,7 +42,13 @@ class TCResNet8(nn.Module):
         self.dropout = dropout
         self.classifier = nn.Linear(widths[-1], classes)
 
-    def forward(self, features: Tensor) -> Tensor:
-        """``float32[batch, bands, frames]`` -> logits ``float32[batch, classes]``; any number of frames from 1."""
+    def forward(self, features: Tensor, generator: Generator | None = None) -> Tensor:
+        """``float32[batch, bands, frames]`` -> logits ``float32[batch, classes]``; any number of frames from 1.
+
+        In training, dropout draws from ``generator``: torch's own has one for all threads.
+        """
         x = self.blocks(self.stem(features)).mean(dim=2)
-        return self.classifier(F.dropout(x, self.dropout, self.training))
+        if self.training and self.dropout > 0:
+            kept = torch.rand(x.shape, generator=generator, device=x.device) >= self.dropout
+            x = x * kept / (1 - self.dropout)
+        return self.classifier(x)

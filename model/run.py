@@ -12,8 +12,8 @@ import torch.distributed as dist
 
 from kws.audio import SAMPLE_RATE, SILENT_DBFS
 from kws.model_file import Model
-from model import calibration, console, corpus, export, features, files, report, train
-from model.data.source import DataSet, open_dataset
+from model import calibration, console, corpus, export, features, files, parallel, report, train
+from model.data.source import DataSet, open_dataset, require_clips
 from model.errors import UserError
 from model.evaluation import evaluate, headline, running_audio
 from model.provenance import revision, versions
@@ -55,7 +55,7 @@ def run(
     for name, here in versions().items():
         if former and former["versions"].get(name) != here:
             log.warning("%s is %s here and was %s: weights may differ", name, here, former["versions"].get(name))
-    with train.joined() as device, console.bar("training (epochs)", quiet=True) as show:
+    with parallel.joined() as device, console.bar("training (epochs)", quiet=True) as show:
         processes = dist.get_world_size() if dist.is_initialized() else 1
         log.info("training on %s, %d process%s", device, processes, "es" * (processes > 1))
 
@@ -99,13 +99,13 @@ def run(
         "unseen_words": json.dumps(data.unseen_words),
     }
     graph = export.export_onnx(network, metadata, chosen.temperature)
-    model = Model(graph, ONNX, settings.workers)
-    heard = model(waveforms)
+    heard = Model(graph, ONNX)(waveforms)
     threshold = calibration.choose_threshold(heard, targets, data.labels)
-    rule = running_audio.choose_rule(model, data, settings)
-    decided = {"temperature": metadata["temperature"], "threshold": f"{threshold:.3f}", "detection": rule.to_json()}
-    metadata |= decided | {"model_version": export.model_version(network, {**decided, "labels": metadata["labels"]})}
-    model = Model(export.with_metadata(graph, metadata), ONNX, settings.workers)
+    decided = {"labels": metadata["labels"], "temperature": metadata["temperature"], "threshold": f"{threshold:.3f}"}
+    rule = running_audio.choose_rule(Model(export.with_metadata(graph, metadata | decided), ONNX), data, settings)
+    decided["detection"] = rule.to_json()
+    metadata |= decided | {"model_version": export.model_version(network, decided)}
+    model = Model(export.with_metadata(graph, metadata), ONNX)
     log.info("threshold %.3f (validation); model version %s", threshold, model.info.version)
 
     evaluation = evaluate(model, data, settings, network)
@@ -117,7 +117,11 @@ def run(
         **_metrics(settings, data, trained),
         "model_version": model.info.version,
         "parameters": parameters,
-        "onnx": {"size_bytes": len(exported), "parity": evaluation["parity"]},
+        "onnx": {
+            "size_bytes": len(exported),
+            "parity_max_difference": evaluation["parity"]["max_difference"],
+            "parity_clips": evaluation["parity"]["clips"],
+        },
         "validation": {
             "temperature": chosen.temperature,
             "threshold": threshold,
@@ -164,8 +168,6 @@ def _read(settings: Settings, held_back: tuple[str, ...] | None = None) -> tuple
         )
         for clip, why in audit.broken.items():
             log.warning("broken, left out: %s (%s)", clip, why)
-    for note in dataset.notes:
-        log.warning("%s", note)
     return dataset, data
 
 

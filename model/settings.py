@@ -30,7 +30,7 @@ class Settings:
         "or archive: a folder of recordings a word."
     )  # fmt: skip
     labels: tuple[str, ...] = _option(
-        (), DATA, "The words to tell apart, with commas; default: up,down,yes,no, else all words that the data set has."
+        (), DATA, "The words to tell apart, with commas; default: up,down,yes,no where it has them, else all its words."
     )
     only_keywords: bool = _option(False, DATA, "Neither _unknown_ from other words nor _silence_ from noise.")
     unseen_words: tuple[str, ...] | None = _option(

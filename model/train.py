@@ -9,12 +9,9 @@ import hashlib
 import io
 import logging
 import math
-import os
 import pickle
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +20,6 @@ import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from kws.detection import SILENCE
@@ -33,12 +29,12 @@ from model.corpus import NO_CLIP, Corpus, Sampler, Split
 from model.errors import UserError, differences, first_sentence
 from model.features import FRONT_END, RECIPE, log_mel
 from model.network import TCResNet8
+from model.parallel import CPU, gather, side_by_side
 from model.provenance import versions
 from model.settings import Settings, option_name
 
 log = logging.getLogger(__name__)
 
-CPU = torch.device("cpu")
 STATE = "state.pt"
 _STEPS_MAPPED = 100
 
@@ -91,7 +87,7 @@ def train(
         UserError: the loss ran away; the state is of another run.
     """
     rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
-    torch.set_num_threads(1)  # of a network this small, more wait for one another longer than they work
+    torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True, warn_only=device.type == "mps")
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # nothing reads it
     torch.manual_seed(settings.seed)
@@ -124,41 +120,43 @@ def train(
         trained.history = [Epoch(**epoch) for epoch in kept["history"]]
         trained.best_epoch, trained.clips, trained.seconds = kept["best_epoch"], kept["clips"], kept["seconds"]
         log.info("going on after epoch %d", len(trained.history))
-    model: nn.Module = network if world == 1 else DistributedDataParallel(network)
 
-    with ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(1,)) as ahead:
+    with side_by_side(network) as (twins, pool):
         for number in range(len(trained.history) + 1, settings.epochs + 1):
             started = time.perf_counter()
-            torch.manual_seed(_seed(settings.seed, number, rank, "dropout"))
             order = torch.Generator().manual_seed(_seed(settings.seed, number))  # the same in all processes
-            drawn = torch.Generator(device).manual_seed(_seed(settings.seed, number, rank))
-            # The whole batches that every process has a part of.
+            drawn = [
+                torch.Generator(device).manual_seed(_seed(settings.seed, number, rank, n)) for n in range(len(twins))
+            ]
+            # The batches that every process has a part of.
             batches = [
                 rows[rank::world] for rows in sampler.epoch(order).split(settings.batch_size) if len(rows) >= world
             ]
-
-            def make(rows: Tensor, drawn: torch.Generator = drawn) -> tuple[Tensor, Tensor]:
-                power, targets = make_batch(data, rows, labels, augment, drawn)
-                return mixup(augment(power, drawn), targets, settings.mixup, drawn)
-
-            model.train()
             loss_sum, right = torch.zeros((), device=device), torch.zeros((), device=device)
-            coming = ahead.submit(make, batches[0])  # while one batch is trained on, the next is made
-            for step, following in enumerate([*batches[1:], None]):
-                features, targets = coming.result()
+            for twin in twins:
+                twin.train()
+            for step, rows in enumerate(batches):
                 if step % _STEPS_MAPPED == 0:
                     data.stored.release()  # else a large data set's features all end up in this process's memory
-                if following is not None:
-                    coming = ahead.submit(make, following)
-                logits = model(features)
-                loss = F.cross_entropy(logits, targets, label_smoothing=settings.label_smoothing)
-                optimizer.zero_grad(set_to_none=True)
-                loss.backward()
+
+                def part(
+                    twin: TCResNet8, rows: Tensor, drawn: torch.Generator, whole: int = len(rows)
+                ) -> tuple[Tensor, Tensor]:
+                    power, targets = make_batch(data, rows, labels, augment, drawn)
+                    features, targets = mixup(augment(power, drawn), targets, settings.mixup, drawn)
+                    logits = twin(features, drawn)
+                    loss = F.cross_entropy(logits, targets, label_smoothing=settings.label_smoothing, reduction="sum")
+                    twin.zero_grad(set_to_none=True)
+                    (loss / whole).backward()
+                    return loss.detach(), (logits.argmax(1) == targets.argmax(1)).sum()
+
+                done = list(pool.map(part, twins, rows.chunk(len(twins)), drawn))
+                gather(twins[: len(done)], world)
                 optimizer.step()
                 schedule.step()
                 average.update_parameters(network)
-                loss_sum += loss.detach() * len(targets)
-                right += (logits.argmax(1) == targets.argmax(1)).sum()
+                loss_sum += torch.stack([loss for loss, _ in done]).sum()
+                right += torch.stack([hits for _, hits in done]).sum()
 
             clips = sum(len(rows) for rows in batches)
             if not math.isfinite(float(loss_sum)):
@@ -213,26 +211,6 @@ def score(network: nn.Module, split: Split) -> tuple[float, float]:
     logits = torch.cat([predict(network, split.power(rows)) for rows in torch.arange(len(split)).split(512)])
     accuracy = (logits.argmax(1) == split.targets).double().mean()
     return float(F.cross_entropy(logits, split.targets)), float(accuracy)
-
-
-@contextmanager
-def joined() -> Iterator[torch.device]:
-    """This process's device: the accelerator that PyTorch finds, else the CPU; joined to others under ``torchrun``."""
-    count = int(os.environ.get("WORLD_SIZE", "1"))
-    accelerator = torch.accelerator.current_accelerator(check_available=True)
-    if count == 1:
-        yield accelerator or CPU
-        return
-    if accelerator is None or accelerator.type == "mps":  # of which there is one, without collectives
-        device = CPU
-    else:
-        device = torch.device(accelerator.type, int(os.environ["LOCAL_RANK"]))
-        torch.accelerator.set_device_index(device.index)
-    dist.init_process_group(dist.get_default_backend_for_device(device))
-    try:
-        yield device
-    finally:
-        dist.destroy_process_group()
 
 
 def identity_of(settings: Settings, corpus: Corpus, processes: int, device: torch.device) -> dict[str, Any]:

@@ -147,7 +147,7 @@ def _of_zip(archive: zipfile.ZipFile, path: Path, progress: Progress) -> Iterato
         target = ""
         if kind == "link":
             with opened() as stream:
-                target = stream.read(_LONGEST_LINK).decode(errors="surrogateescape")
+                target = stream.read(_LONGEST_LINK).decode(errors="surrogateescape").partition("\0")[0]
         yield Member(info.filename.replace("\\", "/"), kind, info.file_size, target, opened)
         done += info.compress_size
         progress(done, total)

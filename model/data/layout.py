@@ -16,6 +16,7 @@ import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from kws.audio import CONVERT
 from kws.detection import SILENCE, UNKNOWN
@@ -71,7 +72,7 @@ class Layout:
 def read_layout(tree: Tree, labels: tuple[str, ...] = ()) -> Layout:
     """Read the paths of a tree; ``labels`` are the words that the user named."""
     labels = tuple(unicodedata.normalize("NFC", label) for label in labels)
-    sought = labels or DEFAULT_LABELS
+    sought = frozenset(labels or DEFAULT_LABELS)
     noise, paths = [], {}
     for name in tree.audio:
         parts = tuple(name.split("/"))
@@ -85,7 +86,7 @@ def read_layout(tree: Tree, labels: tuple[str, ...] = ()) -> Layout:
         notes.append(f"{len(loose)} recordings are in no word's folder and left out: {some(loose)}")
         divided = {name: divided[name] for name in divided.keys() - set(loose)}
     recordings = _read(divided, sought, notes)
-    spelling = _spelling(Counter(each.word for each in recordings), sought, notes)
+    spelling = _spelling(Counter(each.word for each in recordings), labels or DEFAULT_LABELS, notes)
     kept = [each for each in recordings if not each.word.startswith("_") or each.word in (UNKNOWN, SILENCE)]
     if others := sorted({each.word for each in recordings} - {each.word for each in kept}):
         notes.append(f"folders that begin with '_' are no words and left out: {some(others, 5)}")
@@ -103,17 +104,19 @@ def some(names: Collection[str], most: int = 1) -> str:
     return " ".join([", ".join(first), *more])
 
 
+@cache
 def _plain(folder: str) -> str:
     return folder.strip("_ -").replace(" ", "_").replace("-", "_").lower()
 
 
-def _word(folder: str, sought: Collection[str]) -> str:
+@cache
+def _word(folder: str, sought: frozenset[str]) -> str:
     """The word or class that a folder is named for."""
     word = unicodedata.normalize("NFC", folder).strip()
     return word if word in sought else _CLASS_FOLDERS.get(_plain(word), word)
 
 
-def _unwrap(paths: Paths, sought: Collection[str]) -> Paths:
+def _unwrap(paths: Paths, sought: frozenset[str]) -> Paths:
     """The paths without the folders that are around all the others."""
     while True:
         tops = {parts[0] for parts in paths.values() if len(parts) > 1}
@@ -126,7 +129,7 @@ def _unwrap(paths: Paths, sought: Collection[str]) -> Paths:
         paths = {name: parts[1:] if len(parts) > 1 else parts for name, parts in paths.items()}
 
 
-def _divide(paths: Paths, sought: Collection[str], notes: list[str]) -> dict[str, tuple[str, tuple[str, ...]]]:
+def _divide(paths: Paths, sought: frozenset[str], notes: list[str]) -> dict[str, tuple[str, tuple[str, ...]]]:
     """Each recording's split by the folders on top, empty where these are no division, and the rest of its path."""
     tops: dict[str, Paths] = defaultdict(dict)
     for name, parts in paths.items():
@@ -140,7 +143,7 @@ def _divide(paths: Paths, sought: Collection[str], notes: list[str]) -> dict[str
     inside = {top: {name: merged[name] for name in tops[top]} for top in parts_of}
     for top in parts_of:
         others = {parts[0] for other in parts_of if other != top for parts in inside[other].values()}
-        inside[top] = _unwrap(inside[top], {*sought, *others})
+        inside[top] = _unwrap(inside[top], sought | others)
     words = {
         top: {_word(parts[0], sought) for parts in below.values() if len(parts) > 1} for top, below in inside.items()
     }
@@ -148,7 +151,7 @@ def _divide(paths: Paths, sought: Collection[str], notes: list[str]) -> dict[str
     every_word = set().union(*words.values())
     splits = {_SPLIT_FOLDERS[top.lower()] for top in inside}
     in_training = [beside[word] for word in sorted(every_word & beside.keys())]
-    known = len(every_word & set(sought)) > len({*beside, *inside} & set(sought))
+    known = len(every_word & sought) > len({*beside, *inside} & sought)
     if not inside or not (len(splits) > 1 or in_training or known or not beside):
         return {name: ("", parts) for name, parts in paths.items()}
 
@@ -171,13 +174,11 @@ def _divide(paths: Paths, sought: Collection[str], notes: list[str]) -> dict[str
     return divided | {name: ("", parts) for name, parts in tops[""].items()}
 
 
-def _read(
-    divided: dict[str, tuple[str, tuple[str, ...]]], sought: Collection[str], notes: list[str]
-) -> list[Recording]:
+def _read(divided: dict[str, tuple[str, tuple[str, ...]]], sought: frozenset[str], notes: list[str]) -> list[Recording]:
     """Words and the folders by speaker, whichever is above the other."""
     first = {_word(parts[0], sought) for _, parts in divided.values()}
     second = {_word(parts[1], sought) for _, parts in divided.values() if len(parts) > 2}
-    word_below = not first & set(sought) and bool(second & set(sought))
+    word_below = not first & sought and bool(second & sought)
     recordings = []
     for name, (split, parts) in divided.items():
         if word_below and len(parts) > 2 and _word(parts[0], sought) not in (UNKNOWN, SILENCE):

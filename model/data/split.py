@@ -10,7 +10,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from kws.audio import AUDIO_SUFFIXES
 from model.data.layout import Clip, Layout, Recording, some
@@ -35,7 +35,7 @@ class Divided:
 
 def official_split(name: str) -> str:
     """``which_set`` of the Speech Commands README: the SHA-1 of what is before ``_nohash_`` in the file's name."""
-    return _by_percent(_percent(re.sub(r"_nohash_.*$", "", PurePosixPath(name).name)))
+    return _by_percent(_percent(re.sub(r"_nohash_.*$", "", name.rpartition("/")[2])))
 
 
 def divide(layout: Layout, texts: Mapping[str, Path], speaker_pattern: str = "") -> Divided:
@@ -103,7 +103,7 @@ def _speakers(recordings: Sequence[Recording], pattern: str, notes: list[str]) -
         notes.append(f"the folders below the words are too few to be speakers: {some(sorted(folders), 5)}")
     speakers = {}
     for each in recordings:
-        before, nohash, _ = PurePosixPath(each.name).stem.partition("_nohash_")
+        before, nohash, _ = each.name.rpartition("/")[2].partition("_nohash_")
         speaker = before if nohash else ""
         speakers[each.name] = each.folder if by_folder and each.folder in folders else speaker
     return speakers, "speaker" if any(speakers.values()) else "recording's name"
@@ -114,7 +114,7 @@ def _listed(
 ) -> tuple[dict[str, str], set[str]]:
     """The splits that lists give to recordings, and the splits that have a list."""
     known: dict[str, list[str]] = {}
-    for each in recordings:
+    for each in recordings if texts.keys() & {VALIDATION_LIST, TESTING_LIST} else ():
         parts = _key(each.name).split("/")
         for start in range(len(parts) - 1):  # by the end of its path: a list need not know the folders around
             known.setdefault("/".join(parts[start:]), []).append(each.name)
@@ -135,6 +135,13 @@ def _listed(
                     raise UserError(f"'{name}' is listed for validation and for testing; list it once")
         if nobody:
             notes.append(f"{len(nobody)} of {len(lines)} lines of {list_name} name no recording: {some(nobody)}")
+    if given and all(official_split(name) == split for name, split in given.items()):  # the official lists
+        added = [each.name for each in recordings if "_nohash_" in each.name and each.name not in given]
+        if held_out := [name for name in added if official_split(name) in held]:
+            notes.append(
+                f"{len(held_out)} recordings are in no list, so they are trained on, though the official rule holds "
+                f"them out: {some(held_out)}; remove the lists to split all by that rule"
+            )
     return given, held
 
 
@@ -171,7 +178,7 @@ def _draw(
     Where the rule leaves a keyword without clips in a split, as it may with few of them, the keywords' speakers (or
     the recordings of a word) are ranked by the same number and the first tenths taken, one at least.
     """
-    percents = {each.name: _percent(speakers[each.name] or PurePosixPath(each.name).name) for each in recordings}
+    percents = {each.name: _percent(speakers[each.name] or each.name.rpartition("/")[2]) for each in recordings}
 
     def splits_of(percents: Mapping[str, float]) -> dict[str, str]:
         by_rule = {name: _by_percent(percent) for name, percent in percents.items()}

@@ -4,7 +4,7 @@ import codecs
 import json
 import os
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from kws.audio import AUDIO_SUFFIXES
 from model import files
@@ -51,7 +51,8 @@ def is_leftover(name: str) -> bool:
 
 def suffix_of(name: str) -> str:
     """``a/B.WAV`` -> ``.wav``."""
-    return PurePosixPath(name).suffix.lower()
+    stem, _, suffix = name.rpartition("/")[2].rpartition(".")
+    return f".{suffix}".lower() if stem else ""
 
 
 def read_text(path: Path) -> str:
@@ -107,7 +108,7 @@ def walk(root: Path) -> Tree:
             name = f"{folder}/{entry.name}" if folder else entry.name
             if not name.isascii() and not _is_utf8(name):
                 tree.misnamed.append(name)
-            elif entry.is_dir():
+            elif Path(entry.path).is_dir() if entry.is_symlink() else entry.is_dir():
                 real = os.path.realpath(entry.path) if entry.is_symlink() else f"{above[-1]}/{entry.name}"
                 if real not in above:  # a link to a folder around it
                     pending.append((name, (*above, real)))
@@ -120,7 +121,8 @@ def walk(root: Path) -> Tree:
 def _sort_in(tree: Tree, name: str, entry: "os.DirEntry[str]") -> None:
     suffix = suffix_of(entry.name)
     if suffix in AUDIO_SUFFIXES:
-        (tree.audio if entry.is_file() else tree.no_files).append(name)
+        there = Path(entry.path).is_file() if entry.is_symlink() else entry.is_file()
+        (tree.audio if there else tree.no_files).append(name)
     elif suffix in MEDIA_SUFFIXES:
         tree.media.append(name)
     elif entry.name in TEXT_FILES:

@@ -2,8 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +13,7 @@ from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 from kws.audio import SAMPLE_RATE, Waveform
 from kws.detection import Probabilities, is_keyword
 from kws.model_file import Model
-from model.calibration import RULE, Targets, accepted
+from model.calibration import RULE, Targets, accepted, keyword_mask
 from model.corpus import Corpus
 from model.data.layout import Clip
 from model.data.recording import as_recorded
@@ -29,8 +28,7 @@ _QUIET_DB = (0.0, -20.0, -40.0)  # levels of the background recordings, beside a
 _MOST_QUIET = 1000  # windows of background recordings, all levels together
 
 
-@dataclass(frozen=True)
-class Group:
+class Group(NamedTuple):
     """Clips without a keyword: their names, the word that each says, and what the model said of them."""
 
     names: list[str]
@@ -58,7 +56,7 @@ def figures(
     predicted, nothing there) is 0. ``loss`` is the mean cross-entropy.
     """
     predicted, classes = probabilities.argmax(axis=1), list(range(len(labels)))
-    keywords = np.array([is_keyword(label) for label in labels])
+    keywords = keyword_mask(labels)
     said, right = keywords[targets], predicted == targets
     among = np.where(keywords, probabilities, -1.0).argmax(axis=1) == targets
     every, heard = share(right), share(right[said])
@@ -92,7 +90,7 @@ def operating_point(
 
     ``probabilities [clips, classes]`` and ``targets [clips]`` are of a split whose keywords count.
     """
-    said = np.array([is_keyword(label) for label in labels])[targets]
+    said = keyword_mask(labels)[targets]
     right = probabilities.argmax(axis=1) == targets
 
     def hits(level: float) -> tuple[npt.NDArray[np.bool_], dict[str, npt.NDArray[np.bool_]]]:
@@ -118,11 +116,11 @@ def operating_point(
 
 def false_accepts(groups: dict[str, Group], labels: Sequence[str], threshold: float) -> list[dict[str, Any]]:
     """The surest of what was taken for a keyword and is none."""
-    found = []
-    for kind, group in groups.items():
-        taken = accepted(group.probabilities, labels, threshold)
-        every = _surest(taken, group.names, group.words, group.probabilities, labels)
-        found += [{**each, "kind": kind} for each in every]
+    found = [
+        {**each, "kind": kind}
+        for kind, (names, words, probabilities) in groups.items()
+        for each in _surest(accepted(probabilities, labels, threshold), names, words, probabilities, labels)
+    ]
     return sorted(found, key=lambda each: (-each["probability"], each["clip"]))[:_EXAMPLES]
 
 

@@ -50,9 +50,7 @@ def measure(run: Run, waveforms: Waveform, targets: Targets, noise: Sequence[Wav
     rows = []
     for group, name, change, draws in cases(noise):
         found = float(np.mean([accuracy(run, change(waveforms), targets) for _ in range(draws)]))
-        rows.append(
-            {"group": group, "name": name, "clips": len(targets), "accuracy": found, "difference": found - clean}
-        )
+        rows.append({"group": group, "name": name, "accuracy": found, "difference": found - clean})
     return {"clips": len(targets), "clean": clean, "cases": rows}
 
 

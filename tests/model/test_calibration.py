@@ -19,7 +19,7 @@ def test_the_temperature_that_made_the_data_is_found(true: float) -> None:
     targets = (chances.cumsum(axis=1) > rng.random((len(logits), 1))).argmax(axis=1)
     found = calibrate(logits, targets)
     assert found.temperature == pytest.approx(true, rel=0.05)
-    assert not found.at_bound
+    assert not at_bound(found.temperature)
     before, after = reliability(softmax(logits, axis=1), targets)["ece"], reliability(chances, targets)["ece"]
     assert after < 0.02  # what 20,000 draws leave
     assert true == 1.0 or before > 5 * after
@@ -33,7 +33,7 @@ def test_a_model_without_a_mistake_is_no_surer_than_its_clips_can_show(clips: in
     found = calibrate(logits, targets)
     sure = softmax(logits / found.temperature, axis=1).max(axis=1)
     assert sure.mean() == pytest.approx(1 - 3 / (clips + 3), abs=2e-3)
-    assert not found.at_bound
+    assert not at_bound(found.temperature)
     threshold = choose_threshold(softmax(logits / found.temperature, axis=1), targets, LABELS)
     assert threshold <= 1 - 2.5 / clips
 
@@ -47,7 +47,7 @@ def test_a_temperature_at_the_end_of_its_search_is_told(
     with caplog.at_level(logging.INFO):
         found = calibrate(scale * np.eye(3)[targets], targets)
     assert found.temperature == pytest.approx(bound, rel=1e-2)
-    assert found.at_bound
+    assert at_bound(found.temperature)
     assert [record.levelname for record in caplog.records] == ["INFO", "WARNING"]
     assert "at the end of its search (0.05 to 20)" in caplog.text
     assert not at_bound(1.0)

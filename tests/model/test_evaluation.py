@@ -1,6 +1,7 @@
 """What ``evaluation.json`` says of a model whose answers are known, and of data that lack something."""
 
 import json
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -9,11 +10,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from kws.audio import SAMPLE_RATE
+from kws.audio import SAMPLE_RATE, Waveform
 from model import evaluation
 from model.calibration import at_bound
 from model.errors import UserError
-from model.evaluation import clips
+from model.evaluation import clips, robustness
 from model.settings import CLIP_SAMPLES, Settings
 
 from . import stand_ins
@@ -138,8 +139,8 @@ def test_a_model_is_judged_on_its_own_classes() -> None:
 @pytest.mark.parametrize(
     ("labels", "data", "temperature", "says"),
     [
-        (("low", "_silence_"), {}, 1.0, "any word for one of its keywords"),
-        (("low", "_unknown_"), {}, 1.0, "it may take noise or a pause for a keyword"),
+        (("low", "_silence_"), {}, 1.0, "so it takes any word for one of its keywords"),
+        (("low", "_unknown_"), {}, 1.0, "so it may take noise for a keyword"),
         (stand_ins.LABELS, {"speakers_known": False}, 1.0, "not hold for new voices. Ways out: a folder for each sp"),
         (stand_ins.LABELS, {"licence": ""}, 1.0, "The licence of the data is not stated"),
         (stand_ins.LABELS, {"notes": ["2 links led out."]}, 1.0, "2 links led out."),
@@ -166,7 +167,7 @@ def test_leaks_are_told_with_examples(monkeypatch: pytest.MonkeyPatch) -> None:
     leaks(monkeypatch, 2, 1, "anna", "low/1.wav")
     found = evaluate(corpus())
     assert found["data"]["leaks"]["speakers"] == 2
-    assert "2 speakers and 1 recordings are in two of them (anna, low/1.wav)" in found["caveats"][0]
+    assert found["caveats"][0].startswith("Leak: 2 speakers and 1 recordings are in two splits (anna, low/1.wav): ")
 
 
 def test_the_digest_names_the_same_clips() -> None:
@@ -201,6 +202,60 @@ def test_voices_are_a_test_of_their_own_and_no_disturbance(monkeypatch: pytest.M
     assert (found["robustness"]["voices"]["clips"], found["robustness"]["voices"]["accuracy"]) == (2, 0.5)
     assert "voices" not in {case["group"] for case in found["robustness"]["cases"]}
     assert found["robustness"]["clean"] == 1.0
+
+
+CLIPS = np.stack([stand_ins.tone(500, 0.2), stand_ins.tone(1000, 0.1)])
+
+
+def level(clip: Waveform) -> float:
+    """dBFS, without what the ends bring."""
+    return float(10 * np.log10(np.mean(clip[2000:-2000].astype(np.float64) ** 2) + 1e-12))
+
+
+def peak(clip: Waveform) -> float:
+    """Hz, where the spectrum is highest."""
+    return float(np.abs(np.fft.rfft(clip)).argmax())
+
+
+@pytest.mark.parametrize(
+    ("change", "measure", "expected", "tolerance"),
+    [
+        (partial(robustness.gain, db=-20), level, level(CLIPS[0]) - 20, 0.1),
+        (partial(robustness.gain, db=40), level, 0.0, 0.5),  # clipped at full scale
+        (partial(robustness.speed, factor=1.1), peak, 550, 2),
+        (partial(robustness.speed, factor=0.9), peak, 450, 2),
+        (robustness.telephone, level, level(CLIPS[0]), 0.5),
+        (lambda clips: robustness.telephone(10 * stand_ins.tone(5000)[None] + clips), peak, 500, 1),
+        (partial(robustness.as_file, rate=44_100), level, level(CLIPS[0]), 0.1),
+        (partial(robustness.as_file, rate=16_000, stereo=True), level, level(CLIPS[0]) - 2.04, 0.1),
+        (partial(robustness.shift, milliseconds=500), lambda clip: np.abs(clip[:8000]).max(), 0, 0),
+        (partial(robustness.shift, milliseconds=-500), lambda clip: np.abs(clip[8000:]).max(), 0, 0),
+        (
+            lambda clips: robustness.add_noise(clips, [NOISE], 10, np.random.default_rng(0)) - clips,
+            *(level, level(CLIPS[0]) - 10, 0.3),
+        ),
+    ],
+)
+def test_a_disturbance_does_what_it_says(change: Any, measure: Any, expected: float, tolerance: float) -> None:
+    changed = change(CLIPS)
+    assert changed.shape == CLIPS.shape
+    assert measure(changed[0]) == pytest.approx(expected, abs=tolerance)
+
+
+def test_a_case_is_told_by_its_accuracy_and_its_distance_to_the_clean_clips() -> None:
+    """Of a model that minds loudness: it takes what is softer than -20 dBFS for the second of two tones."""
+
+    def run(waveforms: Waveform) -> Any:
+        soft = np.array([level(clip) < -20 for clip in waveforms])
+        return np.stack([~soft, soft], axis=1).astype(np.float32)
+
+    found = robustness.measure(run, CLIPS, np.array([0, 1]), [])
+    assert (found["clips"], found["clean"]) == (2, 1.0)
+    by_name = {case["name"]: case for case in found["cases"]}
+    assert not any(name.startswith("noise") for name in by_name)  # the data have none
+    assert (by_name["gain -20 dB"]["accuracy"], by_name["gain -20 dB"]["difference"]) == (0.5, -0.5)
+    assert by_name["44.1 kHz file"]["difference"] == 0
+    assert len(list(robustness.cases([NOISE]))) == len(by_name) + 4
 
 
 def test_quiet_clips_are_quiet_and_the_same_each_time() -> None:

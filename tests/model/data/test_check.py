@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from model.data import check, clips, noise
+from kws.audio import Audio
+from model.data import background, check, clips
 from model.data.layout import SPLITS
 from model.data.source import DataSet, cache_root
 from model.errors import UserError
@@ -121,7 +122,12 @@ def test_what_was_read_once_is_known_until_a_file_changes(root: Path, monkeypatc
     monkeypatch.setenv("KWS_CACHE", str(root.with_name("cache")))
     calls = []
     decode = check.decode
-    monkeypatch.setattr(check, "decode", lambda data: calls.append(1) or decode(data))
+
+    def counted(data: bytes) -> Audio:
+        calls.append(len(data))
+        return decode(data)
+
+    monkeypatch.setattr(check, "decode", counted)
     former = checked(root)
     assert len(calls) == len(NAMES)
     assert checked(root) == former
@@ -172,19 +178,19 @@ def test_a_few_clips_of_the_test_split(root: Path, tmp_path: Path, caplog: pytes
 
 def test_background_recordings_are_cut_in_time() -> None:
     long, short = (np.arange(size, dtype=np.float32) for size in (200_000, 15_000))
-    pieces = noise.cut([long, short])
+    pieces = background.cut([long, short])
     bounds = ((0, 160_000), (160_000, 180_000), (180_000, 200_000))
     for (start, end), (piece,) in zip(bounds, pieces.values(), strict=True):
         np.testing.assert_array_equal(piece, long[start:end])
-    assert [len(piece) for (piece,) in noise.cut([np.ones(20_000, np.float32)]).values()] == [16_000] * 3
+    assert [len(piece) for (piece,) in background.cut([np.ones(20_000, np.float32)]).values()] == [16_000] * 3
 
 
 def test_silence_to_evaluate_on_is_the_same_each_time_and_of_its_own_part() -> None:
     for split, value in (("validation", 0.25), ("testing", 0.5)):
         pieces = [np.full(20_000, value, np.float32)]
-        samples = noise.silence_waveforms(pieces, split, 50)
-        assert {clip.split for clip in noise.silence_clips(split, 50)} == {split}
-        np.testing.assert_array_equal(samples, noise.silence_waveforms(pieces, split, 50))
+        samples = background.silence_waveforms(pieces, split, 50)
+        assert {clip.split for clip in background.silence_clips(split, 50)} == {split}
+        np.testing.assert_array_equal(samples, background.silence_waveforms(pieces, split, 50))
         assert (samples == 0).all(axis=1).any()
         np.testing.assert_array_equal(samples * 32768, np.rint(samples * 32768))
-        assert samples.max() <= value * 10 ** (noise.GAIN_DB[1] / 20) + 1e-4
+        assert samples.max() <= value * 10 ** (background.GAIN_DB[1] / 20) + 1e-4

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from model.data.download import download
+from model.data.download import official
 from model.errors import UserError
 
 BODY = bytes(range(256)) * 4000
@@ -69,78 +69,65 @@ def server() -> Iterator[Server]:
         thread.join()
 
 
-def _get(server: Server, target: Path, sha256: str = SHA256) -> None:
-    download(server.url, sha256, target, pause=0)
+PART, WHOLE = f"{SHA256[:32]}.part", SHA256[:32]
 
 
-def test_a_file_arrives_whole_with_its_progress_told(server: Server, tmp_path: Path) -> None:
+def get(server: Server, cache: Path, sha256: str = SHA256) -> bytes:
+    return official(server.url, sha256, cache, pause=0).read_bytes()
+
+
+def left(cache: Path) -> list[str]:
+    return sorted(path.name for path in cache.iterdir() if path.suffix != ".lock")
+
+
+def test_a_file_arrives_whole_once_with_its_progress_told(server: Server, tmp_path: Path) -> None:
     told: list[tuple[int, int]] = []
-    download(server.url, SHA256, tmp_path / "a", lambda *now: told.append(now), pause=0)
-    assert (tmp_path / "a").read_bytes() == BODY
+    path = official(server.url, SHA256.upper(), tmp_path, lambda *now: told.append(now), pause=0)
+    assert path.read_bytes() == BODY
     assert told[-1] == (len(BODY), len(BODY))
-    assert not (tmp_path / "a.part").exists()
+    assert get(server, tmp_path) == BODY
+    assert server.requests == [""]
+    assert left(tmp_path) == [WHOLE]
 
 
-def test_a_dropped_connection_is_gone_on_with(server: Server, tmp_path: Path) -> None:
-    server.drop_after = 400_000
-    _get(server, tmp_path / "a")
-    assert (tmp_path / "a").read_bytes() == BODY
-    assert server.requests == ["", "bytes=400000-", "bytes=800000-"]
+@pytest.mark.parametrize(
+    ("part", "dropped", "ranges", "requests"),
+    [
+        (b"", 400_000, True, ["", "bytes=400000-", "bytes=800000-"]),  # the connection ends early
+        (BODY[:1000], None, True, ["bytes=1000-"]),  # a killed run
+        (BODY, None, True, [f"bytes={len(BODY)}-"]),
+        (b"x" * 1000, None, True, ["bytes=1000-", ""]),  # of another file
+        (BODY[:1000], None, False, ["bytes=1000-"]),  # a server that sends all again
+    ],
+)
+def test_what_has_arrived_is_gone_on_with(
+    server: Server, tmp_path: Path, part: bytes, dropped: int | None, ranges: bool, requests: list[str]
+) -> None:
+    server.drop_after, server.ranges = dropped, ranges
+    if part:
+        (tmp_path / PART).write_bytes(part)
+    assert get(server, tmp_path) == BODY
+    assert server.requests == requests
+    assert left(tmp_path) == [WHOLE]
 
 
-def test_a_part_left_by_a_killed_run_is_gone_on_with(server: Server, tmp_path: Path) -> None:
-    (tmp_path / "a.part").write_bytes(BODY[:1000])
-    _get(server, tmp_path / "a")
-    assert (tmp_path / "a").read_bytes() == BODY
-    assert server.requests == ["bytes=1000-"]
-
-
-def test_a_complete_part_is_only_verified(server: Server, tmp_path: Path) -> None:
-    (tmp_path / "a.part").write_bytes(BODY)
-    _get(server, tmp_path / "a")
-    assert (tmp_path / "a").read_bytes() == BODY
-
-
-def test_a_part_of_another_file_is_thrown_away(server: Server, tmp_path: Path) -> None:
-    (tmp_path / "a.part").write_bytes(b"x" * 1000)
-    _get(server, tmp_path / "a")
-    assert (tmp_path / "a").read_bytes() == BODY
-    assert server.requests == ["bytes=1000-", ""]
-
-
-def test_a_server_without_ranges_sends_it_all_again(server: Server, tmp_path: Path) -> None:
-    server.ranges = False
-    (tmp_path / "a.part").write_bytes(BODY[:1000])
-    _get(server, tmp_path / "a")
-    assert (tmp_path / "a").read_bytes() == BODY
-
-
-def test_a_wrong_checksum_leaves_nothing(server: Server, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=f"wrong checksum: SHA-256 {SHA256}, expected {'0' * 64}"):
-        _get(server, tmp_path / "a", "0" * 64)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_server_that_never_finishes_is_given_up_with_the_part_kept(server: Server, tmp_path: Path) -> None:
-    server.ranges = False
-    server.drop_after = 5000
-    with pytest.raises(UserError, match=r"the connection ended early \(5,000 bytes kept\)"):
-        _get(server, tmp_path / "a")
-    assert [path.name for path in tmp_path.iterdir()] == ["a.part"]
-
-
-def test_not_found_is_not_tried_again(server: Server, tmp_path: Path) -> None:
-    server.status = 404
-    with pytest.raises(UserError, match=r"HTTP 404 Not Found; check --dataset-url"):
-        _get(server, tmp_path / "a")
-    assert len(server.requests) == 1
-
-
-def test_a_failing_server_is_tried_a_few_times(server: Server, tmp_path: Path) -> None:
-    server.status = 503
-    with pytest.raises(UserError, match="HTTP 503"):
-        _get(server, tmp_path / "a")
-    assert len(server.requests) == 4
+@pytest.mark.parametrize(
+    ("status", "dropped", "sha256", "message", "requests", "kept"),
+    [
+        (200, None, "0" * 64, f"wrong checksum: SHA-256 {SHA256}, expected {'0' * 64}", 1, []),
+        (200, 5000, SHA256, r"the connection ended early \(5,000 bytes kept\)", 5, [PART]),
+        (404, None, SHA256, "HTTP 404 Not Found; check --dataset-url", 1, []),
+        (503, None, SHA256, "HTTP 503", 4, []),
+    ],
+)
+def test_a_failing_server_is_named(
+    server: Server, tmp_path: Path, status: int, dropped: int | None, sha256: str, message: str, requests: int,
+    kept: list[str],
+) -> None:  # fmt: skip
+    server.status, server.drop_after, server.ranges = status, dropped, False
+    with pytest.raises(UserError, match=message):
+        get(server, tmp_path, sha256)
+    assert (len(server.requests), left(tmp_path)) == (requests, kept)
 
 
 def test_an_unreachable_server_is_named(tmp_path: Path) -> None:
@@ -148,10 +135,17 @@ def test_an_unreachable_server_is_named(tmp_path: Path) -> None:
         closed.bind(("127.0.0.1", 0))
         port = closed.getsockname()[1]
     with pytest.raises(UserError, match=rf"cannot download http://127.0.0.1:{port}/a: .*check the network"):
-        download(f"http://127.0.0.1:{port}/a", SHA256, tmp_path / "a", pause=0)
+        official(f"http://127.0.0.1:{port}/a", SHA256, tmp_path, pause=0)
 
 
-@pytest.mark.parametrize("url", ["file:///etc/passwd", "ftp://127.0.0.1/a", "no address"])
-def test_only_http_is_fetched(url: str, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"is not an http\(s\) address"):
-        download(url, SHA256, tmp_path / "a")
+@pytest.mark.parametrize(
+    ("url", "sha256", "message"),
+    [
+        ("file:///etc/passwd", SHA256, r"is not an http\(s\) address"),
+        ("no address", SHA256, r"is not an http\(s\) address"),
+        ("http://127.0.0.1/a", "abc", "--dataset-sha256 'abc' is no SHA-256"),
+    ],
+)
+def test_bad_options_are_refused(url: str, sha256: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=message):
+        official(url, sha256, tmp_path)

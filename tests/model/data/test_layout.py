@@ -259,10 +259,11 @@ def test_a_folder_of_links_works_and_dangling_ones_are_counted(tmp_path: Path) -
         (root / word).symlink_to(store / word)
     (root / "up" / "gone.wav").symlink_to(tmp_path / "nowhere")
     (root / "up" / "circle").symlink_to(root)
+    (root / "up" / "self.wav").symlink_to("self.wav")
     os.mkfifo(root / "up" / "pipe.wav")
     dataset = opened(root)
     assert [clip.name for clip in dataset.clips] == sorted(PLAIN)
-    assert "2 recordings are no files but links to nothing, or pipes: 'up/gone.wav' and 1 more" in told(dataset)
+    assert "3 recordings are no files but links to nothing, or pipes: 'up/gone.wav' and 2 more" in told(dataset)
 
 
 def test_empty_folders_few_clips_and_odd_folders_are_named(tmp_path: Path) -> None:
