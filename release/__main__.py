@@ -12,9 +12,9 @@ from typing import Annotated
 
 import typer
 
-from release import archive, gates, licences, pipeline_report, provenance, sbom, tags, vulnerabilities
+from release import gates, licences, pipeline_report, provenance, sbom, tags, vulnerabilities
 from release.artifacts import SBOM, Artifacts, InputError, ToolError, read_json, write_json
-from release.bounds import DENIED, read_bounds
+from release.gates import DENIED, read_bounds
 
 FAILED = 3
 PARTS = tuple(gates.Part)
@@ -41,7 +41,7 @@ def make_sbom(image: Path, output: Output, platform: str = "", artifacts: Path =
 
     PLATFORM is the image of an index that was tested, ARTIFACTS the run's directory, for the model card.
     """
-    facts = archive.describe(image, platform)
+    facts = sbom.describe(image, platform)
     write_json(output / "image.json", facts)
     document = sbom.merge(sbom.run_syft(image, facts), facts, Artifacts(artifacts))
     (output / "sbom.cdx.json").write_text(sbom.written(document), encoding="utf-8")
@@ -99,7 +99,7 @@ def verdict(artifacts: Path, image: Annotated[Path | None, typer.Option("--archi
     if image is not None:
         absent = [one for one in listed if one.get("verdict") == gates.Verdict.ABSENT and one.get("part") in PARTS]
         failed += [f"{one.get('name')}: {gates.Verdict.ABSENT}, and nothing is released without" for one in absent]
-        if archive.describe(image)["digest"] != Artifacts(artifacts).get("gates.json", "run/image_digest"):
+        if sbom.describe(image)["digest"] != Artifacts(artifacts).get("gates.json", "run/image_digest"):
             failed.append(f"the verdict is not about {image}")
     if content.get("passed") is not True and not failed:
         failed.append("the run did not pass")

@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 
 from release.artifacts import Artifacts
-from release.bounds import DENIED, read_bounds
-from release.gates import Judgement, Verdict, judge
+from release.gates import DENIED, Judgement, Verdict, judge, read_bounds
 from release.licences import of_sbom
 
 ROOT = Path(__file__).resolve().parents[2]

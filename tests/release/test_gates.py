@@ -12,8 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from release.artifacts import InputError
-from release.bounds import NAMES, read_bounds
-from release.gates import Verdict
+from release.gates import NAMES, Verdict, read_bounds
 
 from .conftest import CONTENTS, FILES, PUBLISHED, ROOT, Change, contents, failed, judged, write
 
