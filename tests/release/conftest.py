@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -126,9 +127,14 @@ def write(folder: Path, name: str = "", whole: Any = ..., **keys: Any) -> Path:
     return folder
 
 
+@cache
+def of_project(bounds: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, Any]]:
+    return read_bounds(ROOT / "gates.toml", bounds)
+
+
 def judged(folder: Path, *bounds: str, published: str = PUBLISHED, **more: Any) -> Judgement:
     """The verdict by the project's own bounds, as the command line makes it."""
-    held, by_hand = read_bounds(ROOT / "gates.toml", bounds)
+    held, by_hand = of_project(bounds)
     run = Artifacts(folder)
     components = of_sbom(run.read("image/sbom.cdx.json"), held[DENIED] or [], by_hand)
     return judge(run, held, components, published=published, **more)
