@@ -150,7 +150,10 @@ def shortened(entries: list[str], most: int = 3) -> str:
 def collect(run: Artifacts, published: str = "") -> tuple[dict[str, Any], dict[str, Any]]:
     """The figures by key (None: not measured) with their intervals, and what tells one run from another."""
     intervals = {name: run.get(EVALUATION, name) for name in INTERVALS.values()}
-    about = {name: run.get(EVALUATION, name) for name in ("model_version", "test_clips_digest", "data", "clips")}
+    about = {
+        name: run.get(EVALUATION, name)
+        for name in ("model_version", "test_clips_digest", "data_digest", "data", "clips")
+    }
     about |= {name: run.get(METRICS, name) for name in ("revision", "settings")}
     about |= {"image_digest": run.get(IMAGE, "digest"), "published": published or None}
     return {figure.key: figure.find(run)[0] for figure in FIGURES} | intervals, about

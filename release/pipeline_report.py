@@ -11,7 +11,7 @@ from release.artifacts import EVALUATION, IMAGE, INFERENCE, METRICS, OSV, PUBLIS
 from release.figures import FIGURES, INTERVALS, Figure, change_interval
 from release.gates import Judgement, Verdict
 
-MARKS = {Verdict.HELD: "✅", Verdict.FAILED: "❌", Verdict.OFF: "off", Verdict.ABSENT: "–"}
+MARKS = {Verdict.HELD: "✅", Verdict.FAILED: "❌", Verdict.OFF: "off"}
 FILES = {
     "model/report.md": "training report",
     "model/model_card.md": "model card",
@@ -22,6 +22,7 @@ FILES = {
     "image/licences.json": "licences",
     "gates.json": "gates and figures",
 }
+CLIENTS = {"as built": INFERENCE, "published": PUBLISHED}
 WORST = 10
 
 
@@ -45,14 +46,12 @@ def _page(template: Template, run: Artifacts, judged: Judgement, not_proven: lis
         figures=[_row(figure, judged) for figure in FIGURES if _known(figure, judged)],
         changes=_changes(judged),
         evaluation=run.read(EVALUATION),
-        metrics=run.read(METRICS),
         image=run.read(IMAGE),
         osv=run.read(OSV),
         curves=_curves(run.get(METRICS, "history")),
         worst=_worst(run.get(EVALUATION, "mistakes")),
-        clients={"as built": run.read(INFERENCE), "published": run.read(PUBLISHED)},
+        clients={name: run.read(file) for name, file in CLIENTS.items() if "error" not in run.read(file)},
         absent=judged.those(Verdict.ABSENT),
-        off=judged.those(Verdict.OFF),
         not_proven=[*_limits(run), *not_proven],
         files={path: title for path, title in FILES.items() if (run.root / path).is_file()},
     )
@@ -84,7 +83,10 @@ def _changes(judged: Judgement) -> list[list[Any]]:
     """Settings and data that differ from the last release's: name, then, now."""
     if not judged.last:
         return []
-    sides = [_flat({key: run.get(key) for key in ("settings", "data", "clips")}) for run in (judged.last, judged.run)]
+    sides = [
+        _flat({key: run.get(key) for key in ("settings", "data_digest", "data", "clips")})
+        for run in (judged.last, judged.run)
+    ]
     names = dict.fromkeys([*sides[0], *sides[1]])
     return [
         [name, *(side.get(name, "–") for side in sides)] for name in names if sides[0].get(name) != sides[1].get(name)
