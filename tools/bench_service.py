@@ -13,6 +13,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import statistics
 import subprocess
 import sys
@@ -23,8 +24,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from flask import Flask, request
-
-from tools.free_port import free_port
 
 LOAD = 0.7
 _UNITS = {"us": 1e-3, "ms": 1.0, "s": 1e3}
@@ -200,7 +199,8 @@ def main() -> int:
                 if kind != "service":
                     config = folder / f"{kind}.py"
                     config.write_text(_CONFIG.format(factory=kind))
-                port = free_port()
+                with socket.create_server(("127.0.0.1", 0)) as free:
+                    port = free.getsockname()[1]
                 processes.append(start(config, options.model, port))
                 urls[kind] = f"http://127.0.0.1:{port}/predict"
             for title, (kind, content) in uploads.items():

@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import http.client
 import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -27,8 +28,6 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
-
-from tools.free_port import free_port
 
 TENTHS = 10
 WARMING = 4  # times as many clients at first
@@ -179,7 +178,8 @@ def main() -> int:
     parser.add_argument("--requests", type=int, default=200_000)
     parser.add_argument("--clients", type=int, default=8)
     options = parser.parse_args()
-    port = free_port()
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
     environment = os.environ | {"KWS_MODEL": str(options.model), "KWS_PORT": str(port)}
     with tempfile.TemporaryDirectory() as name, Path(name, "log").open("wb") as log:
         process = subprocess.Popen([sys.executable, "-m", "service"], env=environment, stdout=log, stderr=log)
