@@ -12,16 +12,6 @@ from release.figures import FIGURES, INTERVALS, Figure, change_interval
 from release.gates import Judgement, Verdict
 
 MARKS = {Verdict.HELD: "✅", Verdict.FAILED: "❌", Verdict.OFF: "off"}
-FILES = {
-    "model/report.md": "training report",
-    "model/model_card.md": "model card",
-    "model/train.log": "training log",
-    "inference/response.json": "an answer of /predict",
-    "image/sbom.cdx.json": "SBOM",
-    "image/osv.json": "vulnerabilities",
-    "image/licences.json": "licences",
-    "gates.json": "gates and figures",
-}
 CLIENTS = {"as built": INFERENCE, "published": PUBLISHED}
 WORST = 10
 
@@ -43,7 +33,7 @@ def _page(template: Template, run: Artifacts, judged: Judgement, not_proven: lis
     return template.render(
         judged=judged,
         marks=MARKS,
-        figures=[_row(figure, judged) for figure in FIGURES if _known(figure, judged)],
+        figures=[cells for cells in (_row(figure, judged) for figure in FIGURES) if cells[1:3] != ["–", "–"]],
         changes=_changes(judged),
         evaluation=run.read(EVALUATION),
         image=run.read(IMAGE),
@@ -53,7 +43,6 @@ def _page(template: Template, run: Artifacts, judged: Judgement, not_proven: lis
         clients={name: run.read(file) for name, file in CLIENTS.items() if "error" not in run.read(file)},
         absent=judged.those(Verdict.ABSENT),
         not_proven=[*_limits(run), *not_proven],
-        files={path: title for path, title in FILES.items() if (run.root / path).is_file()},
     )
 
 
@@ -61,10 +50,6 @@ def cell(value: Any) -> str:
     """Text from outside in a table: on one line, without what would end the cell or begin markup."""
     text = " ".join(str(value).split())
     return "".join(f"\\{letter}" if letter in "|`*_<>[]\\#" else letter for letter in text)[:300]
-
-
-def _known(figure: Figure, judged: Judgement) -> bool:
-    return judged.figures[figure.key] is not None or (judged.last or {}).get(figure.key) is not None
 
 
 def _row(figure: Figure, judged: Judgement) -> list[str]:
