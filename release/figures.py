@@ -98,7 +98,7 @@ def _disturbed(run: Artifacts) -> Found:
     # Other speakers are another test set, no disturbance of this one.
     found = [(as_number(one.get("accuracy")), str(one.get("name"))) for one in cases if one.get("group") != "voices"]
     if not found or any(accuracy is None for accuracy, _ in found):
-        return None, "a disturbance was not measured"
+        return None, ""
     return min((accuracy or 0.0, name) for accuracy, name in found)
 
 

@@ -234,8 +234,8 @@ def _answers(name: str, file: str, part: str, run: Artifacts) -> Iterator[Gate]:
     value = shortened([str(failure) for failure in failures]) or "no failure"
     yield _verdict(f"{name} answers", "no failure", value, not failures, part)
     held = bool(version) and there == version
-    # Where no model is part of the run, there is none to compare with.
-    ours = "model" if "error" in run.read(EVALUATION) else part
+    # A service that is tested alone has no model of this run to compare with.
+    ours = "model" if "error" in run.read(EVALUATION) and "error" not in run.read(file) else part
     yield _verdict(f"{name} model", f"version {version}", f"version {there}", held, ours)
 
 

@@ -233,6 +233,11 @@ def test_a_training_that_failed_is_said_first(change: Change) -> None:
         folder = change(name, None)
     change("model/train.log", "epoch 1\nerror: the loss is not a number\n\n")
     assert judged(folder).headline.startswith("❌ training: ended without a model (error: the loss is not a number)")
+    for name in FILES[2:]:
+        change(name, None)
+    native = judged(folder, published="", without=["image"])
+    assert {gate.part for gate in native.those(Verdict.FAILED)} == {"model", "inference", "start"}
+    assert not [gate.name for gate in native.those(Verdict.FAILED) if gate.name.startswith("published")]
 
 
 def test_why_a_service_never_answered(change: Change) -> None:
