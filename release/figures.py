@@ -34,7 +34,8 @@ class Figure:
     def find(self, run: Artifacts) -> Found:
         """The figure; None where it was not measured, or is nothing that could have been."""
         found, more = (as_number(run.get(self.file, self.path)), "") if self.path else COMPUTED[self.key](run)
-        if found is None or found < 0 or (self.unit == "%" and found > 1):
+        # A file that tells of an error measured nothing, whatever else stands in it.
+        if run.get(self.file, "error") or found is None or found < 0 or (self.unit == "%" and found > 1):
             return None, more or run.why_not(self.file)
         return found * 1e-6 if self.unit == "MB" else found, more
 

@@ -88,13 +88,10 @@ def test_a_missing_figure_fails(change: Change, file: str, expected: set[str], b
     assert found >= expected - {"training"}  # an empty object can be read, and still tells nothing
 
 
-def test_an_error_beside_figures_is_no_answer(change: Change) -> None:
-    folder = change(OSV, error="osv-scanner ended with 127: no such host")
-    (gate,) = judged(folder).those(Verdict.FAILED)
-    assert (gate.name, gate.value) == (
-        "known vulnerabilities",
-        "not measured (osv-scanner ended with 127: no such host)",
-    )
+@pytest.mark.parametrize(("file", "gate"), [(OSV, "known vulnerabilities"), (START, "start-up")])
+def test_an_error_beside_figures_is_no_answer(change: Change, file: str, gate: str) -> None:
+    (found,) = judged(change(file, error="it ended with 127: no such host\nmore")).those(Verdict.FAILED)
+    assert (found.name, found.value) == (gate, "not measured (it ended with 127: no such host)")
 
 
 @pytest.mark.parametrize(
