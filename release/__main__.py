@@ -42,6 +42,8 @@ def make_sbom(image: Path, output: Output, platform: str = "", artifacts: Path =
     PLATFORM is the image of an index that was tested, ARTIFACTS the run's directory, for the model card.
     """
     facts = sbom.describe(image, platform)
+    if not platform and len(facts["platforms"]) > 1:
+        raise InputError(f"{image} holds {', '.join(facts['platforms'])}: name by --platform the one that was tested")
     write_json(output / "image.json", facts)
     document = sbom.merge(sbom.run_syft(image, facts), facts, Artifacts(artifacts))
     (output / "sbom.cdx.json").write_text(sbom.written(document), encoding="utf-8")
@@ -137,8 +139,8 @@ def choose_tags(
     cannot_sign: Annotated[bool, typer.Option("--cannot-sign", help="There is nothing to sign with.")] = False,
 ) -> None:
     """Print the tags that a release may get, a line each, latest last. Ask before any work."""
-    origin = tags.Origin(revision, branch, version, default_branch)
-    print("\n".join(tags.release_tags(origin, tag or [], no_latest, cannot_sign)))
+    found = tags.release_tags(tag or [], revision, branch, version, default_branch, no_latest, cannot_sign)
+    print("\n".join(found))
 
 
 @cli.command()
