@@ -15,12 +15,11 @@ class ParityError(Exception):
     """The exported model does not compute what the trained one does: exit code 1, nothing is written."""
 
 
-class BoundsMissed(Exception):  # noqa: N818 - the program did what was asked; the answer is no
-    """A check or a gate says no: exit code 3, a line for each; what was written stays."""
+class CheckFailed(Exception):  # noqa: N818 - the program did what was asked; the answer is no
+    """A check says no: exit code 3, a line for each finding; what was written stays."""
 
-    def __init__(self, what: str, lines: list[str]) -> None:
-        super().__init__(f"{what}: {len(lines)} failed")
-        self.what = what
+    def __init__(self, lines: list[str]) -> None:
+        super().__init__(f"{len(lines)} failed")
         self.lines = lines
 
 

@@ -6,5 +6,5 @@ from pathlib import Path
 
 if __name__ == "__main__":
     config = Path(__file__).resolve().with_name("gunicorn.conf.py")
-    arguments = ["-m", "gunicorn", "--config", str(config), *sys.argv[1:], "service.app:create_app()"]
+    arguments = ["-m", "gunicorn", "--config", str(config), *sys.argv[1:]]
     os.execv(sys.executable, [sys.executable, *arguments])  # noqa: S606

@@ -8,6 +8,7 @@ import socket
 import sys
 
 TIMEOUT_SECONDS = 3.0
+_EVERYWHERE = {"*": "localhost", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 
 
 def status(host: str, port: int) -> int:
@@ -20,24 +21,19 @@ def status(host: str, port: int) -> int:
     with socket.create_connection((host, port), TIMEOUT_SECONDS) as connection:
         connection.sendall(b"GET /readyz HTTP/1.0\r\nHost: localhost\r\n\r\n")
         answer = connection.makefile("rb").readline(64)
-    protocol, code = answer.split(b" ", 2)[:2]
-    if not protocol.startswith(b"HTTP/"):
+    if not answer.startswith(b"HTTP/"):
         raise ValueError("not an HTTP answer")
-    return int(code)
-
-
-def main() -> int:
-    """Check, and say on stderr what is wrong."""
-    try:
-        code = status("127.0.0.1", int(os.environ.get("KWS_PORT") or 8000))
-    except (OSError, ValueError) as error:
-        print(f"healthcheck: {error}", file=sys.stderr)
-        return 1
-    if code != 200:
-        print(f"healthcheck: /readyz answered {code}", file=sys.stderr)
-        return 1
-    return 0
+    return int(answer.split(b" ", 2)[1])
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    listening = (os.environ.get("KWS_HOST") or "127.0.0.1").strip().strip("[]")
+    try:
+        found = status(
+            _EVERYWHERE.get(listening, listening),
+            int(os.environ.get("KWS_PORT") or os.environ.get("PORT") or 8000),
+        )
+    except (OSError, ValueError) as error:
+        sys.exit(f"healthcheck: {error}")
+    if found != 200:
+        sys.exit(f"healthcheck: /readyz answered {found}")

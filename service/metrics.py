@@ -1,42 +1,49 @@
 """Prometheus metrics, added up over the workers.
 
 gunicorn's configuration names a folder in memory before this module is imported; each worker counts in files there
-(prometheus_client's multiprocess mode). Without it, as in a test, they are this process's own.
+(prometheus_client's multiprocess mode). They are named by the worker's place, which its successor takes over with its
+counts, so that no files of dead workers pile up. Without a folder, as in a test, the metrics are this process's own.
 """
-
-from __future__ import annotations
 
 import os
 
+import prometheus_client.values
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from kws.audio import Audio
+
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5)
+
+place: int | str = "main"  # of this process; set after the fork
+if FOLDER in os.environ:
+    prometheus_client.values.ValueClass = prometheus_client.values.MultiProcessValue(lambda: place)
 
 REQUESTS = Counter("kws_requests", "Answered requests", ["endpoint", "status"])
 REJECTED = Counter("kws_rejected", "Requests answered with a problem document, by its name", ["reason"])
-IN_FLIGHT = Gauge("kws_in_flight", "Requests being answered", multiprocess_mode="livesum")
-LATENCY = Histogram(
-    "kws_latency_seconds",
-    "Time of one classification: decode, inference (features included), total (receiving the body included)",
-    ["stage"],
-    buckets=(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5),
-)
-PREDICTIONS = Counter("kws_predictions", "Answers of /predict by label", ["label"])
-LEVEL = Histogram(
-    "kws_input_level_dbfs", "Level of the window that decided, dB of full scale", buckets=(-60, -50, -40, -30, -20, -10)
-)
+IN_FLIGHT = Gauge("kws_in_flight", "Requests whose body is there and whose answer is not", multiprocess_mode="livesum")
+LATENCY = Histogram("kws_latency_seconds", "Time of the answers' stages", ["endpoint", "stage"], buckets=_SECONDS)
+PREDICTIONS = Counter("kws_predictions", "Answers of /predict by label", ["label", "accepted"])
+DETECTIONS = Counter("kws_detections", "Keywords that /detect and /listen found", ["endpoint", "label"])
+STREAMS = Gauge("kws_streams", "Open streams of /listen", multiprocess_mode="livesum")
+LEVEL = Histogram("kws_input_level_dbfs", "Level of the window that decided", buckets=(-60, -50, -40, -30, -20, -10))
 DURATION = Histogram("kws_input_seconds", "Duration of the audio", buckets=(0.25, 0.5, 1, 2, 5, 10, 30, 60))
-MODEL = Gauge(
-    "kws_model_info", "The model served; always 1", ["version", "revision", "sha256"], multiprocess_mode="max"
-)
+_IDENTITY = ["version", "revision", "sha256"]
+MODEL = Gauge("kws_model_info", "The model served; always 1", _IDENTITY, multiprocess_mode="livemax")
 
-DECODE, INFERENCE, TOTAL = (LATENCY.labels(stage) for stage in ("decode", "inference", "total"))
+
+def count(endpoint: str, audio: Audio, spent: dict[str, float]) -> None:
+    """Count one answer: the seconds of its stages, and how long the audio lasts."""
+    for stage, seconds in spent.items():
+        LATENCY.labels(endpoint, stage).observe(seconds)
+    DURATION.observe(audio.seconds)
 
 
 def exposition() -> bytes:
     """All metrics in Prometheus' text format."""
-    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+    if FOLDER not in os.environ:
         return generate_latest(REGISTRY)
     registry = CollectorRegistry()
     MultiProcessCollector(registry)

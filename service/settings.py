@@ -1,147 +1,55 @@
 """Configuration: environment variables that start with `KWS_`, checked before anything starts."""
 
-from __future__ import annotations
-
+import math
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from contextlib import suppress
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
-
-PREFIX = "KWS_"
-_SAMPLES = Path(__file__).with_name("samples")
 
 
 class SettingsError(ValueError):
     """A setting has an impossible value; the message is one line that names the variable."""
 
 
-@dataclass(frozen=True)
-class Settings:
-    """The service's settings; every field is the environment variable `KWS_` + its name in capitals."""
-
-    model: Path = Path("artifacts/model/model.onnx")
-    """The exported model."""
-    model_sha256: str = ""
-    """When given, the model file must have this SHA-256 (64 hexadecimal digits)."""
-    samples: Path = _SAMPLES
-    """Folder of recordings named for their words; most must be classified correctly before the service is ready."""
-    host: str = "127.0.0.1"
-    """Address to listen on."""
-    port: int = 8000
-    """TCP port to listen on."""
-    workers: int = 2
-    """Processes."""
-    threads: int = 4
-    """Threads a process."""
-    max_upload_bytes: int = 16 * 1024 * 1024
-    """Largest request body, in bytes."""
-    max_seconds: float = 60.0
-    """Longest audio, in seconds."""
-    queue: int = 64
-    """Requests a process lets wait for a thread; further ones are answered 503 at once."""
-    request_timeout: int = 15
-    """Seconds within which a request's headers and body must have arrived, in total."""
-    api_keys: tuple[str, ...] = ()
-    """SHA-256 digests of the API keys that may ask (`python -m service.keys` makes one); none: everybody may."""
-    api_keys_file: Path | None = None
-    """File of such digests, one a line; # begins a comment. Together with `api_keys`."""
-    rate_limit: str = ""
-    """As `100/minute`: requests of one API key, else of one address; empty for no limit."""
-    rate_limit_storage: str = "memory://"
-    """Where the limit is counted, as the library limits names it; in memory each process counts for itself."""
-    proxies: int = 0
-    """Trusted reverse proxies in front, whose X-Forwarded-For names the client."""
-    timeout: int = 30
-    """Seconds after which a worker that gives no sign of life is replaced."""
-    graceful_timeout: int = 20
-    """Seconds that in-flight requests have after SIGTERM."""
-    keepalive: int = 5
-    """Seconds an idle connection is kept open."""
-    log_level: str = "info"
-    """debug, info, warning or error."""
-    access_log: bool = True
-    """One log line a request."""
-
-    @classmethod
-    def from_env(cls, environ: Mapping[str, str] | None = None) -> Settings:
-        """Read the settings from `environ` (the process's by default); unset or empty means the default.
-
-        Raises:
-            SettingsError: a value cannot be read or is out of range.
-        """
-        environ = os.environ if environ is None else environ
-        values: dict[str, Any] = {}
-        for field in fields(cls):
-            name = PREFIX + field.name.upper()
-            text = environ.get(name, "").strip()
-            if not text:
-                continue
-            try:
-                values[field.name] = _READERS[field.name](text)
-            except ValueError as error:
-                shown = "" if field.name in _SECRET else f"={text!r}"
-                raise SettingsError(f"{name}{shown}: {error}") from None
-        return cls(**values)
+def processors() -> int:
+    """How many processors this process may use: by its affinity, and by the quota of its control group."""
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with suppress(OSError, ValueError):  # no control groups; no quota ("max")
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        count = min(count, math.ceil(int(quota) / int(period)))
+    return max(1, count)
 
 
-def _number(kind: type[int] | type[float], low: float, high: float) -> Callable[[str], float]:
-    noun = "a whole number" if kind is int else "a number"
+def _setting(default: Any, read: Callable[[str], Any]) -> Any:
+    return field(default=default, metadata={"read": read})
+
+
+def _number(default: float, low: float, high: float) -> Any:
+    """A whole number, or any where the default is none; both ends are allowed."""
 
     def read(text: str) -> float:
-        message = f"must be {noun} from {low:g} to {high:g}"
-        try:
-            value = kind(text)
-        except ValueError:
-            raise ValueError(message) from None
-        if not low <= value <= high:  # also refuses nan
-            raise ValueError(message)
-        return value
+        with suppress(ValueError):
+            value = type(default)(text)
+            if low <= value <= high:  # refuses nan too
+                return value
+        noun = "a whole number" if isinstance(default, int) else "a number"
+        raise ValueError(f"must be {noun} from {low:.10g} to {high:.10g}")
+
+    return field(default=default, metadata={"read": read, "ends": (low, high)})
+
+
+def _text(pattern: str, what: str) -> Callable[[str], str]:
+    """A text of that form, without brackets (of an IPv6 address), in small letters."""
+
+    def read(text: str) -> str:
+        if not re.fullmatch(pattern, text, re.IGNORECASE):
+            raise ValueError(f"must be {what}")
+        return text.lower().removeprefix("sha256:").strip("[]")
 
     return read
-
-
-def _flag(text: str) -> bool:
-    words = {
-        "1": True,
-        "true": True,
-        "yes": True,
-        "on": True,
-        "0": False,
-        "false": False,
-        "no": False,
-        "off": False,
-    }
-    try:
-        return words[text.lower()]
-    except KeyError:
-        raise ValueError("must be true or false") from None
-
-
-def _level(text: str) -> str:
-    if text.lower() not in ("debug", "info", "warning", "error"):
-        raise ValueError("must be debug, info, warning or error")
-    return text.lower()
-
-
-def _host(text: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9.:_-]+", text):
-        raise ValueError("must be an IP address or a host name, without a port")
-    return text
-
-
-def _folder(text: str) -> Path:
-    if not Path(text).is_dir():
-        raise ValueError("must be a folder")
-    return Path(text)
-
-
-def _sha256(text: str) -> str:
-    digest = text.lower().removeprefix("sha256:")
-    if not re.fullmatch(r"[0-9a-f]{64}", digest):
-        raise ValueError("must be 64 hexadecimal digits")
-    return digest
 
 
 def read_digests(text: str) -> tuple[str, ...]:
@@ -150,62 +58,73 @@ def read_digests(text: str) -> tuple[str, ...]:
     Raises:
         ValueError: there are none, or what stands there is none; it is not repeated, it may be a key.
     """
-    words = re.sub(r"#.*", "", text).replace(",", " ").split()
+    words = re.sub(r"#.*", "", text.removeprefix("\ufeff")).replace(",", " ").split()
     digests = tuple(word.lower().removeprefix("sha256:") for word in words)
     if not digests or not all(re.fullmatch(r"[0-9a-f]{64}", digest) for digest in digests):
         raise ValueError("must hold SHA-256 digests of keys, 64 hexadecimal digits each (see python -m service.keys)")
     return digests
 
 
-def _digest_file(text: str) -> Path:
-    try:
-        read_digests(Path(text).read_text())
-    except OSError as error:
-        raise ValueError(f"cannot be read: {error.strerror}") from None
-    return Path(text)
+_DIGEST = _text(r"(sha256:)?[0-9a-f]{64}", "64 hexadecimal digits")
+_HOST = _text(
+    r"\*|\[[0-9a-f:.]+\]|[a-z0-9.:_-]+", "an IP address or a host name without a port, or * for every address"
+)
+_LEVEL = _text("debug|info|warning|error", "debug, info, warning or error")
+_ORIGINS = _text(r"((\*|https?://[^/\s*,]+)[\s,]*)+", "origins as https://app.example, separated by commas, or *")
+_FLAG = _text("1|true|yes|on|0|false|no|off", "true or false")
+_SECRET = {"api_keys", "metrics_keys"}
 
 
-def _limit(text: str) -> str:
-    import limits  # only where there is one
+@dataclass(frozen=True)
+class Settings:
+    """The service's settings; every field is the environment variable `KWS_` + its name in capitals."""
 
-    try:
-        limits.parse(text)
-    except ValueError:
-        raise ValueError("must be a number of requests and a time, as 100/minute") from None
-    return text
+    model: Path = _setting(Path("artifacts/model/model.onnx"), Path)
+    model_sha256: str = _setting("", _DIGEST)  # that the model file must have
+    samples: Path = _setting(Path(__file__).with_name("samples"), Path)  # of `service.readiness`
+    host: str = _setting("127.0.0.1", _HOST)
+    port: int = _number(8000, 1, 65535)  # also PORT, as platforms give it
+    workers: int = _number(2, 1, 64)  # by default a process for each of at most 8 processors
+    max_upload_bytes: int = _number(16 * 1024 * 1024, 1024, 1 << 30)  # of a body, inflated
+    max_seconds: float = _number(60.0, 0.1, 3600)  # of audio in a request
+    max_header_bytes: int = _number(8190, 1024, 65_536)  # of one header
+    max_headers: int = _number(100, 16, 1000)
+    max_connections: int = _number(1000, 16, 100_000)  # of a process
+    max_held_bytes: int = _number(128 * 1024 * 1024, 1024, 1 << 36)  # of all bodies in a process that are not answered
+    queue: int = _number(64, 0, 10_000)  # requests that wait in a process for the one that is answered
+    streams: int = _number(128, 0, 10_000)  # of live audio in a process
+    request_timeout: int = _number(15, 1, 3600)  # seconds for a request's headers, and for its body
+    api_keys: tuple[str, ...] = _setting((), read_digests)  # SHA-256 of the keys that may ask; none: everybody may
+    api_keys_file: Path | None = _setting(None, Path)  # of further digests, one a line
+    metrics_keys: tuple[str, ...] = _setting((), read_digests)  # of keys that may read /metrics and nothing else
+    metrics_open: bool = _setting(False, lambda text: _FLAG(text) in ("1", "true", "yes", "on"))  # needs no key
+    rate_limit: str = _setting("", str)  # as 100/minute, of one key, else of one address
+    rate_limit_storage: str = _setting("memory://", str)  # in memory each process counts for itself
+    cors_origins: tuple[str, ...] = _setting((), lambda text: tuple(re.split(r"[\s,]+", _ORIGINS(text).strip(" ,"))))
+    proxies: int = _number(0, 0, 8)  # trusted ones in front, whose X-Forwarded-For names the client
+    timeout: int = _number(30, 5, 3600)  # seconds without a sign of life after which a worker is replaced
+    graceful_timeout: int = _number(20, 1, 3600)  # seconds for what is under way at SIGTERM
+    keepalive: int = _number(5, 0, 3600)  # seconds that an idle connection is kept
+    log_level: str = _setting("info", _LEVEL)
+    access_log: bool = _setting(True, lambda text: _FLAG(text) in ("1", "true", "yes", "on"))  # one line a request
 
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None) -> "Settings":
+        """Read the settings from `environ` (the process's by default); unset or empty means the default.
 
-def _storage(text: str) -> str:
-    import limits
-
-    try:
-        limits.storage.storage_from_string(text)
-    except Exception as error:  # a missing driver, a wrong address: as many kinds as storages
-        raise ValueError(f"cannot be used: {str(error).strip().splitlines()[0]}") from None
-    return text
-
-
-_SECRET = {"api_keys", "rate_limit_storage"}
-_READERS: dict[str, Callable[[str], Any]] = {
-    "model": Path,
-    "model_sha256": _sha256,
-    "samples": _folder,
-    "host": _host,
-    "port": _number(int, 1, 65535),
-    "workers": _number(int, 1, 64),
-    "threads": _number(int, 1, 64),
-    "max_upload_bytes": _number(int, 1024, 1 << 30),
-    "max_seconds": _number(float, 0.1, 3600),
-    "queue": _number(int, 0, 10_000),
-    "request_timeout": _number(int, 1, 3600),
-    "api_keys": read_digests,
-    "api_keys_file": _digest_file,
-    "rate_limit": _limit,
-    "rate_limit_storage": _storage,
-    "proxies": _number(int, 0, 8),
-    "timeout": _number(int, 1, 3600),
-    "graceful_timeout": _number(int, 1, 3600),
-    "keepalive": _number(int, 0, 3600),
-    "log_level": _level,
-    "access_log": _flag,
-}
+        Raises:
+            SettingsError: a value cannot be read or is out of range.
+        """
+        environ = os.environ if environ is None else environ
+        values: dict[str, Any] = {"workers": min(8, processors())}
+        for each in fields(cls):
+            name = f"KWS_{each.name.upper()}"
+            if each.name == "port" and not environ.get(name, "").strip():
+                name = "PORT"
+            if text := environ.get(name, "").strip():
+                try:
+                    values[each.name] = each.metadata["read"](text)
+                except ValueError as error:
+                    shown = "" if each.name in _SECRET else f"={text!r}"
+                    raise SettingsError(f"{name}{shown}: {error}") from None
+        return cls(**values)

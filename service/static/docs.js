@@ -15,7 +15,7 @@ function operation(path, method, { summary, requestBody, responses }) {
   return element("section", element("h2", `${method.toUpperCase()} ${path}`), element("p", summary), list);
 }
 
-fetch("/openapi.json")
+fetch(`${document.querySelector("main").dataset.root}openapi.json`)
   .then((response) => response.json())
   .then(({ info, paths }) => {
     document.getElementById("about").textContent = info.description;

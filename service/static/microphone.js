@@ -1,8 +1,11 @@
 "use strict";
 
-// The microphone as 16 kHz WAV. It records at the device's own rate (Firefox refuses another) and resamples here.
+// The microphone: a second of it as 16 kHz WAV, resampled here, or frames of 16-bit samples at the device's own rate
+// (Firefox refuses another).
 
 const RATE = 16000;
+// The way to the service's root from this page, whatever prefix a proxy puts before it.
+const { root } = document.querySelector("main").dataset;
 
 // A windowed-sinc low-pass, so that what 16 kHz cannot hold does not fold into speech.
 function resample(input, from) {
@@ -59,14 +62,16 @@ class Microphone {
     const audio = { channelCount: 1, echoCancellation: false, noiseSuppression: false, autoGainControl: false };
     this.stream = await navigator.mediaDevices.getUserMedia({ audio });
     this.context = new AudioContext();
-    await this.context.audioWorklet.addModule("/static/tap.js");
+    await this.context.audioWorklet.addModule(`${root}static/tap.js`);
     this.ring = new Float32Array(Math.ceil(this.context.sampleRate * 1.2));
     this.heard = 0;
+    this.frames = null;
     const tap = new AudioWorkletNode(this.context, "tap", { numberOfOutputs: 1 });
     tap.port.onmessage = ({ data }) => {
       this.ring.copyWithin(0, data.length);
       this.ring.set(data, this.ring.length - data.length);
       this.heard += data.length;
+      this.frames?.(data);
     };
     this.context.createMediaStreamSource(this.stream).connect(tap).connect(this.context.destination);
     await this.context.resume();
@@ -79,6 +84,20 @@ class Microphone {
   // The last second at 16 kHz; recorded a little longer so that the filter has its surroundings.
   second() {
     return resample(this.ring, this.context.sampleRate).slice(-RATE);
+  }
+
+  // Calls `take` with the samples to come, a tenth of a second at a time, as 16-bit ones.
+  stream(take) {
+    const frame = new Int16Array(Math.round(this.context.sampleRate / 10));
+    let filled = 0;
+    this.frames = (samples) => {
+      for (const sample of samples) {
+        frame[filled++] = Math.max(-1, Math.min(1, sample)) * 32767;
+        if (filled < frame.length) continue;
+        take(frame.slice());
+        filled = 0;
+      }
+    };
   }
 
   close() {

@@ -29,10 +29,7 @@ function showThreshold() {
   threshold.setAttribute("aria-valuetext", byId("threshold-value").textContent);
   document.documentElement.style.setProperty("--threshold", threshold.value);
 }
-threshold.addEventListener("input", () => {
-  rule.threshold = Number(threshold.value);
-  showThreshold();
-});
+threshold.addEventListener("input", showThreshold);
 
 // The line over the bars is dragged; the slider does the same by keyboard and for a screen reader.
 const bars = byId("bars");
@@ -98,7 +95,7 @@ function show(answer, milliseconds, timing) {
 async function ask(body) {
   const begin = performance.now();
   try {
-    const response = await fetch("/predict", { method: "POST", body });
+    const response = await fetch(`${root}predict`, { method: "POST", body });
     const answer = await response.json();
     if (response.ok) {
       show(answer, performance.now() - begin, response.headers.get("Server-Timing") ?? "");
@@ -116,7 +113,8 @@ async function classify(body, source) {
   byId("result").hidden = true;
   const answer = await ask(body);
   if (!answer) return;
-  say(`${spoken(answer.prediction)} (${percent(answer.confidence)})`);
+  const unsure = keyword(answer.prediction) && !answer.accepted ? `, under its threshold of ${percent(answer.threshold)}` : "";
+  say(`${spoken(answer.prediction)} (${percent(answer.confidence)})${unsure}`);
   remember(answer, source);
 }
 
@@ -156,38 +154,41 @@ byId("record").addEventListener("click", () =>
   }),
 );
 
-// The model's own rule of running audio; the slider's threshold goes before its.
-let rule = { hop_seconds: 0.1, smoothing: 3, threshold: 0.5, refractory_seconds: 1 };
-let live = false;
-
-// A model that has not learned what silence is hears words in it: then nothing below -60 dBFS counts.
-function audible(probabilities, samples) {
-  const power = samples.reduce((sum, sample) => sum + sample * sample, 0) / samples.length;
-  if ("_silence_" in probabilities || power >= 1e-6) return probabilities;
-  return Object.fromEntries(Object.keys(probabilities).map((label) => [label, 0]));
+// Live mode: the service listens, by the model's own rule; the slider's threshold goes before its.
+function listen(rate) {
+  const address = new URL(`${root}listen?rate=${rate}&threshold=${threshold.value}`, location.href);
+  address.protocol = address.protocol.replace("http", "ws");
+  const socket = new WebSocket(address);
+  socket.addEventListener("message", ({ data }) => {
+    const { label, confidence } = JSON.parse(data);
+    say(`${spoken(label)} (${percent(confidence)})`);
+    remember({ prediction: label, confidence }, "live");
+  });
+  return socket;
 }
 
+let live = false;
 byId("live").addEventListener("click", () => {
   live = !live;
   if (!live) return;
   withMicrophone(async (microphone) => {
     byId("live").textContent = "Stop live mode";
     say("Listening …");
-    const listener = new Listener(rule);
-    while (live) {
-      const begin = performance.now();
-      if (microphone.seconds() >= 1) {
-        const samples = microphone.second();
-        draw(samples);
-        const answer = await ask(toWav(samples));
-        const heard = answer && listener.hear(audible(answer.probabilities, samples));
-        if (heard) {
-          say(`“${heard.label}” (${percent(heard.confidence)})`);
-          remember({ prediction: heard.label, confidence: heard.confidence }, "live");
-        }
-      }
-      await pause(Math.max(0, 1000 * rule.hop_seconds - (performance.now() - begin)));
+    const { sampleRate } = microphone.context;
+    let socket = listen(sampleRate);
+    const again = () => {
+      socket.close();
+      socket = listen(sampleRate);
+    };
+    threshold.addEventListener("change", again);
+    microphone.stream((frame) => socket.readyState === WebSocket.OPEN && socket.send(frame));
+    while (live && socket.readyState <= WebSocket.OPEN) {
+      draw(microphone.ring);
+      await pause(100);
     }
+    threshold.removeEventListener("change", again);
+    if (live) say("The service ended the stream; start live mode again.", true);
+    socket.close();
   }).finally(() => {
     live = false;
     byId("live").textContent = "Start live mode";
@@ -222,23 +223,22 @@ drop.addEventListener("drop", (event) => {
   classifyFile(files[0]);
 });
 
-for (const place of document.querySelectorAll(".origin")) place.textContent = location.origin;
-fetch("/readyz")
+for (const place of document.querySelectorAll(".here")) place.textContent = new URL(root, location.href);
+fetch(`${root}readyz`)
   .then(async (response) => {
     const { labels } = await response.json();
     if (response.ok) byId("labels").textContent = `: ${labels.filter(keyword).join(", ")}`;
   })
   .catch(() => say("The service does not answer.", true));
-fetch("/model-card")
+fetch(`${root}model-card`)
   .then(async (response) => {
-    const { detection } = await response.json();
+    const card = await response.json();
     if (!response.ok) return;
-    rule = detection;
-    threshold.value = rule.threshold;
+    threshold.value = card.detection.threshold;
     showThreshold();
   })
   .catch(() => {}); // told by the one before
-fetch("/samples")
+fetch(`${root}samples`)
   .then((response) => response.json())
   .then(({ samples }) => {
     for (const name of samples) {
@@ -246,7 +246,7 @@ fetch("/samples")
       button.type = "button";
       button.textContent = `Try “${name}”`;
       button.addEventListener("click", async () => {
-        const blob = await (await fetch(`/samples/${name}`)).blob();
+        const blob = await (await fetch(`${root}samples/${name}`)).blob();
         classifyFile(new File([blob], `${name}.wav`));
       });
       byId("samples").append(" ", button);

@@ -1,15 +1,15 @@
 """A server for all tests of a run, and the application in this process."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
 import pytest
-from flask.testing import FlaskClient
 
-from service.app import create_app, load_model
+from service.app import create_app
 from service.settings import Settings
 
+from .client import Client
 from .server import Server
 from .tones import save_model, save_samples
 
@@ -35,8 +35,13 @@ def http(server: Server) -> Iterator[httpx.Client]:
 
 
 @pytest.fixture
-def app_client(tone_model_path: Path, tmp_path: Path) -> FlaskClient:
-    """The application in this process, model loaded."""
-    app = create_app(Settings(model=tone_model_path, samples=save_samples(tmp_path)))
-    load_model(app)
-    return app.test_client()
+def client(tone_model_path: Path, tmp_path: Path) -> Callable[..., Client]:
+    """Makes the application in this process, with the settings given, and a client of it."""
+
+    def make(model: Path = tone_model_path, **settings: object) -> Client:
+        values = {"samples": save_samples(tmp_path / "samples"), "access_log": False} | settings
+        service = create_app(Settings(model=model, **values))  # type: ignore[arg-type]
+        service.state.load(model.read_bytes())
+        return Client(service)
+
+    return make

@@ -16,11 +16,11 @@ from pathlib import Path
 sys.path.insert(0, str(Path.cwd()))
 
 import numpy as np
+import service.routes
 import soundfile
 from werkzeug.test import Client
 
 import service
-import service.routes
 from service.app import create_app, load_model
 from service.settings import Settings
 

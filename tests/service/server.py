@@ -1,13 +1,13 @@
 """The real server, as a process of its own."""
 
-from __future__ import annotations
-
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import httpx
 from .tones import save_samples
 
 ROOT = Path(__file__).parents[2]
-COMMAND = [sys.executable, "-m", "gunicorn", "--config", "service/gunicorn.conf.py", "service.app:create_app()"]
+COMMAND = [sys.executable, "-m", "service"]
 
 
 def free_port() -> int:
@@ -28,8 +28,9 @@ def free_port() -> int:
 
 
 def environment(**settings: object) -> dict[str, str]:
-    """This process's environment, without settings of its own but with `settings` as `KWS_…`."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("KWS_")}
+    """This process's environment, without settings of its own but with `settings` as `KWS_…`; two workers."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("KWS_") and name != "PORT"}
+    settings = {"workers": 2} | settings
     return kept | {f"KWS_{name.upper()}": str(value) for name, value in settings.items()}
 
 
@@ -37,10 +38,17 @@ class Server:
     """A running service on a free port, its logs in `folder`."""
 
     def __init__(
-        self, folder: Path, model: Path, *, wait: bool = True, command: list[str] = COMMAND, **settings: object
+        self,
+        folder: Path,
+        model: Path,
+        *,
+        wait: bool = True,
+        command: list[str] = COMMAND,
+        address: str = "127.0.0.1",
+        **settings: object,
     ) -> None:
         self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"http://{address}:{self.port}"
         self.folder = folder
         settings.setdefault("samples", save_samples(folder / "samples"))
         self.begin = time.monotonic()
@@ -56,9 +64,7 @@ class Server:
             if wait:
                 self.wait_for("/readyz")
                 # The first worker answers for all: a test that compares process ids needs every one of them.
-                while len(self.workers()) < int(str(settings.get("workers", 2))):
-                    assert time.monotonic() - self.begin < 30, f"workers are missing:\n{self.stderr()}"
-                    time.sleep(0.05)
+                self.until(lambda: len(self.workers()) >= int(str(settings.get("workers", 2))))
         except BaseException:
             self.process.kill()
             self.process.wait()
@@ -66,7 +72,7 @@ class Server:
 
     def wait_for(self, path: str, seconds: float = 30) -> None:
         """Until `path` answers 200."""
-        while time.monotonic() - self.begin < seconds:
+        while time.monotonic() - self.begin < seconds + 30:
             if self.process.poll() is not None:
                 break
             try:
@@ -75,6 +81,55 @@ class Server:
             except httpx.HTTPError:
                 time.sleep(0.05)
         raise AssertionError(f"the server does not get ready:\n{self.stderr()}")
+
+    def raw(self, data: bytes) -> bytes:
+        """What the server says to these bytes, sent before anything is read, until it closes the connection."""
+        with socket.create_connection(("127.0.0.1", self.port), 20) as connection:
+            connection.sendall(data)
+            connection.shutdown(socket.SHUT_WR)
+            answer = b""
+            while piece := connection.recv(65_536):
+                answer += piece
+            return answer
+
+    def ask(self, *requests: tuple[str, str, bytes]) -> list[Any]:
+        """The JSON answers to requests over one connection, as long as the server keeps it."""
+        with httpx.Client(base_url=self.url, timeout=20, trust_env=False) as client:
+            return [client.request(method, path, content=body or None).json() for method, path, body in requests]
+
+    def metrics(self) -> dict[str, float]:
+        """What /metrics has, by name and labels."""
+        text = httpx.get(f"{self.url}/metrics", trust_env=False).text
+        lines = [line.rpartition(" ") for line in text.splitlines() if not line.startswith("#")]
+        return {name: float(value) for name, _, value in lines}
+
+    def until(self, done: Callable[[], object]) -> None:
+        """Wait until `done`, which must happen sooner or later."""
+        deadline = time.monotonic() + 60
+        while not done():
+            assert time.monotonic() < deadline, self.stderr()
+            time.sleep(0.05)
+
+    def messages(self, beginning: str) -> list[str]:
+        """What was logged on stderr and begins so."""
+        return [line["message"] for line in self.log() if line["message"].startswith(beginning)]
+
+    def kill_one(self) -> int:
+        """SIGKILL to one of the workers; returns which."""
+        victim = min(self.workers())
+        os.kill(victim, signal.SIGKILL)
+        return victim
+
+    def sockets(self) -> int:
+        """How many sockets the workers have open."""
+        files = (path for pid in self.workers() for path in Path(f"/proc/{pid}/fd").iterdir())
+        return sum(str(path.readlink()).startswith("socket:") for path in files if path.is_symlink())
+
+    def metric_files(self) -> list[str]:
+        """The files in which the workers count."""
+        paths = {path.readlink() for pid in self.workers() for path in Path(f"/proc/{pid}/map_files").iterdir()}
+        folder = next(path.parent for path in paths if path.suffix == ".db")
+        return sorted(path.name for path in folder.iterdir())
 
     def workers(self) -> set[int]:
         """The process ids of its workers."""
@@ -103,7 +158,7 @@ class Server:
             self.process.wait()
             raise
 
-    def __enter__(self) -> Server:
+    def __enter__(self) -> "Server":
         return self
 
     def __exit__(self, *_: object) -> None:

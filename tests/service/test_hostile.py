@@ -1,10 +1,9 @@
 """Malformed and hostile input: a 4xx or a right answer, and the server stays whole."""
 
-from __future__ import annotations
-
+import base64
+import gzip
 import json
 import random
-import socket
 import struct
 from collections import Counter
 from collections.abc import Iterator
@@ -16,9 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from service.audio import decode
-from service.probe.answer import check_answer
-from service.problems import Problem
+from kws.audio import AudioError, decode
 
 from .server import Server
 from .tones import LABELS, encode, tone, wav
@@ -28,7 +25,7 @@ FINE = {200, 400, 413, 415, 422}
 
 def seeds() -> dict[str, bytes]:
     """Valid files, from which hostile ones are made."""
-    samples = tone("yes", 0.4, 16_000, 2)
+    samples = tone("yes", 0.3, 16_000, 2)
     kinds = [
         ("WAV", "PCM_16"),
         ("WAV", "PCM_24"),
@@ -39,6 +36,8 @@ def seeds() -> dict[str, bytes]:
         ("OGG", "VORBIS"),
         ("OGG", "OPUS"),
         ("MP3", "MPEG_LAYER_III"),
+        ("AIFF", "PCM_16"),
+        ("CAF", "ALAC_16"),
     ]
     return {f"{kind}/{subtype}": encode(samples, 16_000, kind, subtype) for kind, subtype in kinds}
 
@@ -74,7 +73,7 @@ def post(client: httpx.Client, data: bytes) -> int:
     response = client.post("/predict", content=data)
     assert response.status_code in FINE, response.text
     if response.status_code == 200:
-        check_answer(response.json(), LABELS)
+        assert set(response.json()["probabilities"]) == set(LABELS)
     else:
         assert response.headers["Content-Type"] == "application/problem+json"
     return response.status_code
@@ -84,7 +83,7 @@ def mutations() -> Iterator[bytes]:
     """Real files with random defects, the same in every run."""
     rng = random.Random(20_261_124)  # noqa: S311
     for data in seeds().values():
-        for _ in range(200):
+        for _ in range(170):
             yield mutate(rng, data)
 
 
@@ -133,7 +132,17 @@ def polyglots() -> Iterator[bytes]:
     yield encode(np.zeros((10, 1024), np.float32), subtype="PCM_U8")
 
 
-CORPUS = (mutations, truncations, lies, impossible_samples, polyglots)
+def wrappings() -> Iterator[bytes]:
+    """What `service.upload` unwraps, with defects: JSON, data addresses."""
+    rng = random.Random(4)  # noqa: S311
+    audio = base64.b64encode(wav("up", 0.05))
+    for whole in (b'{"audio": "%b"}' % audio, b"data:audio/wav;base64," + audio):
+        yield from (whole[:cut] for cut in (1, 5, 9, 30, 100, len(whole) - 3))
+        for _ in range(30):
+            yield mutate(rng, whole)
+
+
+CORPUS = (mutations, wrappings, truncations, lies, impossible_samples, polyglots)
 
 
 def test_the_corpus(server: Server, http: httpx.Client) -> None:
@@ -180,21 +189,11 @@ def test_multipart_abuse(server: Server, http: httpx.Client) -> None:
     assert not any("exception" in line for line in server.log())
 
 
-def raw_request(server: Server, data: bytes) -> bytes:
-    """What the server says to these bytes until it closes the connection."""
-    with socket.create_connection(("127.0.0.1", server.port), 10) as connection:
-        connection.sendall(data)
-        connection.shutdown(socket.SHUT_WR)
-        answer = b""
-        while piece := connection.recv(65_536):
-            answer += piece
-        return answer
-
-
 @pytest.mark.parametrize(
     "head",
     [
         b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Length: -1",
+        b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Length: +5",
         b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 6",
         b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999999999999",
         b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked",
@@ -202,48 +201,63 @@ def raw_request(server: Server, data: bytes) -> bytes:
         b"POST /predict HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
         b"POST /predict HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabc",
         b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\ntoo little",
-        b"POST /" + b"a" * 10_000 + b" HTTP/1.1\r\nHost: a",
-        b"POST /predict HTTP/1.1\r\nHost: a\r\nX: " + b"a" * 10_000,
-        b"POST /predict HTTP/1.1\r\n" + b"".join(b"X%d: 1\r\n" % i for i in range(200)) + b"Host: a",
         b"GET / HTTP/9.9\r\nHost: a",
-        b"GARBAGE",
+        b"GET /%ff%fe%00 HTTP/1.1\r\nHost: a",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
         b"\0" * 1000,
     ],
 )
 def test_broken_requests(server: Server, http: httpx.Client, head: bytes) -> None:
-    answer = raw_request(server, head + b"\r\n\r\n")
+    answer = server.raw(head + b"\r\n\r\n")
     if answer:
         status = int(answer.split(b" ", 2)[1])
         assert 400 <= status < 500, answer
         head, _, body = answer.partition(b"\r\n\r\n")
         assert b"application/problem+json" in head
-        document = json.loads(body.split(b"\r\n0\r\n")[0].rpartition(b"\r\n")[2])
+        document = json.loads(body)
         assert document["status"] == status
         assert "Traceback" not in document["detail"]
     assert http.get("/readyz").status_code == 200
 
 
+def test_hostile_headers(server: Server, http: httpx.Client) -> None:
+    """Encodings and media types with defects, over good and broken bodies."""
+    rng = random.Random(3)  # noqa: S311
+    zipped = gzip.compress(wav("up"))
+    kinds = [
+        "audio/L16;rate=16000",
+        "audio/l16;rate=",
+        "audio/pcm;rate=16000;channels=0",
+        "audio/pcm; rate=\xff",
+        "audio/",
+    ]
+    for turn in range(200):
+        headers = {
+            "Content-Encoding": rng.choice(["gzip", "deflate", "x-gzip", "br", ""]),
+            "Content-Type": rng.choice(kinds),
+        }
+        answer = http.post("/predict", content=mutate(rng, zipped if turn % 2 else wav("no", 0.05)), headers=headers)
+        assert answer.status_code in FINE, (headers, answer.text)
+    assert not any("exception" in line for line in server.log())
+
+
 def test_memory_stays_flat(server: Server, http: httpx.Client) -> None:
     rng = random.Random(1)  # noqa: S311
     files = list(seeds().values())
-    corpus = [mutate(rng, rng.choice(files)) for _ in range(200)] + [wav("up", 30.0, 44_100)] * 4
+    corpus = [mutate(rng, rng.choice(files)) for _ in range(200)] + [wav("up", 30.0, 44_100)] * 2
 
     def send() -> int:
         for data in corpus:
             post(http, data)
         return sum(resident_kilobytes(pid) for pid in server.workers())
 
-    # The allocator keeps what the longest recording took for each thread that met one: let every thread meet some.
-    for _ in range(100):
-        post(http, corpus[-1])
     for _ in range(3):  # until the allocators have what they want
         before = send()
     after = send()
-    assert after < before * 1.05
+    assert after < before * 1.1
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.sampled_from(sorted(seeds().items())),
     st.lists(st.tuples(st.integers(0, 2_000), st.binary(min_size=1, max_size=8)), min_size=1, max_size=4),
@@ -257,7 +271,7 @@ def test_decode_gives_a_waveform_or_a_problem(
         data[offset : offset + len(patch)] = patch
     try:
         audio = decode(bytes(data[: max(1, length)]), 16_000, 5.0)
-    except Problem:
+    except AudioError:
         return
     assert audio.waveform.dtype == np.float32
     assert audio.waveform.ndim == 1

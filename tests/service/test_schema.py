@@ -1,7 +1,5 @@
 """schemathesis over the OpenAPI document: whatever fits the document, or does not, gets an answer that it describes."""
 
-from __future__ import annotations
-
 import hashlib
 from collections import Counter
 from collections.abc import Iterator

@@ -1,175 +1,73 @@
-"""Starting: wrong settings, wrong models, what is imported, readiness, the health check."""
-
-from __future__ import annotations
+"""Starting, reloading, readiness: wrong settings, wrong models, what is imported, the health check."""
 
 import hashlib
 import json
 import shutil
+import signal
 import subprocess
 import sys
-import time
+from collections.abc import Callable
 from pathlib import Path
 
-import onnx
+import httpx
 import pytest
-from onnx import TensorProto, helper
 
-from service.classifier import Classifier
-from service.modelfile import ModelError
+from service.readiness import Verdict
+from service.settings import Settings
 
+from .client import Client
 from .server import COMMAND, ROOT, Server, environment, free_port
-from .tones import METADATA, save_model, save_samples
+from .tones import LABELS, METADATA, save_model, save_samples, wav
 
 Run = subprocess.CompletedProcess[str]
+SHIFTED = METADATA | {"labels": json.dumps(LABELS[1:] + LABELS[:1])}
 
 
-def start(*arguments: str, command: list[str] = COMMAND, **settings: object) -> Run:
+def start(*arguments: str, command: list[str] = COMMAND, cwd: Path = ROOT, **settings: object) -> Run:
     """Start the service, which must end by itself."""
-    settings = {"port": free_port(), **settings}
+    env = environment(**({"port": free_port()} | settings))
     return subprocess.run(
-        [*command, *arguments],
-        cwd=ROOT,
-        env=environment(**settings),
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
+        [*command, *arguments], cwd=cwd, env=env, capture_output=True, text=True, timeout=60, check=False
     )
-
-
-def test_a_wrong_setting_is_one_line(tone_model_path: Path) -> None:
-    run = start(model=tone_model_path, workers="many")
-    assert (run.returncode, run.stdout) == (2, "")
-    assert run.stderr == "service: KWS_WORKERS='many': must be a whole number from 1 to 64\n"
-
-
-def test_a_missing_model_is_one_line(tmp_path: Path) -> None:
-    run = start(model=tmp_path / "none.onnx")
-    assert (run.returncode, run.stdout) == (2, "")
-    assert run.stderr == f"service: KWS_MODEL: {tmp_path}/none.onnx does not exist\n"
-    (tmp_path / "empty.onnx").touch()
-    assert start(model=tmp_path / "empty.onnx").stderr == f"service: KWS_MODEL: {tmp_path}/empty.onnx is empty\n"
-    assert "Is a directory" in start(model=tmp_path).stderr
-
-
-def test_the_models_digest_is_verified(tone_model_path: Path) -> None:
-    run = start(model=tone_model_path, model_sha256="0" * 64)
-    assert run.returncode == 2
-    assert run.stderr.count("\n") == 1
-    assert hashlib.sha256(tone_model_path.read_bytes()).hexdigest() in run.stderr
-
-
-RULE = {"hop_seconds": 0.1, "smoothing": 3, "threshold": 0.8, "refractory_seconds": 1.0}
-
-
-def broken(path: Path, kind: str) -> tuple[Path, str]:
-    """A model file with that defect, and what the message must say."""
-    if kind == "no ONNX":
-        path.write_bytes(b"this is not a model" * 100)
-        return path, "cannot be loaded"
-    if kind == "truncated":
-        save_model(path)
-        path.write_bytes(path.read_bytes()[:-1_000])
-        return path, "cannot be loaded"
-    if kind == "other interface":
-        value = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1])
-        output = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1])
-        graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "g", [value], [output])
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-        helper.set_model_props(model, METADATA)
-        onnx.save(model, str(path))
-        return path, "inputs ['x'], not ['waveform']"
-    if kind == "no probabilities":
-        return save_model(path, softmax=False), "do not sum to 1"
-    changes: dict[str, tuple[dict[str, str], str]] = {
-        "no metadata": ({}, "lacks metadata: labels, sample_rate, clip_samples, model_version"),
-        "labels no JSON": (METADATA | {"labels": "up,down"}, "labels is not a JSON list"),
-        "labels twice": (METADATA | {"labels": json.dumps(["a", "a", "b", "c"])}, "labels is not a JSON list"),
-        "a label too few": (METADATA | {"labels": json.dumps(["a", "b", "c"])}, "[batch, 3]"),
-        "wrong rate": (METADATA | {"sample_rate": "16 kHz"}, "sample_rate is '16 kHz'"),
-        "wrong length": (METADATA | {"clip_samples": "8000"}, "[batch, 8000]"),
-        "detection no JSON": (METADATA | {"detection": "[1"}, "detection is no JSON object"),
-        "detection incomplete": (METADATA | {"detection": '{"hop_seconds": 0.1}'}, "detection lacks smoothing"),
-        "detection senseless": (METADATA | {"detection": json.dumps(RULE | {"threshold": 2})}, "has threshold 2"),
-        "detection fractional": (METADATA | {"detection": json.dumps(RULE | {"smoothing": 2.5})}, "has smoothing 2.5"),
-    }
-    metadata, message = changes[kind]
-    return save_model(path, metadata), message
 
 
 @pytest.mark.parametrize(
-    "kind",
+    ("settings", "says"),
     [
-        "no ONNX",
-        "truncated",
-        "other interface",
-        "no probabilities",
-        "no metadata",
-        "labels no JSON",
-        "labels twice",
-        "a label too few",
-        "wrong rate",
-        "wrong length",
-        "detection no JSON",
-        "detection incomplete",
-        "detection senseless",
-        "detection fractional",
+        ({"workers": "many"}, "KWS_WORKERS='many': must be a whole number from 1 to 64"),
+        ({"model": "{tmp}/none.onnx"}, "model '{tmp}/none.onnx' does not exist"),
+        ({"model": "{tmp}/empty.onnx"}, "model '{tmp}/empty.onnx' is empty"),
+        ({"model": "{tmp}"}, "model '{tmp}' cannot be read (Is a directory)"),
+        ({"model": "{tmp}/broken.onnx"}, "model '{tmp}/broken.onnx' cannot be used"),
+        ({"model": "{tmp}/other.onnx"}, "its labels are no JSON list"),
+        ({"model_sha256": "0" * 64}, "has the SHA-256 "),
+        ({"samples": "{tmp}/samples"}, "KWS_SAMPLES: {tmp}/samples/up.wav: "),
+        ({"rate_limit": "often"}, "KWS_RATE_LIMIT"),
+        ({"api_keys_file": "{tmp}/none"}, "KWS_API_KEYS_FILE"),
     ],
 )
-def test_wrong_models_are_told_apart(tmp_path: Path, kind: str) -> None:
-    path, message = broken(tmp_path / "model.onnx", kind)
-    with pytest.raises(ModelError) as caught:
-        Classifier(path)
-    assert str(caught.value).startswith(str(path))
-    assert message in str(caught.value)
-    assert "\n" not in str(caught.value)
+def test_what_cannot_be_served_is_one_line(
+    tone_model_path: Path, tmp_path: Path, settings: dict[str, str], says: str
+) -> None:
+    (tmp_path / "empty.onnx").touch()
+    (tmp_path / "broken.onnx").write_bytes(tone_model_path.read_bytes()[:-1_000])
+    save_model(tmp_path / "other.onnx", METADATA | {"labels": "up,down"})
+    save_samples(tmp_path / "samples")
+    (tmp_path / "samples" / "up.wav").write_text("no audio")
+    run = start(**({"model": tone_model_path} | {name: text.format(tmp=tmp_path) for name, text in settings.items()}))
+    assert (run.returncode, run.stdout) == (2, "")
+    assert run.stderr.startswith("service: ")
+    assert run.stderr.count("\n") == 1
+    assert says.format(tmp=tmp_path) in run.stderr
 
 
-@pytest.mark.parametrize("kind", ["truncated", "wrong length"])
-def test_a_wrong_model_ends_the_start(tmp_path: Path, kind: str) -> None:
-    path, message = broken(tmp_path / "model.onnx", kind)
-    run = start(model=path)
-    assert run.returncode == 3, run.stderr
-    lines = [json.loads(line) for line in run.stderr.splitlines()]
-    critical = [line["message"] for line in lines if line["level"] == "critical"]
-    assert len(critical) == 1
-    assert critical[0].startswith(f"KWS_MODEL: {path}")
-    assert message in critical[0]
-    # No crash loop: the first failure of the first set of workers ends the service.
-    assert sum(line["message"].startswith("Booting worker") for line in lines) == 2
-    assert not any("exception" in line or "SIGABRT" in line["message"] for line in lines)
-
-
-def test_preloading_is_refused(tone_model_path: Path) -> None:
-    run = start("--preload", model=tone_model_path)
-    assert run.returncode == 2
-    assert "--preload is not supported" in run.stderr
-
-
-def test_python_m_service_starts_the_same(tone_model_path: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "service"]
-    assert start(command=command, model=tmp_path / "none").returncode == 2
-    # It replaces itself by gunicorn, whose options it takes.
-    run = start("--print-config", "--check-config", command=command, model=tone_model_path, threads=3)
+def test_python_m_service_takes_gunicorns_options_anywhere(tone_model_path: Path, tmp_path: Path) -> None:
+    """As in the image: `kws/` and `service/` alone beside the model."""
+    for room in ("kws", "service"):
+        shutil.copytree(ROOT / room, tmp_path / room, ignore=shutil.ignore_patterns("__pycache__"))
+    run = start("--print-config", "--check-config", cwd=tmp_path, model=tone_model_path, keepalive=75)
     assert run.returncode == 0, run.stderr
-    assert "worker_class" in run.stdout
-    assert [line.split()[-1] for line in run.stdout.splitlines() if line.startswith("threads ")] == ["3"]
-
-
-def test_it_starts_from_a_copy_of_the_folder_alone(tone_model_path: Path, tmp_path: Path) -> None:
-    """As in the image: only `service/` beside the model."""
-    shutil.copytree(ROOT / "service", tmp_path / "service", ignore=shutil.ignore_patterns("__pycache__"))
-    gunicorn = str(Path(sys.executable).with_name("gunicorn"))
-    run = subprocess.run(
-        [gunicorn, "--check-config", *COMMAND[3:]],
-        cwd=tmp_path,
-        env=environment(model=tone_model_path),
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
-    assert run.returncode == 0, run.stderr
+    assert [line.split()[-1] for line in run.stdout.splitlines() if line.startswith("keepalive ")] == ["75"]
 
 
 def imported(code: str) -> set[str]:
@@ -181,60 +79,142 @@ def imported(code: str) -> set[str]:
     return set(run.stdout.split())
 
 
-def test_the_service_never_imports_the_trainer(tone_model_path: Path, tmp_path: Path) -> None:
-    modules = imported(
-        "from pathlib import Path\n"
-        "from service.app import create_app, load_model\n"
-        "from service.settings import Settings\n"
-        f"paths = Path({str(tone_model_path)!r}), Path({str(save_samples(tmp_path))!r})\n"
-        "app = create_app(Settings(model=paths[0], samples=paths[1]))\n"
-        "load_model(app)\n"
-        "assert app.test_client().get('/readyz').status_code == 200"
-    )
-    assert {"flask", "onnxruntime", "soundfile", "soxr"} <= modules
-    assert not {"torch", "torchaudio", "model", "onnx", "scipy", "httpx", "typer"} & modules
+@pytest.mark.parametrize(
+    ("code", "needed", "absent"),
+    [
+        # Workers that inherit ONNX Runtime abort or hang at their end: the main process must not import it.
+        ("import service.app, service.connections, service.logs", {"flask", "soxr"}, {"onnxruntime", "model", "torch"}),
+        (
+            "from pathlib import Path; from service.readiness import State; from service.settings import Settings\n"
+            "State(Settings(samples=Path({samples!r}))).load(Path({model!r}).read_bytes())",
+            {"onnxruntime", "soundfile"},
+            {"torch", "torchaudio", "model", "onnx", "scipy", "httpx", "typer"},
+        ),
+        ("import service.test_client.__main__", {"httpx", "typer"}, {"flask", "gunicorn", "numpy", "onnxruntime"}),
+        ("import service.healthcheck", {"socket"}, {"flask", "http", "urllib", "ssl", "email"}),
+    ],
+)
+def test_what_is_imported(tone_model_path: Path, tmp_path: Path, code: str, needed: set[str], absent: set[str]) -> None:
+    modules = imported(code.format(samples=str(save_samples(tmp_path)), model=str(tone_model_path)))
+    assert needed <= modules
+    assert not absent & modules
 
 
-def test_gunicorns_main_process_does_not_import_onnx_runtime() -> None:
-    """Workers that inherit it abort or hang at their end."""
-    modules = imported("import service.app, service.classifier, service.logs")
-    assert {"flask", "numpy", "soundfile"} <= modules
-    assert "onnxruntime" not in modules
-
-
-def test_the_probe_needs_none_of_the_services_packages() -> None:
-    modules = imported("import service.probe.__main__")
-    assert {"httpx", "typer"} <= modules
-    assert not {"flask", "gunicorn", "numpy", "onnxruntime", "soundfile", "soxr", "torch"} & modules
-
-
-def health_check(port: int) -> Run:
-    return subprocess.run(
-        [sys.executable, "-m", "service.healthcheck"],
-        cwd=ROOT,
-        env=environment(port=port),
-        capture_output=True,
-        text=True,
-        timeout=20,
-        check=False,
-    )
+def health_check(**settings: object) -> Run:
+    return start(command=[sys.executable, "-m", "service.healthcheck"], **settings)
 
 
 def test_health_check(server: Server) -> None:
-    assert health_check(server.port).returncode == 0
-    refused = health_check(free_port())
+    assert health_check(port=server.port).returncode == 0
+    assert health_check(port="", host="0.0.0.0").returncode == 1
+    refused = health_check(port=free_port())
     assert refused.returncode == 1
     assert refused.stderr.startswith("healthcheck: ")
     assert "Traceback" not in refused.stderr
-    modules = imported("import service.healthcheck")
-    assert not {"flask", "http", "urllib", "ssl", "email"} & modules
+
+
+@pytest.mark.parametrize(
+    ("host", "asked"), [("*", ["127.0.0.1", "[::1]"]), ("[::1]", ["[::1]"]), ("::", ["[::1]", "127.0.0.1"])]
+)
+def test_both_families_of_addresses(tone_model_path: Path, tmp_path: Path, host: str, asked: list[str]) -> None:
+    with Server(tmp_path, tone_model_path, host=host, workers=1, address=asked[0]) as server:
+        for address in asked:
+            assert httpx.get(f"http://{address}:{server.port}/readyz", trust_env=False).status_code == 200
+        assert health_check(port=server.port, host=host).returncode == 0
 
 
 def test_the_start_is_logged_with_the_models_identity(server: Server, tone_model_path: Path) -> None:
-    deadline = time.monotonic() + 20  # one worker is enough to be ready; the other may follow
-    while len(loaded := [line for line in server.log() if line["message"] == "model loaded"]) < 2:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    for line in loaded:
+    server.until(lambda: len(server.messages("model loaded")) >= 2)  # one worker is enough to be ready
+    for line in (line for line in server.log() if line["message"] == "model loaded"):
         assert line["model_version"] == METADATA["model_version"]
         assert line["model_sha256"] == hashlib.sha256(tone_model_path.read_bytes()).hexdigest()
+
+
+def test_the_shipped_samples_have_their_licence() -> None:
+    folder = Settings().samples
+    files = sorted(folder.glob("*.wav"))
+    assert [path.stem for path in files] == ["down", "no", "up", "yes"]
+    attribution = (folder / "ATTRIBUTION.txt").read_text()
+    assert "CC BY 4.0" in attribution
+    assert all(path.name in attribution for path in files)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "status", "says"),
+    [
+        (METADATA, 200, "4 of 4 samples classified correctly."),
+        # Right in form; only a recording with a known word can tell.
+        (SHIFTED, 503, "0 of 4 samples"),
+        (SHIFTED, 503, "up.wav was heard as 'down'"),
+        (METADATA | {"labels": json.dumps(["go", "stop", "left", "right"])}, 200, "only the form"),
+    ],
+)
+def test_ready_means_that_the_samples_are_right(
+    client: Callable[..., Client], tmp_path: Path, metadata: dict[str, str], status: int, says: str
+) -> None:
+    asker = client(save_model(tmp_path / "model.onnx", metadata))
+    answer = asker.get("/readyz")
+    assert (answer.status_code, asker.post("/predict", wav("up")).status_code) == (status, status)
+    assert says in answer.text
+    assert asker.get("/livez").status_code == 200
+    asker.service.state.loaded = None
+    assert asker.get("/readyz").json()["detail"].startswith("The model is not loaded.")
+    assert asker.get("/readyz").headers["Retry-After"] == "1"
+
+
+@pytest.mark.parametrize(
+    ("checked", "wrong", "ready"), [(4, 0, 1), (4, 1, 1), (4, 2, 0), (1, 1, 0), (1, 0, 1), (0, 0, 1)]
+)
+def test_the_rule_of_readiness(checked: int, wrong: int, ready: int) -> None:
+    assert Verdict(checked, ("y",) * wrong).ready is bool(ready)
+
+
+def test_a_reload_judges_the_new_model_first(tmp_path: Path) -> None:
+    """Broken, missing, failing on the samples: told, and the old one served on, also by a worker that is replaced."""
+    path = save_model(tmp_path / "model.onnx")
+    old, new = path.read_bytes(), save_model(tmp_path / "new.onnx", METADATA | {"model_version": "new"}).read_bytes()
+    shifted = save_model(tmp_path / "shifted.onnx", SHIFTED).read_bytes()
+    with Server(tmp_path, path) as server:
+        workers = server.workers()
+        for count, content in enumerate((b"no model", None, shifted, old[:-500]), 1):
+            path.unlink(missing_ok=True)
+            if content is not None:
+                path.write_bytes(content)
+            server.process.send_signal(signal.SIGHUP)
+            server.until(lambda: len(server.messages("not reloaded")) == count)  # noqa: B023
+        assert "0 of 4 samples" in server.messages("not reloaded")[2]
+        assert server.workers() == workers
+        server.kill_one()
+        server.until(lambda: len(server.workers() - workers) == 1)
+        assert {server.ask(("POST", "/predict", wav("up")))[0]["model_version"] for _ in range(8)} == {
+            METADATA["model_version"]
+        }
+        path.write_bytes(new)
+        before = server.metrics()['kws_requests_total{endpoint="predict.predict",status="200"}']
+        server.process.send_signal(signal.SIGHUP)
+        server.until(lambda: not server.workers() & workers and len(server.workers()) == 2)
+        server.until(lambda: server.ask(("POST", "/predict", wav("up")))[0]["model_version"] == "new")
+        found = server.metrics()
+        assert [name for name in found if name.startswith("kws_model_info")] == [
+            f'kws_model_info{{revision="",sha256="{hashlib.sha256(new).hexdigest()}",version="new"}}'
+        ]
+        assert found['kws_requests_total{endpoint="predict.predict",status="200"}'] > before  # counts outlive workers
+        files = server.metric_files()
+        for _ in range(2):
+            workers = server.workers()
+            server.process.send_signal(signal.SIGHUP)
+            server.until(lambda: not server.workers() & workers and len(server.workers()) == 2)  # noqa: B023
+        assert len(server.metric_files()) <= len(files) + 8  # those of a place or two, not of every worker
+        assert server.stop() == 0
+
+
+def test_it_stays_up_but_not_ready_and_says_why(tmp_path: Path) -> None:
+    """As an operator meets it: the process lives, `/readyz` and the log name the clips."""
+    with Server(tmp_path, save_model(tmp_path / "model.onnx", SHIFTED), wait=False, workers=1) as server:
+        server.wait_for("/livez")
+        answer = httpx.get(f"{server.url}/readyz", trust_env=False)
+        assert answer.status_code == 503
+        assert "up.wav was heard as 'down'" in answer.json()["detail"]
+        errors = [line["message"] for line in server.log() if line["level"] == "error"]
+        assert len(errors) == 1
+        assert errors[0].startswith("not ready: 0 of 4 samples")

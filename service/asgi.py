@@ -1,0 +1,220 @@
+"""The application as it is served: whole requests in, whole answers out, and no thread waits for a client.
+
+A request's body is collected first, within bounds on time and memory; then the answer is made in one go, in the event
+loop where that is short, else in the one thread beside it; the event loop hands it over however slowly it is read.
+Refusals are told at once, and what the client still sends is read and dropped, so that they arrive whole.
+"""
+
+import asyncio
+import io
+import logging
+import os
+import re
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import cache
+from typing import Any
+
+from flask import Flask
+
+from kws.audio import AudioError
+from service import logs, metrics, predict, problems, upload
+from service.access import Access, is_health
+from service.problems import Problem
+from service.readiness import state_of
+from service.websocket import Streams
+
+Answer = tuple[int, list[tuple[str, str]], bytes]
+
+_SHORT = 256 * 1024  # bytes of a body that may be answered in the event loop
+_AT_ONCE = 8  # answers between two looks at the sockets
+_HARMLESS = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
+_POLICY = (
+    b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    b"media-src 'self' blob:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+_SAFE_HEADERS = [
+    (b"content-security-policy", _POLICY),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"permissions-policy", b"camera=(), geolocation=(), microphone=(self)"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+]
+_FIXED: dict[str, Any] = {"SCRIPT_NAME": "", "SERVER_PROTOCOL": "HTTP/1.1", "wsgi.version": (1, 0)}
+_FIXED |= {"wsgi.multithread": True, "wsgi.multiprocess": True, "wsgi.run_once": False, "wsgi.errors": sys.stderr}
+_LOG = logging.getLogger(__name__)
+
+
+class Request:
+    """One request, and how much of its body is held."""
+
+    def __init__(self, scope: Any) -> None:
+        self.begin = time.perf_counter()
+        self.scope, self.method, self.path = scope, scope["method"], scope["path"].rstrip("/") or "/"
+        self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        given = self.headers.get(b"x-request-id", b"")
+        self.id = given.decode() if _HARMLESS.fullmatch(given) else os.urandom(16).hex()
+        self.length = int(self.headers.get(b"content-length", b"0"))  # gunicorn has checked it
+        self.more = self.length > 0 or b"transfer-encoding" in self.headers  # of the body is to come
+        self.held, self.client, self.endpoint = 0, "", "none"
+        self.raw_path = scope["raw_path"].decode("latin-1")
+
+    def header(self, name: bytes) -> str:
+        """A header's text."""
+        return self.headers.get(name, b"").decode("latin-1")
+
+
+@cache
+def _key(name: bytes) -> str:
+    key = name.decode("latin-1").upper().replace("-", "_")
+    return key if key == "CONTENT_TYPE" else f"HTTP_{key}"
+
+
+class Service:
+    """The ASGI application around the Flask one."""
+
+    def __init__(self, app: Flask) -> None:
+        self.state, self._flask = state_of(app), app.wsgi_app
+        self._settings = self.state.settings
+        self._access = Access(app, self._settings)
+        self._turn, self._long = asyncio.Semaphore(_AT_ONCE), ThreadPoolExecutor(1)
+        self.streams = Streams(self.state, self._access, self._turn)
+        self._waiting = self._held = 0
+        self.stopping = False
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """ASGI."""
+        if scope["type"] == "websocket":
+            return await self.streams(scope, receive, send)
+        request = Request(scope)
+        request.client = self._access.client(request.headers, scope["client"])
+        try:
+            answer = await self._answer(request, receive)
+        except Problem as problem:
+            answer = self._problem(request, problem)
+        except AudioError as error:
+            answer = self._problem(request, Problem(error.kind, error.detail))
+        except Exception:
+            _LOG.exception("a request failed", extra={"fields": {"request_id": request.id}})
+            answer = self._problem(request, Problem("internal-error", "An unexpected error was logged by the service."))
+        finally:
+            self._held -= request.held
+        await self._send(request, answer, send)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._settings.request_timeout):
+                while request.more:
+                    request.more = (await receive()).get("more_body", False)
+        return None
+
+    async def _answer(self, request: Request, receive: Any) -> Answer:
+        """Raises Problem, AudioError, and what is unexpected."""
+        if is_health(request.path):
+            return self._ask(request, b"")
+        preflight = request.method == "OPTIONS" and b"access-control-request-method" in request.headers
+        if preflight and self._access.cors("OPTIONS", request.headers):
+            return 204, [], b""  # `_send` adds what CORS needs
+        self._access.check(request.path, request.headers, request.client)
+        self._bound_queue()
+        try:
+            async with asyncio.timeout(self._settings.request_timeout):
+                body = await self._body(request, receive)
+        except TimeoutError:
+            raise Problem("request-timeout", "The request's body did not arrive in time.") from None
+        self._bound_queue()
+        self._waiting += 1
+        metrics.IN_FLIGHT.inc()
+        try:
+            # Few bytes of WAV are few seconds of audio; of what is compressed nobody knows.
+            if len(body) <= _SHORT and (not body or body.find(b"RIFF", 0, 1024) >= 0):
+                async with self._turn:
+                    await asyncio.sleep(0)
+                    return self._ask(request, body)
+            return await asyncio.get_running_loop().run_in_executor(self._long, self._ask, request, body)
+        finally:
+            self._waiting -= 1
+            metrics.IN_FLIGHT.dec()
+
+    def _bound_queue(self) -> None:
+        if self._waiting > self._settings.queue:
+            raise Problem("overloaded", "As many requests wait as the queue takes.", ("Retry-After", "1"))
+
+    async def _body(self, request: Request, receive: Any) -> bytes:
+        """The whole body. Raises Problem where it, or all that are held together, are too large."""
+        pieces: list[bytes] = []
+        most = self._settings.max_upload_bytes
+        while True:
+            if max(request.length, request.held) > most:
+                raise Problem("too-large", f"A request may have at most {most} bytes.")
+            if self._held > max(most, self._settings.max_held_bytes):
+                raise Problem("overloaded", "The bodies of other requests fill the memory.", ("Retry-After", "1"))
+            if not request.more:
+                return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            message = await receive()
+            if message["type"] != "http.request":
+                request.more = False
+                raise Problem("request-timeout", "The request's body did not arrive whole.")
+            pieces.append(message["body"])
+            request.more = message["more_body"]
+            request.held += len(pieces[-1])
+            self._held += len(pieces[-1])
+
+    def _ask(self, request: Request, body: bytes) -> Answer:
+        """The answer to a whole request; `/predict` without Flask, which would cost half as much again."""
+        if b"content-encoding" in request.headers:
+            body = upload.inflate(body, request.header(b"content-encoding"), self._settings.max_upload_bytes)
+        if request.path != "/predict" or request.method != "POST":
+            return self._ask_flask(request, body)
+        request.endpoint = "predict.predict"
+        text, timing = predict.answer(
+            self.state, body, request.header(b"content-type"), request.id, begin=request.begin
+        )
+        return 200, _content("application/json", text, ("Server-Timing", timing)), text
+
+    def _ask_flask(self, request: Request, body: bytes) -> Answer:
+        scope = request.scope
+        environ = _FIXED | {"wsgi.url_scheme": scope["scheme"], "wsgi.input": io.BytesIO(body)}
+        environ |= {"REQUEST_METHOD": request.method, "PATH_INFO": request.path.encode().decode("latin-1")}
+        environ |= {"SERVER_NAME": scope["server"][0], "SERVER_PORT": str(scope["server"][1])}
+        environ |= {"QUERY_STRING": scope["query_string"].decode("latin-1"), "kws.id": request.id}
+        for name, value in scope["headers"]:
+            key, text = _key(name), value.decode("latin-1")
+            environ[key] = f"{environ[key]},{text}" if key in environ else text
+        environ |= {"CONTENT_LENGTH": str(len(body)), "kws.path": request.raw_path}
+        head: list[Any] = []
+        try:
+            chunks = self._flask(environ, lambda *given: head.extend(given[:2]))  # type: ignore[arg-type]
+            content = b"".join(chunks)
+            if hasattr(chunks, "close"):
+                chunks.close()
+        finally:
+            request.endpoint = environ.get("kws.endpoint", "none")
+        return int(head[0][:3]), head[1], content
+
+    def _problem(self, request: Request, problem: Problem) -> Answer:
+        status, body = problems.render(problem, request.id, request.raw_path)
+        return status, _content(problems.MEDIA_TYPE, body, *problem.headers), body
+
+    async def _send(self, request: Request, answer: Answer, send: Any) -> None:
+        status, headers, body = answer
+        headers = headers + self._access.cors(request.method, request.headers)
+        head = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+        head += [(b"x-request-id", request.id.encode()), *_SAFE_HEADERS]
+        if self.stopping or request.more:
+            head.append((b"connection", b"close"))
+        if request.method == "HEAD" or status in (204, 304):
+            body = b""
+        metrics.REQUESTS.labels(request.endpoint, str(status)).inc()
+        await send({"type": "http.response.start", "status": status, "headers": head})
+        await send({"type": "http.response.body", "body": body})
+        if self._settings.access_log:
+            asked = {"request_id": request.id, "remote": request.client, "method": request.method, "path": request.path}
+            logs.access(status, len(body), request.begin, **asked)
+
+
+def _content(media_type: str, body: bytes, *headers: tuple[str, str]) -> list[tuple[str, str]]:
+    fixed = [("Content-Type", media_type), ("Content-Length", str(len(body))), ("Cache-Control", "no-store")]
+    return [*fixed, *headers]

@@ -1,0 +1,55 @@
+"""`POST /detect`: every keyword in a longer recording."""
+
+import time
+from dataclasses import asdict
+from typing import Any
+
+from flask import Blueprint, Response, jsonify, request
+
+from kws.audio import decode
+from kws.detection import Detection, detect
+from service import metrics, upload
+from service.predict import described
+from service.problems import Problem
+from service.readiness import state_of
+
+blueprint = Blueprint("detect", __name__)
+
+
+@blueprint.post("/detect")
+def keywords() -> Response:
+    """Detections in the uploaded recording; the query's `threshold` goes before the model's own."""
+    begin = time.perf_counter()
+    info = (model := (state := state_of()).ready()).info
+    threshold = read_threshold(request.args.get("threshold"), info.rule.threshold)
+    data = upload.audio_file(request.get_data(), request.content_type or "")
+    audio = decode(data, info.sample_rate, state.settings.max_seconds)
+    decoded = time.perf_counter()
+    found = [as_json(detection, "detect") for detection in detect(model, audio.waveform, threshold)]
+    end = time.perf_counter()
+    metrics.count("detect", audio, {"decode": decoded - begin, "inference": end - decoded, "total": end - begin})
+    return jsonify(
+        detections=found,
+        threshold=threshold,
+        latency_ms=round((end - decoded) * 1e3, 3),
+        model_version=info.version,
+        request_id=request.environ.get("kws.id"),
+        audio=described(audio),
+    )
+
+
+def as_json(detection: Detection, endpoint: str) -> dict[str, Any]:
+    """A detection as an answer has it; counted for `endpoint`."""
+    metrics.DETECTIONS.labels(endpoint, detection.label).inc()
+    return {name: round(value, 3) if isinstance(value, float) else value for name, value in asdict(detection).items()}
+
+
+def read_threshold(text: str | None, default: float) -> float:
+    """The query's threshold. Raises Problem."""
+    try:
+        value = default if text is None else float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 < value <= 1:
+        raise Problem("bad-request", "The query's threshold is not a number over 0 and at most 1.")
+    return value

@@ -1,0 +1,83 @@
+"""What the service says of itself: health, metrics, the page, the API's description, the model's card, the problems."""
+
+from dataclasses import asdict
+
+from flask import Blueprint, Response, jsonify, render_template, request, send_from_directory
+
+from service import metrics
+from service.access import is_health
+from service.problems import FORMATS, PROBLEMS, Problem, root
+from service.readiness import identity, state_of
+
+blueprint = Blueprint("pages", __name__)
+
+
+@blueprint.get("/healthz")
+@blueprint.get("/livez")
+def live() -> Response:
+    """The process answers; nothing is said about the model."""
+    return jsonify(status="alive")
+
+
+@blueprint.get("/readyz")
+def ready() -> Response:
+    """The model is loaded and has classified the samples that ship with the service; 503 until then."""
+    info = (state := state_of()).ready().info
+    return jsonify(status="ready", model_version=info.version, labels=info.labels, samples=state.verdict.summary)
+
+
+@blueprint.get("/metrics")
+def prometheus() -> Response:
+    """Prometheus' text format, added up over all workers."""
+    return Response(metrics.exposition(), content_type=metrics.CONTENT_TYPE)
+
+
+@blueprint.get("/model-card")
+def model_card() -> Response:
+    """What the model file says of itself."""
+    info = state_of().ready().info
+    seconds = info.clip_samples / info.sample_rate
+    about = {"labels": info.labels, "sample_rate": info.sample_rate, "window_seconds": seconds}
+    return jsonify(identity(info) | about | {"detection": asdict(info.rule), "metadata": info.metadata})
+
+
+@blueprint.get("/")
+@blueprint.get("/docs")
+def page() -> str:
+    """The page to try the service on, or the one that shows its interface; every address in them is relative."""
+    path = request.environ.get("kws.path", request.path)
+    name = "docs.html" if request.path == "/docs" else "index.html"
+    return render_template(name, root=root(path) or "./", formats=FORMATS)
+
+
+@blueprint.get("/openapi.json")
+def openapi() -> Response:
+    """OpenAPI 3.1, with the present limits, and with what access asks and answers where it is in use."""
+    context = {"settings": state_of().settings, "is_health": is_health, "formats": FORMATS, "problems": PROBLEMS}
+    return Response(render_template("openapi.json", **context), mimetype="application/json")
+
+
+@blueprint.get("/listen")
+def listen() -> Response:
+    """Live audio, for those who ask without WebSocket (`service.websocket`)."""
+    raise Problem("upgrade-required", "The request does not ask for a WebSocket.", ("Upgrade", "websocket"))
+
+
+@blueprint.get("/problems/<name>")
+def problem(name: str) -> Response:
+    """What the problem type `name` means and what to do."""
+    if name not in PROBLEMS:
+        raise Problem("not-found", "There is no such problem type.")
+    return jsonify({"type": name} | asdict(PROBLEMS[name]))
+
+
+@blueprint.get("/samples")
+def samples() -> Response:
+    """The words of the recordings that ship with the service."""
+    return jsonify(samples=sorted(path.stem for path in state_of().settings.samples.glob("*.wav")))
+
+
+@blueprint.get("/samples/<word>")
+def sample(word: str) -> Response:
+    """One of them."""
+    return send_from_directory(state_of().settings.samples.resolve(), f"{word}.wav", mimetype="audio/wav")

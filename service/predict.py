@@ -1,0 +1,65 @@
+"""`POST /predict`: the keyword in one recording."""
+
+import json
+import time
+from typing import Any
+
+from flask import Blueprint, Response, request
+
+from kws.audio import Audio, decode
+from kws.detection import Probabilities, classify
+from service import metrics, upload
+from service.readiness import State, state_of
+
+blueprint = Blueprint("predict", __name__)
+
+
+@blueprint.post("/predict")
+def predict() -> Response:
+    """Classify an uploaded recording."""
+    text, timing = answer(state_of(), request.get_data(), request.content_type or "", "", time.perf_counter())
+    return Response(text, mimetype="application/json", headers={"Server-Timing": timing})
+
+
+def answer(state: State, body: bytes, content_type: str, request_id: str, begin: float) -> tuple[bytes, str]:
+    """The JSON and the Server-Timing header for the audio in `body`, begun at `begin`.
+
+    Raises:
+        Problem, AudioError: the service is not ready, or `body` holds no audio that it takes.
+    """
+    info = (model := state.ready()).info
+    received = time.perf_counter()
+    audio = decode(upload.audio_file(body, content_type), info.sample_rate, state.settings.max_seconds)
+    decoded = time.perf_counter()
+    result = classify(model, audio.waveform)
+    found = _scores(info.labels, result.probabilities[result.best])
+    found |= {"accepted": result.accepted, "threshold": round(info.threshold, 6)}
+    found |= {"latency_ms": round(result.milliseconds, 3), "request_id": request_id, "audio": described(audio)}
+    found |= {"model_version": info.version, "model_sha256": info.sha256}
+    if len(result.starts) > 1:
+        times = [(start / info.sample_rate, (start + info.clip_samples) / info.sample_rate) for start in result.starts]
+        found["windows"] = [
+            {"start": round(start, 3), "end": round(end, 3), "level_dbfs": round(float(level), 1)}
+            | _scores(info.labels, probabilities)
+            for (start, end), level, probabilities in zip(times, result.levels, result.probabilities, strict=True)
+        ]
+    text = json.dumps(found).encode() + b"\n"
+    spent = {"decode": decoded - received, "inference": result.milliseconds / 1e3, "total": time.perf_counter() - begin}
+    metrics.count("predict", audio, spent)
+    metrics.PREDICTIONS.labels(result.label, str(result.accepted).lower()).inc()
+    metrics.LEVEL.observe(float(result.levels[result.best]))
+    spent = {"receive": received - begin} | spent
+    return text, ", ".join(f"{stage};dur={seconds * 1e3:.3f}" for stage, seconds in spent.items())
+
+
+def described(audio: Audio) -> dict[str, Any]:
+    """What an answer says of the upload."""
+    facts = {name: getattr(audio, name) for name in ("sample_rate", "channels", "format")}
+    return {"seconds": round(audio.seconds, 3)} | facts
+
+
+def _scores(labels: tuple[str, ...], probabilities: Probabilities) -> dict[str, Any]:
+    values = [round(value, 6) for value in probabilities.tolist()]
+    confidence = max(values)
+    by_label = dict(zip(labels, values, strict=True))
+    return {"prediction": labels[values.index(confidence)], "confidence": confidence, "probabilities": by_label}

@@ -1,0 +1,140 @@
+"""Which model is served, and whether it may be: judged before any worker loads it, and at a reload before others go.
+
+ONNX Runtime does not survive a fork, so gunicorn's main process has the model judged by a process of its own and keeps
+the bytes: every worker, also one that replaces another, serves exactly what was judged.
+"""
+
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from flask import Flask, current_app
+
+from kws.audio import AudioError, decode
+from kws.detection import classify
+from kws.model_file import REMEDY, Model, ModelError, ModelInfo, read_model
+from service.access import Access
+from service.problems import Problem
+from service.settings import Settings, SettingsError
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a model made of the recordings that ship with the service."""
+
+    checked: int  # recordings whose word the model knows
+    wrong: tuple[str, ...]  # those of them that it got wrong, each as one phrase
+
+    @property
+    def ready(self) -> bool:
+        """More than half are right; a model that knows none of the words was judged by form alone.
+
+        Not all of them: a weak model may err on one, while a broken one (noise, the same answer always, labels
+        exchanged) is right on chance's quarter.
+        """
+        return not self.checked or 2 * len(self.wrong) < self.checked
+
+    @property
+    def summary(self) -> str:
+        """One line for the log and for `/readyz`."""
+        if not self.checked:
+            return "The model knows none of the samples' words; only the form of its answers was checked."
+        right = self.checked - len(self.wrong)
+        return f"{right} of {self.checked} samples classified correctly{'; '.join(['', *self.wrong])}."
+
+
+def check(model: Model, folder: Path) -> Verdict:
+    """Have `model` classify the recordings of `folder` (each named for its word) whose words it knows.
+
+    Raises:
+        SettingsError: one of them cannot be read.
+    """
+    known = [path for path in sorted(folder.glob("*.wav")) if path.stem in model.info.labels]
+    wrong = []
+    for path in known:
+        try:
+            result = classify(model, decode(path.read_bytes(), model.info.sample_rate).waveform)
+        except (OSError, AudioError) as error:
+            raise SettingsError(f"KWS_SAMPLES: {path}: {error}") from None
+        if result.label != path.stem:
+            wrong.append(f"{path.name} was heard as {result.label!r} ({result.confidence:.2f})")
+    return Verdict(len(known), tuple(wrong))
+
+
+def identity(info: ModelInfo) -> dict[str, str | float]:
+    """What every place that names the model says of it."""
+    names = {"model_version": info.version, "model_revision": info.revision, "model_sha256": info.sha256}
+    return names | {"threshold": info.threshold}
+
+
+@dataclass
+class State:
+    """What the views of one application share: its settings, and the model once it is loaded and was judged."""
+
+    settings: Settings
+    loaded: Model | None = None
+    verdict: Verdict = Verdict(0, ())
+
+    def load(self, data: bytes) -> None:
+        """Load the model; to be called in each worker, after the fork. Raises ModelError, SettingsError."""
+        model = Model(data, str(self.settings.model))
+        self.verdict = check(model, self.settings.samples)
+        self.loaded = model
+
+    def ready(self) -> Model:
+        """The model.
+
+        Raises:
+            Problem: not-ready, it is not loaded or fails on the samples.
+        """
+        if self.loaded is not None and self.verdict.ready:
+            return self.loaded
+        why = (
+            f"does not classify the service's own samples: {self.verdict.summary}" if self.loaded else "is not loaded."
+        )
+        raise Problem("not-ready", f"The model {why}", ("Retry-After", "1"))
+
+
+def state_of(app: Flask | None = None) -> State:
+    """The state of `app`, by default of the application that answers the current request."""
+    return (app or current_app).extensions["kws"]
+
+
+# In gunicorn's main process: what was judged last, which the workers to be forked serve.
+current: tuple[Settings, bytes] | None = None
+
+
+def judged(*, reload: bool = False) -> tuple[Settings, bytes]:
+    """The settings, and the bytes of a model that loads; at a `reload`, one that also passes on the samples.
+
+    Raises:
+        SettingsError, ModelError: one line.
+    """
+    settings = Settings.from_env()
+    Access(Flask("trial"), settings)
+    data = read_model(settings.model, settings.model_sha256)
+    reading, writing = os.pipe()
+    if not (judge := os.fork()):
+        with suppress(BaseException):
+            os.write(writing, _judge(settings, data, reload).encode())
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as answer:
+        reason = answer.read()
+    with suppress(ChildProcessError):  # gunicorn has waited for it
+        os.waitpid(judge, 0)
+    if reason != "served":
+        raise ModelError(reason or f"model '{settings.model}' ends the process that loads it; {REMEDY}")
+    return settings, data
+
+
+def _judge(settings: Settings, data: bytes, reload: bool) -> str:
+    """`served`, or why it is not."""
+    state = State(settings)
+    try:
+        state.load(data)
+    except (SettingsError, ModelError) as error:
+        return str(error)
+    refused = reload and not state.verdict.ready
+    return f"model '{settings.model}': {state.verdict.summary}" if refused else "served"

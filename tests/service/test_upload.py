@@ -1,0 +1,144 @@
+"""What people send: containers that are not read, Content-Encoding, forms, JSON, raw samples, stereo that cancels."""
+
+import base64
+import gzip
+import json
+import zlib
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from service.problems import FORMATS
+
+from .client import Client
+from .tones import encode, tone, wav
+
+WAV = wav("yes")
+BASE64 = base64.b64encode(WAV).decode()
+PCM = (tone("yes")[:, 0] * 32767).astype("<i2")
+STEREO = (tone("yes", channels=2) * 32767).astype("<i2")
+FORM = {"Content-Type": "multipart/form-data; boundary=b"}
+RAW = zlib.compressobj(wbits=-15)
+TYPE = "Content-Type"
+
+
+def part(name: str, data: bytes, rest: str = "") -> bytes:
+    return f'--b\r\nContent-Disposition: form-data; name="{name}"{rest}\r\n\r\n'.encode() + data + b"\r\n"
+
+
+@pytest.mark.parametrize(
+    ("body", "headers"),
+    [
+        pytest.param(gzip.compress(WAV), {"Content-Encoding": "gzip"}, id="gzip"),
+        pytest.param(gzip.compress(WAV), {"Content-Encoding": " X-GZIP "}, id="x-gzip"),
+        pytest.param(gzip.compress(WAV[:99]) + gzip.compress(WAV[99:]), {"Content-Encoding": "gzip"}, id="members"),
+        pytest.param(gzip.compress(WAV) + b"\0" * 9, {"Content-Encoding": "gzip"}, id="padding"),
+        pytest.param(zlib.compress(WAV), {"Content-Encoding": "deflate"}, id="deflate"),
+        pytest.param(RAW.compress(WAV) + RAW.flush(), {"Content-Encoding": "deflate"}, id="raw deflate"),
+        pytest.param(WAV, {"Content-Encoding": "identity"}, id="identity"),
+        pytest.param(
+            gzip.compress(part("file", WAV, '; filename="a"') + b"--b--\r\n"),
+            {"Content-Encoding": "gzip", **FORM},
+            id="form in gzip",
+        ),
+        pytest.param(part("file", WAV) + b"--b--\r\n", FORM, id="part without a file name"),
+        pytest.param(part("x", b"1") + part("file", WAV, '; filename="ü.wav"') + b"--b--", FORM, id="other fields"),
+        pytest.param(b"hello\r\n" + part("file", WAV, "; filename=a") + b"--b--\r\nbye", FORM, id="preamble, epilogue"),
+        pytest.param(json.dumps({"audio": BASE64}).encode(), {TYPE: "application/json"}, id="JSON"),
+        pytest.param(json.dumps({"audio": BASE64}).encode(), {}, id="JSON without its media type"),
+        pytest.param(json.dumps({"audio": f"data:audio/wav;base64,{BASE64}"}).encode(), {}, id="data in JSON"),
+        pytest.param(
+            json.dumps({"audio": BASE64.replace("+", "-").replace("/", "_").rstrip("=")}).encode(), {}, id="URL-safe"
+        ),
+        pytest.param(f"data:audio/wav;base64,{BASE64}".encode(), {}, id="data address"),
+        pytest.param(PCM.byteswap().tobytes(), {TYPE: "audio/L16;rate=16000"}, id="L16"),
+        pytest.param(STEREO.byteswap().tobytes(), {TYPE: "audio/l16; channels=2; rate=16000"}, id="L16 stereo"),
+        pytest.param(PCM.tobytes(), {TYPE: "audio/pcm;rate=16000"}, id="PCM"),
+        pytest.param(WAV, {TYPE: "audio/L16;rate=8000"}, id="a WAV called L16"),
+        pytest.param(encode(tone("yes"), container="AIFF"), {TYPE: "audio/aiff"}, id="AIFF"),
+        pytest.param(encode(tone("yes"), container="CAF"), {}, id="CAF"),
+        pytest.param(encode(tone("yes", channels=2) * [1, -1]), {}, id="channels that cancel each other"),
+        pytest.param(encode(tone("yes", channels=2) * [1, 0]), {}, id="a silent channel"),
+        pytest.param(WAV[:40] + bytes(4) + WAV[44:], {}, id="a size of 0"),
+    ],
+)
+def test_what_is_read(client: Callable[..., Client], body: bytes, headers: dict[str, str]) -> None:
+    answer = client().post("/predict", body, headers=headers)
+    assert (answer.status_code, answer.json().get("prediction")) == (200, "yes"), answer.text
+    assert [found["label"] for found in client().post("/detect", body, headers=headers).json()["detections"]] == ["yes"]
+
+
+MP4 = b"\0\0\0\x20ftypM4A \0\0\0\0M4A mp42isom\0\0\0\0"
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "problem", "says"),
+    [
+        (b"\x1a\x45\xdf\xa3\x9fB\x86\x81\x01" + bytes(400), {TYPE: "audio/wav"}, "not-audio", "WebM"),
+        (MP4, {}, "not-audio", "M4A"),
+        (MP4.replace(b"M4A ", b"3gp4"), {}, "not-audio", "3GP"),
+        (b"\xff\xf1\x50\x80\x02\x1f\xfc" + bytes(300), {}, "not-audio", "AAC"),
+        (b"#!AMR\n" + bytes(300), {}, "not-audio", "AMR"),
+        (part("file", MP4, '; filename="a.wav"') + b"--b--\r\n", FORM, "not-audio", "ffmpeg"),
+        (gzip.compress(WAV), {}, "not-audio", "gzip"),
+        (b"hello", {}, "not-audio", FORMATS),
+        (PCM.tobytes(), {}, "not-audio", "audio/L16;rate=16000"),
+        (PCM.tobytes(), {TYPE: "audio/L16"}, "bad-request", "rate"),
+        (PCM.tobytes(), {TYPE: "audio/L16;rate=0"}, "bad-request", "rate"),
+        (PCM.tobytes()[1:], {TYPE: "audio/L16;rate=16000"}, "bad-request", "frames"),
+        (WAV, {"Content-Encoding": "br"}, "content-encoding", "'br'"),
+        (WAV, {"Content-Encoding": "gzip, gzip"}, "content-encoding", "gzip, gzip"),
+        (WAV, {"Content-Encoding": "gzip"}, "bad-request", "not gzip"),
+        (gzip.compress(WAV)[:-9], {"Content-Encoding": "gzip"}, "bad-request", "cut off"),
+        (b"{", {}, "not-audio", "JSON"),
+        (b'{"a":' * 100_000, {}, "not-audio", "JSON"),
+        (b"{}", {}, "nothing-uploaded", "'audio'"),
+        (b'{"audio": 1}', {}, "nothing-uploaded", "'audio'"),
+        (b'{"audio": ""}', {}, "nothing-uploaded", ""),
+        (b'{"audio": "%%%"}', {}, "bad-request", "base64"),
+        (part("file", WAV) + part("file", WAV) + b"--b--\r\n", FORM, "several-files", "2 fields"),
+        (part("other", WAV) + b"--b--\r\n", FORM, "nothing-uploaded", "no file field"),
+        (part("file", WAV), FORM, "nothing-uploaded", "cut off"),
+        (part("file", WAV) + b"--b--\r\n", {TYPE: "multipart/form-data"}, "nothing-uploaded", ""),
+        (b"".join(part(f"x{i}", b"1") for i in range(50)) + b"--b--\r\n", FORM, "too-large", "parts"),
+    ],
+)
+def test_what_is_not_read_says_what_to_send(
+    client: Callable[..., Client], body: bytes, headers: dict[str, str], problem: str, says: str
+) -> None:
+    answer = client().post("/predict", body, headers=headers)
+    assert answer.json()["type"] == f"problems/{problem}", answer.text
+    assert says in answer.json()["detail"]
+    if problem == "content-encoding":
+        assert answer.headers["Accept-Encoding"] == "gzip, deflate"
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_a_bomb_is_refused_after_the_limit(client: Callable[..., Client], layers: int) -> None:
+    """100 MB of zeros in 100 kB, once and with its like behind it."""
+    bomb = gzip.compress(bytes(100_000_000)) * layers
+    answer = client(max_upload_bytes=1_000_000).post("/predict", bomb, headers={"Content-Encoding": "gzip"})
+    assert (answer.status_code, answer.json()["type"]) == (413, "problems/too-large")
+    assert "1000000 bytes, inflated" in answer.json()["detail"]
+
+
+def test_the_plain_form_is_read_as_werkzeug_reads_it(client: Callable[..., Client]) -> None:
+    """Whatever the short way makes of a form, the general parser makes the same of it."""
+    from service import upload
+
+    rng = np.random.default_rng(5)
+    plain = part("file", b"abc\r\n--", '; filename="a.wav"\r\nContent-Type: audio/wav') + b"--b--\r\n"
+    for _ in range(2_000):
+        form = bytearray(plain)
+        for place in rng.integers(0, len(form), rng.integers(0, 3)):
+            form[place] = rng.choice([13, 10, 45, 98, 34, 0, 120])
+        found = []
+        for head in (upload._PLAIN_HEAD, upload.re.compile(b"(?!)")):  # type: ignore[attr-defined]
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(upload, "_PLAIN_HEAD", head)
+                try:
+                    found.append(upload._form_file(bytes(form), FORM[TYPE]))
+                except upload.Problem as problem:
+                    found.append(problem.name.encode())
+        assert found[0] == found[1], bytes(form)
