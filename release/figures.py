@@ -55,7 +55,7 @@ FIGURES = (
     Figure("keyword_accuracy", "keywords heard", EVALUATION, "keyword_accuracy", "%"),
     Figure("disturbed_accuracy", "keywords heard when disturbed", EVALUATION, "", "%", "min_disturbed_accuracy"),
     Figure("loss", "test loss", EVALUATION, "loss", digits=4),
-    Figure("parity", "ONNX against PyTorch", METRICS, "onnx/parity_max_difference", "", "max_parity_difference"),
+    Figure("parity", "ONNX against PyTorch", EVALUATION, "parity/max_difference", "", "max_parity_difference"),
     Figure("speakers", "speakers in two splits", EVALUATION, "", "", "max_leaked_speakers", 0),
     Figure(
         "recordings", "recordings in two splits", EVALUATION, "data/leaks/recordings", "", "max_leaked_recordings", 0

@@ -194,7 +194,8 @@ def _number(figure: Figure, value: float | None, bound: float | bool, shown: str
 
 def _training(run: Artifacts) -> Gate:
     """Whether there is a model to judge at all."""
-    missing = [run.why_not(name) for name in (EVALUATION, METRICS) if "error" in run.read(name)]
+    told = {EVALUATION: "accuracy", METRICS: "training_time_sec"}
+    missing = [run.why_not(name) for name, key in told.items() if as_number(run.get(name, key)) is None]
     said = last_line(run.text("model/train.log"))
     value = f"ended without a model ({said})" if missing and said else "; ".join(missing)
     return _verdict("training", "complete", value or "complete", not missing)

@@ -155,9 +155,7 @@ def _hole(package: dict[str, str], hole: dict[str, Any]) -> dict[str, Any]:
     fixed = sorted({event["fixed"] for one in ranges for event in one.get("events") or [] if "fixed" in event})
     return {
         "id": hole["id"],
-        "aliases": hole.get("aliases") or [],
         "package": package["name"],
         "version": package["version"],
         "fixed": fixed if about else ["?"],
-        "summary": hole.get("summary") or str(hole.get("details", ""))[:120],
     }
