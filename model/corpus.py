@@ -142,6 +142,10 @@ def load(dataset: DataSet, settings: Settings, progress: features.Progress = lam
         *((SILENCE,) if not settings.only_keywords and (pieces["training"] or SILENCE in trained) else ()),
     )
     known -= {SILENCE} - set(labels)  # recorded in another split than training alone
+    if len(labels) < 2:
+        raise UserError(
+            f"the one word '{labels[0]}' has nothing to be told from; give more --labels, other words or background noise"
+        )
     splits, others = {}, {}
     for name in SPLITS:
         audit = Audit()

@@ -1,5 +1,6 @@
 """Errors that a user can cause and mend, as opposed to faults of the program."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,6 +31,11 @@ class Interrupted(BaseException):
         super().__init__(f"stopped by signal {signum}")
         self.signum = signum
         self.left = "nothing was written"
+
+
+def first_sentence(error: Exception) -> str:
+    """What a library's error says at first; PyTorch's go on for paragraphs, with advice that is no good here."""
+    return re.split(r"\.\s|\n", str(error).strip(), maxsplit=1)[0] or type(error).__name__
 
 
 def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:

@@ -25,7 +25,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from kws.audio import Waveform
 from kws.model_file import INPUT, OUTPUT, Model
 from model import features
-from model.errors import ParityError, UserError, differences
+from model.errors import ParityError, UserError, differences, first_sentence
 from model.network import ResidualBlock, TCResNet8
 from model.settings import CLIP_SAMPLES
 
@@ -277,5 +277,5 @@ def load_checkpoint(path: Path) -> Checkpoint:
         network.load_state_dict(content["weights"])
         return Checkpoint(network.eval(), labels, config)
     except (KeyError, TypeError, ValueError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        reason = str(error).strip().split("\n", 1)[0]
+        reason = first_sentence(error)
         raise UserError(f"checkpoint '{path}' is none of this trainer ({reason}); give a best_model.pth") from error

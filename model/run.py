@@ -13,7 +13,7 @@ import torch.distributed as dist
 from kws.audio import SAMPLE_RATE, SILENT_DBFS
 from kws.model_file import Model
 from model import calibration, console, corpus, export, features, files, parallel, report, train
-from model.data.source import DataSet, open_dataset
+from model.data.source import DataSet, open_dataset, require_clips
 from model.errors import UserError
 from model.evaluation import evaluate, headline, running_audio
 from model.provenance import revision, versions

@@ -30,7 +30,7 @@ class Settings:
         "or archive: a folder of recordings a word."
     )  # fmt: skip
     labels: tuple[str, ...] = _option(
-        (), DATA, "The words to tell apart, with commas; default: up,down,yes,no, else all words that the data set has."
+        (), DATA, "The words to tell apart, with commas; default: up,down,yes,no where it has them, else all its words."
     )
     only_keywords: bool = _option(False, DATA, "Neither _unknown_ from other words nor _silence_ from noise.")
     unseen_words: tuple[str, ...] | None = _option(
@@ -178,10 +178,8 @@ def option_name(name: str) -> str:
 
 
 def check_labels(labels: tuple[str, ...]) -> None:
-    """Raises UserError: fewer than two words, a word twice, or one that cannot be the name of a folder."""
+    """Raises UserError: a word twice, or one that cannot be the name of a folder."""
     text = ",".join(labels)
-    if len(labels) < 2:
-        raise UserError(f"--labels '{text}' names fewer than two words; give them as up,down,yes,no")
     if len(set(labels)) != len(labels):
         raise UserError(f"--labels '{text}' names a word twice; name each once")
     for label in labels:

@@ -26,7 +26,7 @@ from kws.detection import SILENCE
 from model import files
 from model.augment import Augmenter, mixup
 from model.corpus import NO_CLIP, Corpus, Sampler, Split
-from model.errors import UserError, differences
+from model.errors import UserError, differences, first_sentence
 from model.features import FRONT_END, RECIPE, log_mel
 from model.network import TCResNet8
 from model.parallel import CPU, gather, side_by_side
@@ -224,8 +224,17 @@ def identity_of(settings: Settings, corpus: Corpus, processes: int, device: torc
         "data digest": corpus.digest,
         "processes": processes,
         "device": device.type,
+        "source": _source(),
         **{name: found for name, found in versions().items() if not name.startswith("onnx")},
     }
+
+
+def _source() -> str:
+    """A digest over the code that makes the weights of the data."""
+    digest = hashlib.sha256()
+    for name in ("augment", "corpus", "features", "network", "parallel", "train", "data/background", "data/recording"):
+        digest.update((Path(__file__).parent / f"{name}.py").read_bytes())
+    return digest.hexdigest()[:12]
 
 
 def save_state(path: Path, identity: dict[str, Any], state: dict[str, Any]) -> None:
@@ -248,7 +257,8 @@ def load_state(path: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except (OSError, RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:
-        raise UserError(f"--resume: '{path}' cannot be read ({error}); remove it to start anew") from error
+        reason = first_sentence(error)
+        raise UserError(f"--resume: '{path}' cannot be read ({reason}); remove it to start anew") from error
     if different := differences(there, identity):
         raise UserError(
             f"--resume: '{path}' is of a different run ({different}); give the same options, or train without --resume"

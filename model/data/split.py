@@ -135,6 +135,13 @@ def _listed(
                     raise UserError(f"'{name}' is listed for validation and for testing; list it once")
         if nobody:
             notes.append(f"{len(nobody)} of {len(lines)} lines of {list_name} name no recording: {some(nobody)}")
+    if given and all(official_split(name) == split for name, split in given.items()):  # the official lists
+        added = [each.name for each in recordings if "_nohash_" in each.name and each.name not in given]
+        if held_out := [name for name in added if official_split(name) in held]:
+            notes.append(
+                f"{len(held_out)} recordings are in no list, so they are trained on, though the official rule holds "
+                f"them out: {some(held_out)}; remove the lists to split all by that rule"
+            )
     return given, held
 
 

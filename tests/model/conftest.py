@@ -29,16 +29,11 @@ REVISION = "of-the-test"
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 
 
-@pytest.fixture(scope="session")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that all of pytest-xdist's workers have in common, new in each run."""
-    base = tmp_path_factory.getbasetemp()
-    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-
-
 @pytest.fixture(scope="session", autouse=True)
-def cache(shared: Path) -> Iterator[Path]:
-    """A cache of the tests' own; no setting of the user's reaches a test."""
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A cache of the tests' own, of all of pytest-xdist's workers; no setting of the user's reaches a test."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith("KWS_") and name != "KWS_TEST_DATASET"]:
             patch.delenv(name)
@@ -73,11 +68,6 @@ def main() -> Cli:
     return run
 
 
-def command(*arguments: str | Path) -> list[str]:
-    """The command line as a list, for a process of its own."""
-    return [sys.executable, "-m", "model", *map(str, arguments)]
-
-
 def done(result: subprocess.CompletedProcess[str]) -> str:
     """What a command that must succeed says."""
     assert result.returncode == 0, result.stdout + result.stderr
@@ -95,6 +85,12 @@ def one_line(result: subprocess.CompletedProcess[str], code: int = 2) -> str:
 
 
 @pytest.fixture(scope="session")
+def shared(cache: Path) -> Path:
+    """A folder that all workers have in common, new in each run."""
+    return cache.parent
+
+
+@pytest.fixture(scope="session")
 def tones(shared: Path) -> Path:
     """The two keywords, four other words and noise: 40 clips a word, and of the last ten."""
     files_ = tone_files((*WORDS, *OTHERS))
@@ -104,7 +100,7 @@ def tones(shared: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def trained(cache: Path, tones: Path, shared: Path) -> Path:
+def trained(tones: Path, shared: Path) -> Path:
     """The artefacts of a short run on ``tones``; made by the first worker that asks."""
     output = shared / "trained/model"
     with files.locked(shared / "trained.lock"):
@@ -161,14 +157,12 @@ def write_files(root: Path, files: dict[str, bytes]) -> Path:
     return root
 
 
-def tar_bytes(files: dict[str, bytes], *extra: tarfile.TarInfo, prefix: str = "./") -> bytes:
-    """A .tar.gz of files, with extra members (links and the like) at the end."""
+def tar_bytes(files: dict[str, bytes]) -> bytes:
+    """A .tar.gz of files."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz", compresslevel=1) as tar:
         for name, data in files.items():
-            info = tarfile.TarInfo(prefix + name)
+            info = tarfile.TarInfo(f"./{name}")
             info.size = len(data)
             tar.addfile(info, io.BytesIO(data))
-        for member in extra:
-            tar.addfile(member)
     return buffer.getvalue()

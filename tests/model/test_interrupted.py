@@ -107,7 +107,7 @@ def test_a_working_folder_in_use_is_not_tidied_away_and_a_lock_makes_others_wait
     output, lock = tmp_path / "out", tmp_path / "lock"
     with files.atomic_directory(output, lambda _: True) as first:
         with files.locked(lock):
-            arguments = [sys.executable, "-c", SECOND, output, lock]
+            arguments = [sys.executable, "-c", SECOND, str(output), str(lock)]
             process = subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE, text=True)
             assert process.stdout
             assert process.stdout.readline() == "\n"

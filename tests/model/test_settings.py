@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from model.errors import UserError
-from model.settings import PROFILES, Settings, make_settings, split_words
+from model.settings import PROFILES, Settings, make_settings
 
 from .conftest import ROOT, Cli, one_line
 
@@ -55,12 +55,6 @@ def test_what_makes_no_sense_is_refused(chosen: dict[str, Any], message: str) ->
     with pytest.raises(UserError) as caught:
         make_settings(chosen)
     assert message in str(caught.value)
-
-
-def test_words_as_they_are_typed() -> None:
-    assert [split_words(text) for text in (" up , down,", "none", "", "none,up")] == [
-        *(("up", "down"), (), (), ("none", "up"))
-    ]
 
 
 @pytest.mark.parametrize(

@@ -82,9 +82,16 @@ def test_lists_win_over_the_rule(tmp_path: Path, validation: str | bytes, testin
 
 
 def test_lines_that_name_no_clip_are_counted(tmp_path: Path) -> None:
-    files = files_of(PLAIN, validation_list=f"{A}\nup/gone.wav\nup/away.wav\n", testing_list=B)
+    files = files_of(PLAIN, validation_list=f"{B}\nup/gone.wav\nup/away.wav\n", testing_list=A)
     dataset = opened(write(tmp_path, files))
     assert dataset.notes == ("2 of 3 lines of validation_list.txt name no recording: 'up/gone.wav' and 1 more",)
+
+
+def test_recordings_that_official_lists_do_not_know_are_told(tmp_path: Path) -> None:
+    by_rule = {split: [name for name in PLAIN if official_split(name) == split] for split in SPLITS}
+    validation, testing = "\n".join(by_rule["validation"]), "\n".join(by_rule["testing"][2:])
+    root = write(tmp_path, files_of(PLAIN, validation_list=validation, testing_list=testing))
+    assert "2 recordings are in no list, so they are trained on, though the official rule" in told(opened(root))
 
 
 def test_a_list_without_the_other_leaves_the_rest_to_the_rule(tmp_path: Path) -> None:
