@@ -14,7 +14,7 @@ import pytest
 
 from model.settings import DATA
 from model.settings import Settings as TrainerSettings
-from tests.model.conftest import Cli, cache, main, tar_bytes, tone_files  # noqa: F401 - fixtures
+from tests.model.conftest import Cli, cache, main, shared, tar_bytes, tone_files  # noqa: F401 - fixtures
 
 from .conftest import Engine, settings
 from .graph import chain, commands, everything, marked, marks
