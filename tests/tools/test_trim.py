@@ -27,13 +27,14 @@ def closure(names: list[str]) -> dict[str, Distribution]:
     while names:
         requirement = names.pop()
         name = re.split(r"[^\w.-]", requirement, maxsplit=1)[0]
-        if name.lower() in found or "extra ==" in requirement:
+        key = name.lower().replace("_", "-")
+        if key in found or "extra ==" in requirement:
             continue
         try:
-            found[name.lower()] = distribution(name)
+            found[key] = distribution(name)
         except ModuleNotFoundError:  # for another platform or Python
             continue
-        names += found[name.lower()].requires or []
+        names += found[key].requires or []
     return found
 
 
