@@ -26,15 +26,14 @@ def closure(names: list[str]) -> dict[str, Distribution]:
     found: dict[str, Distribution] = {}
     while names:
         requirement = names.pop()
-        name = re.split(r"[^\w.-]", requirement, maxsplit=1)[0]
-        key = name.lower().replace("_", "-")
-        if key in found or "extra ==" in requirement:
+        name = re.split(r"[^\w.-]", requirement, maxsplit=1)[0].replace("_", "-").lower()
+        if name in found or "extra ==" in requirement:
             continue
         try:
-            found[key] = distribution(name)
+            found[name] = distribution(name)
         except ModuleNotFoundError:  # for another platform or Python
             continue
-        names += found[key].requires or []
+        names += found[name].requires or []
     return found
 
 

@@ -18,7 +18,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from tools.free_port import free_port
+from tools.bench import free_port
 
 _NEEDED = ["numpy<2.5", "onnxruntime", "soundfile", "soxr"]
 PEERS = {
