@@ -242,11 +242,11 @@ class Listener:
 
     def _detections(self, hits: list[Hit]) -> list[Detection]:
         rate, found = self._model.info.sample_rate, []
-        for hit in hits:
+        for hit in hits:  # of what is loud from the middle of the averaged windows to the end of the one after them
             begin = round(middle(hit.window, self._rule) * rate)
-            window = self._kept[begin - self._first :][: self._model.info.clip_samples]
-            first, end = _loud(window, rate // 100)
-            times = (begin + first) / rate, min(begin + end, self._samples) / rate
+            heard = (hit.window + 1) * self._hop + self._model.info.clip_samples
+            first, last = _loud(self._kept[begin - self._first : heard - self._first], rate // 100)
+            times = (begin + first) / rate, min(begin + last, self._samples) / rate
             found.append(Detection(self._model.info.labels[hit.label], *times, hit.confidence))
         return found
 

@@ -19,9 +19,9 @@ def trainer(environment: Environment, model_source: dagger.Directory) -> dagger.
 
 
 def dataset_from_archive(trainer: dagger.Container, archive: dagger.File, options: list[str]) -> dagger.Directory:
-    """Unpack what the options ask for of an archive in the Speech Commands layout."""
+    """Unpack an archive in the Speech Commands layout, every word of it: the other ones are the model's `_unknown_`."""
     mounted = trainer.with_mounted_file("/data/archive.tar.gz", archive)
-    return _dataset(mounted, "/data/archive.tar.gz", options)
+    return _dataset(mounted, "/data/archive.tar.gz", [*options, "--other-words", "all"])
 
 
 def dataset_synthetic(trainer: dagger.Container, options: list[str]) -> dagger.Directory:

@@ -1,0 +1,163 @@
+"""Which window speaks for a clip, and the rule of running audio, against an implementation that is easy to read."""
+
+import itertools
+import json
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kws.detection import DEFAULT_THRESHOLD, Detector, Hit, Listener, Rule, classify, detect, middle
+from kws.model_file import Model, open_model
+from tests.service.tones import LABELS, METADATA, SAMPLE_RATE, save_model, tone
+
+NAMES = ["up", "down", "_unknown_", "_silence_"]
+RULES = st.builds(
+    Rule,
+    hop_seconds=st.sampled_from([0.05, 0.1, 0.2]),
+    smoothing=st.integers(1, 6),
+    threshold=st.floats(0.01, 1),
+    refractory_seconds=st.floats(0, 2),
+)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    rule = Rule(0.1, 3, 0.6, 0.5)
+    metadata = {**METADATA, "detection": rule.to_json(), "threshold": "0.7"}
+    return open_model(save_model(tmp_path_factory.mktemp("model") / "model.onnx", metadata))
+
+
+def wandering(seed: int, windows: int) -> npt.NDArray[np.float32]:
+    """Probabilities that wander as a model's do, with level stretches."""
+    rng = np.random.default_rng(seed)
+    walk = rng.normal(0, 1.5, (windows, len(NAMES))).cumsum(axis=0) * 0.5
+    walk = np.repeat(walk, rng.integers(1, 4), axis=0)[:windows]
+    exponent = np.exp(walk - walk.max(axis=1, keepdims=True))
+    return np.asarray((exponent / exponent.sum(axis=1, keepdims=True)).round(2), np.float32)
+
+
+def by_hand(found: npt.NDArray[np.float32], rule: Rule) -> list[Hit]:
+    """The rule as its docstring says it, window by window."""
+    smooth = [
+        found[max(0, at - rule.smoothing + 1) : at + 1].mean(axis=0, dtype=np.float64) for at in range(len(found))
+    ]
+    words = [(int(row.argmax()), float(row.max())) if row.argmax() < 2 else (-1, 0.0) for row in smooth]
+    words = [(label, sure) if sure >= rule.threshold else (-1, 0.0) for label, sure in words] + [(-1, 0.0)]
+    hits: list[Hit] = []
+    free, counted, before = 0, False, -1
+    for at, (label, sure) in enumerate(words[:-1]):
+        counted = counted and label == before
+        before = label
+        if label >= 0 and sure >= words[at + 1][1] and at >= free and not counted:
+            hits.append(Hit(at, label, sure))
+            free, counted = at + max(1, round(rule.refractory_seconds / rule.hop_seconds)), True
+    return hits
+
+
+def places(hits: list[Hit]) -> list[tuple[int, int]]:
+    return [(hit.window, hit.label) for hit in hits]
+
+
+@settings(max_examples=300, deadline=None)
+@given(rule=RULES, seed=st.integers(0, 2**32 - 1), windows=st.integers(1, 120), cuts=st.lists(st.integers(0, 120)))
+def test_the_rule_however_the_audio_is_cut(rule: Rule, seed: int, windows: int, cuts: list[int]) -> None:
+    found = wandering(seed, windows)
+    at_once, in_pieces = Detector(NAMES, rule), Detector(NAMES, rule)
+    whole = at_once.feed(found) + at_once.finish()
+    edges = [0, *sorted(min(cut, windows) for cut in cuts), windows]
+    pieces = [hit for start, end in itertools.pairwise(edges) for hit in in_pieces.feed(found[start:end])]
+    assert pieces + in_pieces.finish() == whole
+    # Sums of float32 and of float64 may fall on two sides of a threshold or of a neighbour.
+    near = np.abs(np.array([hit.confidence for hit in whole] or [2.0]) - rule.threshold).min() < 1e-5
+    if not near and rule.smoothing == 1:
+        assert places(whole) == places(by_hand(found, rule))
+
+
+def test_a_word_counts_once_and_two_words_twice() -> None:
+    rule = Rule(0.1, 2, 0.6, 0.3)
+    rows = np.full((30, 4), 0.05, np.float32)
+    rows[:, 2] = 0.85
+    rows[5:12] = (0.9, 0.0, 0.1, 0.0)  # held for longer than the refractory time
+    rows[20:23] = (0.0, 0.8, 0.2, 0.0)
+    detector = Detector(NAMES, rule)
+    hits = detector.feed(rows)
+    assert places(hits) == places(by_hand(rows, rule))
+    assert [hit.label for hit in hits] == [0, 1]
+    assert middle(hits[0].window, rule) == pytest.approx((hits[0].window - 0.5) * 0.1)
+
+
+def spoken(*words: str, pause: float = 1.5) -> npt.NDArray[np.float32]:
+    quiet = np.zeros(round(pause * SAMPLE_RATE), np.float32)
+    return np.concatenate([quiet, *(part for word in words for part in (tone(word, 0.5)[:, 0], quiet))])
+
+
+@pytest.mark.parametrize("piece", [160, 1_600, 4_321, 10_000_000])
+def test_running_audio_however_it_comes(model: Model, piece: int) -> None:
+    audio = spoken("yes", "no", "up")
+    listener = Listener(model)
+    found = [each for start in range(0, len(audio), piece) for each in listener.feed(audio[start : start + piece])]
+    found += listener.finish()
+    assert found == detect(model, audio)
+    assert [each.label for each in found] == ["yes", "no", "up"]
+    for number, each in enumerate(found):
+        assert each.start == pytest.approx(1.5 + 2 * number, abs=0.06)
+        assert each.start + 0.1 < each.end < 2.06 + 2 * number
+
+
+@pytest.mark.parametrize("samples", [1, 4_000, 15_999, 16_000, 16_001, 17_600, 17_601])
+def test_the_last_sample_is_in_a_window(model: Model, samples: int) -> None:
+    listener = Listener(model)
+    listener.feed(np.zeros(samples, np.float32))
+    listener.finish()
+    assert (listener._windows - 1) * 1_600 + 16_000 >= samples
+    assert listener._windows == 1 + max(0, -(-(samples - 16_000) // 1_600))
+
+
+def test_a_keyword_at_the_very_end_is_detected(model: Model) -> None:
+    assert [
+        each.label for each in detect(model, np.concatenate([np.zeros(20_000, np.float32), tone("no", 0.6)[:, 0]]))
+    ] == ["no"]
+
+
+def test_a_threshold_goes_before_the_rule(model: Model) -> None:
+    audio = spoken("yes")
+    assert detect(model, audio, 0.01)
+    assert not detect(model, 0.5 * audio + 0.5 * spoken("no"), 0.9)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "pause", "starts"),
+    [(0.3, 0.0, 1), (1.0, 0.0, 1), (0.5, 1.0, 7)],
+)
+def test_a_clip_of_any_length(model: Model, seconds: float, pause: float, starts: int) -> None:
+    quiet = np.zeros(round(pause * SAMPLE_RATE), np.float32)
+    found = classify(model, np.concatenate([quiet, tone("down", seconds)[:, 0], quiet]))
+    assert (found.label, found.accepted, len(found.starts)) == ("down", True, starts)
+    assert found.probabilities.shape == (starts, len(LABELS))
+    assert found.confidence == found.probabilities[found.best].max() >= model.info.threshold
+
+
+def test_below_the_threshold_nothing_is_accepted(model: Model) -> None:
+    found = classify(model, (tone("down") + tone("up"))[:, 0])
+    assert found.confidence < 0.7
+    assert not found.accepted
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[]",
+        "no",
+        "{",
+        '{"hop": 0.1}',
+        *[json.dumps({name: value}) for name, value in (("smoothing", 0), ("smoothing", 1.5), ("threshold", 0))],
+        *[json.dumps({name: value}) for name, value in (("threshold", 1.1), ("hop_seconds", "x"), ("hop_seconds", 9))],
+    ],
+)
+def test_what_is_no_rule(text: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        Rule.from_json(text)
+    assert Rule.from_json(Rule().to_json()) == Rule(threshold=DEFAULT_THRESHOLD)

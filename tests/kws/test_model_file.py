@@ -1,0 +1,99 @@
+"""What a model file must say, and what is said of one that does not."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from kws.detection import DEFAULT_THRESHOLD, Rule
+from kws.model_file import REMEDY, ModelError, open_model, read_model
+from tests.service.tones import LABELS, METADATA, save_model, tone, tone_model
+
+
+def test_what_the_file_says(tmp_path: Path) -> None:
+    rule = Rule(0.2, 4, 0.9, 2.0)
+    said = {"detection": rule.to_json(), "threshold": "0.61", "revision": "abc", "note": "kept"}
+    path = save_model(tmp_path / "model.onnx", METADATA | said)
+    model = open_model(path)
+    info = model.info
+    assert (info.labels, info.keywords) == (tuple(LABELS), tuple(LABELS))
+    assert (info.threshold, info.rule, info.revision, info.metadata["note"]) == (0.61, rule, "abc", "kept")
+    assert info.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    windows = np.stack([tone(label)[:, 0] for label in LABELS])
+    assert model(windows).argmax(axis=1).tolist() == [0, 1, 2, 3]
+    assert model(windows[:0]).shape == (0, 4)
+
+
+def test_defaults_are_those_of_kws(tmp_path: Path) -> None:
+    info = open_model(save_model(tmp_path / "model.onnx")).info
+    assert info.threshold == info.rule.threshold == DEFAULT_THRESHOLD
+    info = open_model(save_model(tmp_path / "model.onnx", METADATA | {"threshold": "0.7"})).info
+    assert info.rule == Rule(threshold=0.7)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"labels": ""}, "lacks the metadata labels"),
+        ({"labels": "up,down"}, "labels"),
+        ({"labels": '["up"]'}, "labels"),
+        ({"labels": json.dumps(["up", "down", "yes", "yes"])}, "labels"),
+        ({"labels": json.dumps(["up", "down", "yes"])}, "float32"),
+        ({"model_version": ""}, "lacks the metadata model_version"),
+        ({"sample_rate": "16"}, "sample_rate is 16"),
+        ({"sample_rate": "fast"}, "fast"),
+        ({"clip_samples": "8000"}, "float32"),
+        ({"threshold": "0"}, "threshold is 0"),
+        ({"threshold": "nan"}, "threshold is nan"),
+        ({"threshold": "high"}, "high"),
+        ({"detection": "[]"}, "rule"),
+        ({"detection": '{"hop_seconds": -1}'}, "hop_seconds is -1"),
+    ],
+)
+def test_wrong_metadata_are_named(tmp_path: Path, change: dict[str, str], said: str) -> None:
+    path = save_model(tmp_path / "model.onnx", METADATA | change)
+    with pytest.raises(ModelError, match=r"model\.onnx") as caught:
+        open_model(path)
+    assert said in str(caught.value)
+    assert REMEDY in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def renamed(name: str) -> bytes:
+    proto = tone_model()
+    proto.graph.output[0].name = proto.graph.node[-1].output[0] = name
+    return bytes(proto.SerializeToString())
+
+
+def not_a_number() -> bytes:
+    graph = helper.make_graph(
+        [
+            helper.make_node("ReduceSum", ["waveform"], ["s"], keepdims=0),
+            helper.make_node("Log", ["s"], ["probabilities"]),
+        ],
+        "broken",
+        [helper.make_tensor_value_info("waveform", TensorProto.FLOAT, ["batch", 16_000])],
+        [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["batch", 4])],
+    )
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    helper.set_model_props(proto, METADATA)
+    return bytes(proto.SerializeToString())
+
+
+def test_other_files_are_refused(tmp_path: Path) -> None:
+    logits = tone_model(softmax=False).SerializeToString()
+    for content in (b"", b"x", b"\0" * 100, renamed("logits"), not_a_number(), logits):
+        (tmp_path / "m.onnx").write_bytes(content)
+        with pytest.raises(ModelError, match=r"m\.onnx"):
+            open_model(tmp_path / "m.onnx")
+    with pytest.raises(ModelError, match="does not exist"):
+        read_model(tmp_path / "none.onnx")
+    with pytest.raises(ModelError, match="cannot be read"):
+        read_model(tmp_path)
+    with pytest.raises(ModelError, match="not aaaa"):
+        read_model(save_model(tmp_path / "model.onnx"), "aaaa")
+    onnx.checker.check_model(tone_model())
