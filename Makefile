@@ -3,6 +3,7 @@
 
 PYTHON    ?= python3
 DATASET   ?= synthetic
+LABELS    ?=
 ARTIFACTS ?= artifacts
 PORT      ?= 8000
 URL       ?= http://127.0.0.1:$(PORT)
@@ -13,30 +14,47 @@ RELEASE   ?=
 BIN   := .venv/bin
 MODEL := $(ARTIFACTS)/model/model.onnx
 CLIPS := .cache/clips
+DATA  := --dataset '$(DATASET)' $(if $(LABELS),--labels '$(LABELS)')
+# A port that is free now, so that a run never meets another server.
+FREE_PORT = $$($(BIN)/python -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 SERVER = KWS_MODEL=$(MODEL) $(BIN)/python -m service
 CLIENT = $(BIN)/python -m service.test_client --clips $(CLIPS) --output $(ARTIFACTS)/inference
 
 .DEFAULT_GOAL := help
-.PHONY: help env pipeline train clips serve test-client bench-model bench-service soak report test lint format e2e e2e-all engine engine-stop clean
+.PHONY: help env pipeline failed train clips serve test-client report bench-service soak test lint format e2e e2e-all engine engine-stop clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 env: ## the locked dependencies in .venv (uv is brought too)
 	@$(PYTHON) tools/install.py dev
 
-pipeline: train clips ## data, train, serve, test the service: everything in artifacts/ (DATASET=… for another data set)
-	@rm -rf $(ARTIFACTS)/inference
-	@set -e; port=$$($(BIN)/python -m tools.free_port); \
-	  KWS_PORT=$$port $(SERVER) & server=$$!; trap 'kill $$server 2>/dev/null || true; wait $$server || true' EXIT; \
-	  $(CLIENT) http://127.0.0.1:$$port || [ $$? = 3 ] # what it found wrong is for the gates to judge
+pipeline: env ## train, serve, test, judge: everything in artifacts/ (DATASET=…, LABELS=… for your own)
+	@rm -rf $(ARTIFACTS)/inference $(ARTIFACTS)/report.md $(ARTIFACTS)/gates.json
+	@$(MAKE) --no-print-directory train || { $(MAKE) --no-print-directory failed; exit 1; }
+	@$(MAKE) --no-print-directory clips
+	@mkdir -p $(ARTIFACTS)/inference
+	@port=$(FREE_PORT); $(BIN)/python tools/start_time.py --url http://127.0.0.1:$$port/readyz \
+	  --output $(ARTIFACTS)/inference/start_time.json -- env KWS_PORT=$$port $(SERVER) \
+	  >$(ARTIFACTS)/service.log 2>&1 || true # what it found wrong is for the gates to judge
+	@set -e; port=$(FREE_PORT); KWS_PORT=$$port $(SERVER) >>$(ARTIFACTS)/service.log 2>&1 & server=$$!; \
+	  trap 'kill $$server 2>/dev/null || true; wait $$server || true' EXIT; \
+	  $(CLIENT) http://127.0.0.1:$$port || true # so is this
+	@$(MAKE) --no-print-directory report
+
+# A training that failed: its log, and a report that says so; the model of a former run is moved out of the way.
+failed: env
+	@rm -rf $(ARTIFACTS)/model.before
+	@if [ -e $(ARTIFACTS)/model ]; then mv $(ARTIFACTS)/model $(ARTIFACTS)/model.before; fi
+	@mkdir -p $(ARTIFACTS)/model
+	@if [ -e $(ARTIFACTS)/model.log ]; then cp $(ARTIFACTS)/model.log $(ARTIFACTS)/model/train.log; fi
 	@$(MAKE) --no-print-directory report
 
 train: env ## the model in artifacts/model (TRAIN='--epochs 5' for more options)
-	$(BIN)/python -m model train --dataset '$(DATASET)' --output $(ARTIFACTS)/model $(TRAIN)
+	$(BIN)/python -m model train $(DATA) --output $(ARTIFACTS)/model $(TRAIN)
 
 clips: env ## labelled recordings of the test split, for the test client
-	@$(BIN)/python -m model clips --dataset '$(DATASET)' --output $(CLIPS)
+	@$(BIN)/python -m model clips $(DATA) --output $(CLIPS)
 
 serve: env ## the inference app at http://127.0.0.1:PORT
 	KWS_PORT=$(PORT) $(SERVER)
@@ -45,10 +63,7 @@ test-client: clips ## test a running service (URL=…)
 	$(CLIENT) $(URL)
 
 report: env ## artifacts/report.md and the verdict of the gates (BOUNDS='min_accuracy=0.95 …', RELEASE=gates.json of the last)
-	@$(BIN)/python -m tools.report $(ARTIFACTS) $(if $(RELEASE),--release '$(RELEASE)') --bounds $(BOUNDS)
-
-bench-model: env ## every profile with three seeds, a table in ARTIFACTS/bench (DATASET=…; an hour on two cores)
-	$(BIN)/python -m tools.bench_model '$(DATASET)' --output $(ARTIFACTS)/bench/model.md
+	@$(BIN)/python -m release judge $(ARTIFACTS) --without image $(if $(RELEASE),--last '$(RELEASE)') $(BOUNDS:%=--bound '%')
 
 bench-service: env ## /predict beside FastAPI, LitServe, BentoML and plain Flask, with wrk (needs a trained model, Linux)
 	@$(BIN)/python -m tools.bench $(MODEL) --output $(ARTIFACTS)/bench/service.md
@@ -57,7 +72,7 @@ soak: env ## 200,000 requests to one server, whose memory and open files must no
 	@$(BIN)/python -m tools.bench.soak $(MODEL)
 
 test: env lint ## lint, types and all tests that need no engine
-	$(BIN)/pytest --ignore=tests/e2e
+	$(BIN)/pytest --ignore=tests/e2e -n 2
 
 lint: env ## ruff, mypy, and the workflow under zizmor and (where installed) actionlint
 	$(BIN)/ruff check .
@@ -77,10 +92,10 @@ e2e-all: env ## the same, and the long ones: credentials, edits, a remote engine
 	$(BIN)/pytest tests/e2e -v
 
 engine: ## start an installed dagger-engine and a local registry
-	@tools/engine start
+	@tools/dagger_engine start
 
 engine-stop: ## stop what `make engine` started
-	@tools/engine stop
+	@tools/dagger_engine stop
 
 clean: ## remove what was made, but the environment
 	rm -rf $(ARTIFACTS) .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis

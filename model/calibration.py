@@ -1,69 +1,113 @@
-"""Probabilities that mean what they say: of the answers given with 90 %, nine in ten are right.
+"""Probabilities that mean what they say, and the threshold from which a keyword is accepted.
 
-One number does it, the temperature that the logits are divided by; it changes no answer, only how sure the model is
-(Guo et al. 2017, arXiv:1706.04599). It is chosen on the validation split.
+One number does the first, the temperature that the logits are divided by; it changes no answer, only how sure the model
+is (Guo et al. 2017, arXiv:1706.04599). Both are chosen on the validation split.
 """
 
+import logging
 import math
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax
+
+from kws.detection import DEFAULT_THRESHOLD, is_keyword
+
+log = logging.getLogger(__name__)
 
 Floats = npt.NDArray[np.floating[Any]]
 Targets = npt.NDArray[np.int64]
 
-LOWEST, HIGHEST = 0.05, 20.0
+LOWEST, HIGHEST = 0.05, 20.0  # temperatures searched
+TARGET_RECALL = 0.97
+RULE = (
+    f"the highest threshold that accepts {TARGET_RECALL:.0%} of the validation split's keywords as themselves; where "
+    "the model gets fewer of them right at any threshold, the highest that accepts as many as that"
+)
 BINS = 15
-_GOLDEN = (math.sqrt(5) - 1) / 2
 
 
-def fit_temperature(logits: Floats, targets: Targets) -> float:
-    """The temperature with the least cross-entropy over ``logits [clips, classes]``, within ``LOWEST`` and ``HIGHEST``.
+class Calibration(NamedTuple):
+    """The temperature, and on how many clips it was chosen."""
 
-    The cross-entropy is convex in the inverse of the temperature: a golden-section search finds its one minimum.
+    temperature: float
+    clips: int
+
+
+def at_bound(temperature: float) -> bool:
+    """Whether a temperature is at the end of ``calibrate``'s search: then the probabilities mean little."""
+    return not 1.01 * LOWEST < temperature < HIGHEST / 1.01
+
+
+def calibrate(logits: Floats, targets: Targets) -> Calibration:
+    """The temperature with the least cross-entropy over ``logits [clips, classes]``, within its bounds.
+
+    n clips without a mistake show no more than that fewer than 3 in n are wrong (95 %; Hanley & Lippman-Hand 1983,
+    "If nothing goes wrong, is everything all right?"). So much of each clip's target goes to the other classes alike:
+    without that the best temperature of a model that makes no mistake on validation is 0.
     """
-    values = logits.astype(np.float64)
-    low, high = math.log(LOWEST), math.log(HIGHEST)
-    inner = [high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)]
-    losses = [_cross_entropy(values / math.exp(x), targets) for x in inner]
-    while high - low > 1e-4:
-        if losses[0] <= losses[1]:
-            high, inner[1], losses[1] = inner[1], inner[0], losses[0]
-            inner[0] = high - _GOLDEN * (high - low)
-            losses[0] = _cross_entropy(values / math.exp(inner[0]), targets)
-        else:
-            low, inner[0], losses[0] = inner[0], inner[1], losses[1]
-            inner[1] = low + _GOLDEN * (high - low)
-            losses[1] = _cross_entropy(values / math.exp(inner[1]), targets)
-    return math.exp((low + high) / 2)
+    values, rows = logits.astype(np.float64), np.arange(len(targets))
+    unsure = 3 / (len(targets) + 3)
+    wanted = np.full(values.shape, unsure / (values.shape[1] - 1))
+    wanted[rows, targets] = 1 - unsure
+
+    def cross_entropy(log_temperature: float) -> float:
+        return -float((wanted * log_softmax(values / math.exp(log_temperature), axis=1)).sum(axis=1).mean())
+
+    bounds = (math.log(LOWEST), math.log(HIGHEST))
+    found = Calibration(math.exp(minimize_scalar(cross_entropy, bounds=bounds, method="bounded").x), len(targets))
+    log.info("calibrated with the temperature %.3f on %d validation clips", found.temperature, found.clips)
+    if at_bound(found.temperature):
+        log.warning(
+            "the temperature %.3f is at the end of its search (%g to %g): the probabilities mean little",
+            *(found.temperature, LOWEST, HIGHEST),
+        )
+    return found
 
 
-def reliability(probabilities: Floats, targets: Targets, bins: int = BINS) -> dict[str, Any]:
+def keyword_mask(labels: Sequence[str]) -> npt.NDArray[np.bool_]:
+    """Which labels are keywords."""
+    return np.array([is_keyword(label) for label in labels])
+
+
+def accepted(probabilities: Floats, labels: Sequence[str], threshold: float) -> npt.NDArray[np.bool_]:
+    """Which clips of ``[clips, classes]`` are taken for a keyword, as ``kws.detection.classify`` does it."""
+    taken: npt.NDArray[np.bool_] = keyword_mask(labels)[probabilities.argmax(axis=1)]
+    return taken & (probabilities.max(axis=1) >= threshold)
+
+
+def choose_threshold(probabilities: Floats, targets: Targets, labels: Sequence[str]) -> float:
+    """The threshold of ``RULE`` for ``[clips, classes]`` of the validation split, rounded down to a thousandth."""
+    keywords = keyword_mask(labels)[targets]
+    right = keywords & (probabilities.argmax(axis=1) == targets)
+    sure = np.sort(probabilities[right].max(axis=1))[::-1]
+    needed = min(math.ceil(TARGET_RECALL * keywords.sum()), len(sure))
+    if needed == 0:
+        return DEFAULT_THRESHOLD  # a model that gets no keyword right: nothing to choose by
+    return max(0.001, math.floor(float(sure[needed - 1]) * 1000) / 1000)
+
+
+def reliability(probabilities: Floats, targets: Targets) -> dict[str, Any]:
     """The expected calibration error (Naeini et al. 2015), and the reliability curve that it comes from.
 
-    Clips are put into ``bins`` bins of equal width by the probability of their likeliest class; the error is the mean
+    Clips are put into ``BINS`` bins of equal width by the probability of their likeliest class; the error is the mean
     distance of accuracy and confidence in a bin, weighted by its clips.
     """
     confidence = probabilities.max(axis=1).astype(np.float64)
     right = probabilities.argmax(axis=1) == targets
-    place = np.minimum((confidence * bins).astype(int), bins - 1)
+    place = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    clips, sure, hits = (np.bincount(place, weights, BINS) for weights in (None, confidence, right))
     rows = [
         {
-            "from": index / bins,
-            "to": (index + 1) / bins,
-            "clips": int(inside.sum()),
-            "confidence": float(confidence[inside].mean()),
-            "accuracy": float(right[inside].mean()),
+            "from": index / BINS,
+            "to": (index + 1) / BINS,
+            "clips": int(clips[index]),
+            "confidence": float(sure[index] / clips[index]),
+            "accuracy": float(hits[index] / clips[index]),
         }
-        for index in range(bins)
-        if (inside := place == index).any()
+        for index in np.flatnonzero(clips).tolist()
     ]
-    error = sum(row["clips"] * abs(row["accuracy"] - row["confidence"]) for row in rows) / max(1, len(targets))
-    return {"ece": error, "bins": rows}
-
-
-def _cross_entropy(logits: Floats, targets: Targets) -> float:
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    chosen = np.take_along_axis(shifted, targets[:, None], axis=1)[:, 0]
-    return float(np.mean(np.log(np.exp(shifted).sum(axis=1)) - chosen))
+    return {"ece": float(np.abs(sure - hits).sum() / max(1, len(targets))), "bins": rows}

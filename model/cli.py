@@ -1,24 +1,23 @@
-"""The command line. Heavy imports stay inside the commands that need them."""
+"""The command line. Its options are the fields of ``Settings``; heavy imports stay inside the commands."""
 
 import functools
+import inspect
 import os
 import shutil
 import signal
 import sys
+from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
-from model import artefacts, commands, console, files, options
-from model import config as configs
-from model.data import materialise, official
-from model.data.layout import EVERY_WORD, require_clips, scan, words_of
-from model.data.licence import licensed
-from model.data.source import Source
-from model.errors import BoundsMissed, Interrupted, ParityError, UserError
-from model.settings import Settings, make_settings, parse_labels, parse_unseen
+from kws.model_file import ModelError, open_model
+from model import console, files
+from model.errors import CheckFailed, Interrupted, ParityError, UserError
+from model.settings import DATA, RECIPE, RUN, Settings, make_settings, read_config, split_words
 
 app = typer.Typer(
     name="python -m model",
@@ -28,174 +27,192 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
 # Typer carries its own copy of click in newer versions; this finds the right class in all.
 _UsageError: type[Exception] = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
 
+Output = Annotated[Path, typer.Option(envvar="KWS_OUTPUT", help="Folder to write; replaced whole at the end.")]
+ModelPath = Annotated[Path, typer.Option(envvar="KWS_MODEL", help="The exported model.")]
+MODEL = Path("artifacts/model/model.onnx")
+
+
+def with_settings(*panels: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command that takes ``chosen`` an option for each field of ``Settings`` in the ``panels``.
+
+    ``chosen`` has what was given on the command line or in the environment, None elsewhere.
+    """
+    wanted = [each for each in fields(Settings) if each.metadata["panel"] in panels]
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(command)
+        def run(**given: Any) -> None:
+            chosen = {each.name: given.pop(each.name) for each in wanted}
+            for each in wanted:
+                if isinstance(chosen[each.name], str) and "tuple" in str(each.type):
+                    chosen[each.name] = split_words(chosen[each.name])
+            command(chosen=chosen, **given)
+
+        own = [each for each in inspect.signature(command).parameters.values() if each.name != "chosen"]
+        run.__signature__ = inspect.Signature([*own, *map(_option, wanted)])  # type: ignore[attr-defined]
+        run.__annotations__ = {each.name: each.annotation for each in run.__signature__.parameters.values()}  # type: ignore[attr-defined]
+        return run
+
+    return decorate
+
+
+def _option(field: Any) -> inspect.Parameter:
+    kind: Any = field.type if field.type in (str, int, float, bool) else str
+    shown = field.metadata["panel"] != RECIPE and isinstance(field.default, str | int) and str(field.default)
+    option = typer.Option(
+        envvar=f"KWS_{field.name.upper()}",
+        help=field.metadata["help"],
+        show_default=shown or False,
+        rich_help_panel=field.metadata["panel"],
+    )
+    annotation = Annotated[kind | None, option]
+    return inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+
 
 @app.command()
+@with_settings(DATA, RECIPE, RUN)
 def train(
-    context: typer.Context,
-    dataset: options.Dataset = "speech-commands",
-    output: options.Output = Path("artifacts/model"),
-    labels: options.Labels = options.DEFAULT_LABELS,
-    only_keywords: options.OnlyKeywords = False,
-    unseen_words: options.UnseenWords = "",
-    profile: options.Profile = "standard",
-    seed: options.Seed = 0,
-    epochs: options.Epochs = None,
-    batch_size: options.BatchSize = None,
-    learning_rate: options.LearningRate = None,
-    weight_decay: options.WeightDecay = None,
-    label_smoothing: options.LabelSmoothing = None,
-    dropout: options.Dropout = None,
-    mixup: options.Mixup = None,
-    ema_decay: options.EmaDecay = None,
-    width: options.Width = None,
-    unknown_share: options.UnknownShare = None,
-    silence_share: options.SilenceShare = None,
-    threads: options.Threads = None,
-    stream_hours: options.StreamHours = None,
-    licence: options.Licence = "",
-    attribution: options.Attribution = "",
-    dataset_url: options.DatasetUrl = official.URL,
-    dataset_sha256: options.DatasetSha256 = official.SHA256,
-    synthetic_size: options.SyntheticSize = 400,
-    synthetic_seed: options.SyntheticSeed = 0,
-    config: options.Config = None,  # noqa: ARG001 - its callback has done the work
-    resume: options.Resume = False,  # noqa: ARG001 - read from the context
+    chosen: dict[str, Any],
+    output: Output = Path("artifacts/model"),
+    config: Annotated[
+        Path | None, typer.Option(envvar="KWS_CONFIG", help="A run's config.json gives what is not given here.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", envvar="KWS_RESUME", help="Go on with a run of this output that was stopped.")
+    ] = False,
 ) -> None:
     """Train, choose the best epoch on validation, test once, export; everything into one folder.
 
     Writes best_model.pth, model.onnx, train.log, train_metrics.json, evaluation.json, config.json, report.md,
-    model_card.md and plots/. While it runs, what --resume needs is kept beside the folder, in <folder>.resume.
+    model_card.md and plots/. A run that fails leaves its log beside the folder, as <folder>.log.
     """
-    chosen = {
-        "labels": parse_labels(labels),
-        "only_keywords": only_keywords,
-        "unseen_words": parse_unseen(unseen_words),
-        "seed": seed,
-        "epochs": epochs,
-        "batch_size": batch_size,
-        "learning_rate": learning_rate,
-        "weight_decay": weight_decay,
-        "label_smoothing": label_smoothing,
-        "dropout": dropout,
-        "mixup": mixup,
-        "ema_decay": ema_decay,
-        "width": width,
-        "unknown_share": unknown_share,
-        "silence_share": silence_share,
-        "stream_hours": stream_hours,
-        "threads": threads or (options.default_threads() if threads is None else 0),
-    }
-    settings = make_settings(profile, **configs.merged(context, chosen))
+    former = read_config(config) if config else None
+    settings = make_settings(chosen, former and former["settings"])
+    from model import run
 
-    def find() -> Source:
-        words = options.words_for(dataset, settings)
-        source = options.resolve(dataset, words, dataset_url, dataset_sha256, synthetic_size, synthetic_seed)
-        source = licensed(source, licence, attribution)
-        require_clips(scan(source.root, settings.labels), settings.labels, source.name)  # before torch loads
-        return source
-
-    if options.rank() > 0:
-        _train(context, None, find(), settings)
+    output = Path(os.path.abspath(output))  # noqa: PTH100 - Path.absolute keeps "..", resolve follows links
+    state, log_file = output.with_name(f"{output.name}.resume"), output.with_name(f"{output.name}.log")
+    if _rank() > 0:
+        run.run(settings, None, state, resume, former)
         return
-    with (
-        files.atomic_directory(output, artefacts.is_former_run) as folder,
-        console.logged_to(folder / artefacts.LOG),
-    ):
-        _train(context, folder, find(), settings)
-    shutil.rmtree(artefacts.resume_folder(output), ignore_errors=True)
-    console.log.info("written to %s", output)
-
-
-@app.command()
-def data(
-    output: options.Output,
-    dataset: options.Dataset = "speech-commands",
-    labels: options.Labels = options.DEFAULT_LABELS,
-    other_words: options.OtherWords = "",
-    dataset_url: options.DatasetUrl = official.URL,
-    dataset_sha256: options.DatasetSha256 = official.SHA256,
-    synthetic_size: options.SyntheticSize = 400,
-    synthetic_seed: options.SyntheticSeed = 0,
-) -> None:
-    """Write a data set as a folder in the Speech Commands layout: the labels' words, the noise, the split lists."""
-    wanted = parse_labels(labels)
-    words = (*wanted, *_parse_other(other_words, wanted))
-    with files.atomic_directory(output, materialise.is_former_data) as folder:
-        source = options.resolve(dataset, words, dataset_url, dataset_sha256, synthetic_size, synthetic_seed)
-        if EVERY_WORD in words:
-            words = tuple(dict.fromkeys((*wanted, *words_of(source.root))))
-        layout = scan(source.root, words)
-        require_clips(layout, wanted, source.name)
-        materialise.write_data(folder, layout, source)
-    console.log.info("written to %s", output)
-
-
-@app.command()
-def clips(
-    output: options.Output,
-    dataset: options.Dataset = "speech-commands",
-    labels: options.Labels = options.DEFAULT_LABELS,
-    per_label: options.PerLabel = 10,
-    dataset_url: options.DatasetUrl = official.URL,
-    dataset_sha256: options.DatasetSha256 = official.SHA256,
-    synthetic_size: options.SyntheticSize = 400,
-    synthetic_seed: options.SyntheticSeed = 0,
-) -> None:
-    """Write a few WAVs of the test split as LABEL/NAME.wav, for a probe; the same choice each time."""
-    wanted = parse_labels(labels)
-    if per_label < 1:
-        raise UserError(f"--per-label {per_label} is out of range; give 1 or more")
-    with files.atomic_directory(output, materialise.is_former_clips) as folder:
-        source = options.resolve(dataset, wanted, dataset_url, dataset_sha256, synthetic_size, synthetic_seed)
-        layout = scan(source.root, wanted)
-        require_clips(layout, wanted, source.name, ("testing",))
-        materialise.write_clips(folder, layout, source, wanted, per_label)
-    console.log.info("written to %s", output)
-
-
-app.command()(commands.check)
-app.command()(commands.evaluate)
-app.command()(commands.predict)
-
-
-def _train(context: typer.Context, folder: Path | None, source: Source, settings: Settings) -> None:
-    """The stage itself; without a folder in all processes but the first."""
-    from model import provenance, run
-
-    configs.warn_of_versions(context, provenance.versions())
-    state = artefacts.resume_folder(context.params["output"])
-    with console.bar("training (epochs)", quiet=True) as show:
-
-        def on_epoch(epoch: Any, best: bool) -> None:
-            console.log.info(
-                "epoch %3d/%d  train loss %.4f acc %.4f  val loss %.4f acc %.4f%s",
-                *(epoch.epoch, settings.epochs, epoch.train_loss, epoch.train_acc, epoch.val_loss, epoch.val_acc),
-                "  *" if best else "",
-            )
-            show(epoch.epoch, settings.epochs)
-
+    with files.atomic_directory(output, lambda folder: files.holds_only(folder, run.ARTEFACTS, run.METRICS)) as folder:
         try:
-            run.train_into(
-                *(folder, source, settings, on_epoch, state),
-                resume=context.params["resume"],
-                options=configs.data_options(context),
-                check_data=functools.partial(configs.check_data, context),
-            )
-        except Interrupted as stop:
-            if state.is_dir():
-                stop.left = "the output is as it was; --resume goes on after the last whole epoch"
+            with console.logged_to(log_file):
+                run.run(settings, folder, state, resume, former)
+        except BaseException as error:
+            error.add_note(f"the log is {log_file}")
+            if isinstance(error, Interrupted) and state.is_dir():
+                error.left = "the output is as it was; --resume goes on after the last whole epoch"
             raise
+        shutil.copy(log_file, folder / run.LOG)
+    log_file.unlink()
+    shutil.rmtree(state, ignore_errors=True)
+    console.log.info("written to %s", output)
 
 
-def _parse_other(text: str, labels: tuple[str, ...]) -> tuple[str, ...]:
-    if text.strip() == "all":
-        return (EVERY_WORD,)
-    words = tuple(word.strip() for word in text.split(",") if word.strip())
-    return tuple(word for word in dict.fromkeys(words) if word not in labels)
+@app.command()
+@with_settings(DATA, RUN)
+def evaluate(
+    chosen: dict[str, Any],
+    model: Annotated[Path, typer.Argument(envvar="KWS_MODEL", help="The exported model.")],
+    output: Output = Path("artifacts/evaluation"),
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="KWS_CHECKPOINT",
+            help="The weights that the model was exported from, for parity with PyTorch.",
+            show_default="best_model.pth beside the model, where there is one",
+        ),
+    ] = None,
+    stream_hours: Annotated[
+        float, typer.Option(envvar="KWS_STREAM_HOURS", min=0, max=1000, help="Hours of running audio; 0: none.")
+    ] = 1.0,
+) -> None:
+    """Judge a model on a data set's test split: evaluation.json, report.md, plots/."""
+    loaded = open_model(model)
+    from model import run
+
+    given = {**chosen, "labels": chosen["labels"] or loaded.info.keywords, "stream_hours": stream_hours}
+    beside = model.with_name(run.CHECKPOINT)
+    with files.atomic_directory(
+        output, lambda folder: files.holds_only(folder, {run.EVALUATION, "report.md", "plots"}, run.EVALUATION)
+    ) as folder:
+        run.judge(loaded, make_settings(given), folder, checkpoint or (beside if beside.is_file() else None))
+    console.log.info("written to %s", output)
+
+
+@app.command()
+@with_settings(DATA)
+def check(
+    chosen: dict[str, Any],
+    dataset_: Annotated[
+        str | None, typer.Argument(metavar="[DATASET]", help="The same as --dataset.", show_default=False)
+    ] = None,
+    min_clips: Annotated[
+        int, typer.Option(envvar="KWS_MIN_CLIPS", min=1, help="Readable clips that a label needs in each split.")
+    ] = 10,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", envvar="KWS_JSON", help="Also write the findings here.", dir_okay=False)
+    ] = None,
+) -> None:
+    """Look a data set over: counts, durations, clipped, silent, duplicate and broken clips, speakers.
+
+    Fails (exit code 3) where a speaker or an identical recording is in two splits, and where a label has too few
+    clips.
+    """
+    from model.data import check as checking
+    from model.data.source import open_dataset
+
+    found = checking.check(open_dataset(make_settings({**chosen, "dataset": dataset_ or chosen["dataset"]})), min_clips)
+    console.log.info("%s", checking.render(found))
+    if json_file:
+        json_file.parent.mkdir(parents=True, exist_ok=True)
+        files.write_json(json_file, found)
+    if not found["passed"]:
+        raise CheckFailed(checking.failure_lines(found))
+
+
+@app.command()
+def predict(
+    recordings: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="Recordings of any length: WAV, FLAC, Ogg, MP3, …")
+    ],
+    model: ModelPath = MODEL,
+    windows: Annotated[bool, typer.Option("--windows", help="Show every window of a longer recording.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="A JSON object a file, a line each.")] = False,
+) -> None:
+    """Tell what the model hears in recordings. Of a longer one the loudest second speaks."""
+    from model import predict as predicting
+
+    found, unread = predicting.predict(open_model(model), recordings)
+    if found:
+        console.log.info("%s", predicting.to_json(found) if as_json else predicting.render(found, windows))
+    if unread:
+        raise UserError("; ".join(unread))
+
+
+@app.command()
+@with_settings(DATA)
+def clips(
+    chosen: dict[str, Any],
+    output: Output,
+    per_label: Annotated[int, typer.Option(envvar="KWS_PER_LABEL", min=1, help="Clips a label.")] = 10,
+) -> None:
+    """Write a few WAVs of the test split as LABEL/NAME.wav, for a test client; the same choice each time."""
+    from model.data import clips as choosing
+    from model.data.source import open_dataset
+
+    with files.atomic_directory(output, choosing.is_former) as folder:
+        choosing.write(folder, open_dataset(make_settings(chosen)), per_label)
+    console.log.info("written to %s", output)
+
+
+def _rank() -> int:
+    """This process's number among those that ``torchrun`` started, of which 0 alone speaks and writes."""
+    return int(os.environ.get("RANK", "0"))
 
 
 def _interrupt(signum: int, _frame: FrameType | None) -> NoReturn:
@@ -204,38 +221,46 @@ def _interrupt(signum: int, _frame: FrameType | None) -> NoReturn:
     raise Interrupted(signum)
 
 
-def _fail(message: str, code: int) -> NoReturn:
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+def _fail(message: str, code: int, error: BaseException | None = None) -> NoReturn:
+    notes = "".join(f"; {note}" for note in getattr(error, "__notes__", []))
+    print(f"error: {' '.join(message.split())}{notes}", file=sys.stderr)
     sys.exit(code)
 
 
 def main() -> NoReturn:
-    """Run the command line. Exit codes: 0 done, 1 a fault or failed parity, 2 bad input, 3 a failed
-    check or gate, 128 + n on signal n."""
+    """Run the command line. Exit codes: 0 done, 1 a fault, 2 bad input, 3 a failed check, 128 + n on signal n."""
     for signum in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signum, _interrupt)
     # cuBLAS is deterministic with a workspace of its own only; read once, when a GPU is first used.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    console.set_up(quiet=options.rank() > 0)
+    console.set_up(quiet=_rank() > 0)
     try:
         sys.exit(typer.main.get_command(app).main(prog_name="python -m model", standalone_mode=False) or 0)
-    except UserError as error:
-        _fail(str(error), 2)
+    except (UserError, ModelError) as error:
+        _fail(str(error), 2, error)
     except ParityError as error:
-        _fail(str(error), 1)
-    except BoundsMissed as missed:
-        for line in missed.lines:
-            print(f"{missed.what} failed: {' '.join(line.split())}", file=sys.stderr)
+        _fail(str(error), 1, error)
+    except CheckFailed as failed:
+        for line in failed.lines:
+            print(f"check failed: {' '.join(line.split())}", file=sys.stderr)
         sys.exit(3)
     except _UsageError as error:
         if message := error.format_message():  # type: ignore[attr-defined]
             _fail(f"{message.rstrip('.')}; see --help", 2)
         sys.exit(2)  # no command was given: the help has been shown
     except Interrupted as stop:
-        _fail(f"stopped by {signal.Signals(stop.signum).name}; {stop.left}", 128 + stop.signum)
+        _fail(f"stopped by {signal.Signals(stop.signum).name}; {stop.left}", 128 + stop.signum, stop)
     except OSError as error:
         if files.no_space(error):
-            _fail("no space left on the disk for the output or the cache; free some, or set --output or KWS_CACHE", 2)
+            _fail(
+                "no space left on the disk for the output or the cache; free some, or set --output or KWS_CACHE",
+                2,
+                error,
+            )
         if error.filename is None:
             raise
-        _fail(f"'{error.filename}' cannot be read or written ({files.reason(error)}); mend it or give another path", 2)
+        _fail(
+            f"'{error.filename}' cannot be read or written ({files.reason(error)}); mend it or give another path",
+            2,
+            error,
+        )

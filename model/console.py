@@ -24,16 +24,15 @@ class _ConsoleHandler(logging.Handler):
 def set_up(quiet: bool = False) -> None:
     """Send the package's log records to stdout; ``quiet`` is for all but the first of several equal processes."""
     _console.quiet = quiet
-    handler = _ConsoleHandler()
-    handler.setFormatter(logging.Formatter("%(message)s"))
-    log.handlers = [handler]
+    log.handlers = [_ConsoleHandler()]
     log.setLevel(logging.INFO)
     log.propagate = False
 
 
 @contextmanager
 def logged_to(path: Path) -> Iterator[None]:
-    """Also write what is logged to a file, with times (UTC) and levels."""
+    """Also write what is logged to a file, with times (UTC) and levels; what ends it early is its last line."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     handler = logging.FileHandler(path, mode="w", encoding="utf-8")
     formatter = logging.Formatter("%(asctime)s.%(msecs)03dZ %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S")
     formatter.converter = time.gmtime
@@ -41,6 +40,9 @@ def logged_to(path: Path) -> Iterator[None]:
     log.addHandler(handler)
     try:
         yield
+    except BaseException as error:
+        handler.emit(log.makeRecord(log.name, logging.ERROR, "", 0, str(error) or type(error).__name__, (), None))
+        raise
     finally:
         log.removeHandler(handler)
         handler.close()
@@ -52,25 +54,19 @@ def bar(what: str, scale: int = 1, quiet: bool = False) -> Iterator[Callable[[in
 
     ``scale`` divides the numbers shown (1,000,000 for bytes as MB); ``quiet`` leaves the plain lines out.
     """
-    if _console.is_terminal:
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        with Progress(*columns, TimeRemainingColumn(), console=_console, transient=True) as progress:
-            task = progress.add_task(what, total=None)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    told: dict[int, int] = {}
 
-            def show(done: int, total: int) -> None:
-                progress.update(task, completed=done // scale, total=total // scale or None)
+    with Progress(
+        *columns, TimeRemainingColumn(), console=_console, transient=True, disable=not _console.is_terminal
+    ) as progress:
+        task = progress.add_task(what, total=None)
 
-            yield show
-        return
-    told, of = -1, -1
+        def show(done: int, total: int) -> None:
+            progress.update(task, completed=done // scale, total=total // scale or None)
+            quarter = done * 4 // total if total else 0
+            if not quiet and not _console.is_terminal and quarter > told.get(total, -1):
+                told[total] = quarter
+                log.info("%s: %d of %s", what, done // scale, total // scale if total else "?")
 
-    def tell(done: int, total: int) -> None:
-        nonlocal told, of
-        if total != of:
-            told, of = -1, total
-        quarter = done * 4 // total if total else 0
-        if quarter > told and not quiet:
-            told = quarter
-            log.info("%s: %d of %s", what, done // scale, total // scale if total else "?")
-
-    yield tell
+        yield show

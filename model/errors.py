@@ -1,5 +1,6 @@
 """Errors that a user can cause and mend, as opposed to faults of the program."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,12 +16,11 @@ class ParityError(Exception):
     """The exported model does not compute what the trained one does: exit code 1, nothing is written."""
 
 
-class BoundsMissed(Exception):  # noqa: N818 - the program did what was asked; the answer is no
-    """A check or a gate says no: exit code 3, a line for each; what was written stays."""
+class CheckFailed(Exception):  # noqa: N818 - the program did what was asked; the answer is no
+    """A check says no: exit code 3, a line for each finding; what was written stays."""
 
-    def __init__(self, what: str, lines: list[str]) -> None:
-        super().__init__(f"{what}: {len(lines)} failed")
-        self.what = what
+    def __init__(self, lines: list[str]) -> None:
+        super().__init__(f"{len(lines)} failed")
         self.lines = lines
 
 
@@ -31,6 +31,11 @@ class Interrupted(BaseException):
         super().__init__(f"stopped by signal {signum}")
         self.signum = signum
         self.left = "nothing was written"
+
+
+def first_sentence(error: Exception) -> str:
+    """What a library's error says at first; PyTorch's go on for paragraphs, with advice that is no good here."""
+    return re.split(r"\.\s|\n", str(error).strip(), maxsplit=1)[0] or type(error).__name__
 
 
 def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:

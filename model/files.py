@@ -39,50 +39,31 @@ def write_whole(path: Path, data: bytes) -> None:
 def atomic_directory(output: Path, is_former: Callable[[Path], bool]) -> Iterator[Path]:
     """A new folder beside ``output`` to write into; takes its place when the block ends without an exception.
 
-    What is left by a run that was killed is removed by the next one with the same output. ``is_former`` says whether an
-    existing folder is an earlier output, which alone may be replaced.
+    What a killed run left is removed by the next one with the same output. ``is_former`` says whether an existing
+    folder is an earlier output, which alone may be replaced.
 
     Raises:
         UserError: ``output`` is in the way, or cannot be written.
     """
     output = Path(os.path.abspath(output))  # noqa: PTH100 - Path.absolute keeps "..", resolve follows links
-    check_replaceable(output, is_former)
+    _check_replaceable(output, is_former)
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        _remove_stale(output)
+        for left in output.parent.glob(f".{output.name}.*.tmp"):
+            _remove_unless_in_use(left)
         working = Path(tempfile.mkdtemp(prefix=f".{output.name}.", suffix=".tmp", dir=output.parent))
     except OSError as error:
         raise UserError(f"output '{output}' is not writable ({reason(error)}); give another --output") from error
-    with _held(working / _LOCK):
+    with locked(
+        working / _LOCK
+    ):  # it ends with the process, so that others can tell a folder in use from one left over
         try:
             yield working
-            check_replaceable(output, is_former)  # hours may have passed
+            _check_replaceable(output, is_former)  # hours may have passed
             working.chmod(0o755)  # mkdtemp makes it private
             _replace(working, output)
         finally:
             shutil.rmtree(working, ignore_errors=True)
-
-
-def check_replaceable(output: Path, is_former: Callable[[Path], bool]) -> None:
-    """See that an output can be put in place: not a file, not a mount point, nobody's other files.
-
-    Raises:
-        UserError: it cannot.
-    """
-    if output.is_symlink() or (output.exists() and not output.is_dir()):
-        raise UserError(f"output '{output}' is not a folder; give another --output")
-    if not output.exists():
-        return
-    if output.is_mount():
-        raise UserError(f"output '{output}' is a mount point and cannot be replaced whole; give a folder below it")
-    if any(output.iterdir()) and not is_former(output):
-        raise UserError(f"output '{output}' holds other files, which would be lost; give an empty or a new folder")
-
-
-def holds_only(folder: Path, names: set[str], marker: str) -> bool:
-    """Whether a folder is an earlier output: it has the marker, and nothing but what we write."""
-    found = {path.name for path in folder.iterdir()}
-    return marker in found and found <= names
 
 
 @contextmanager
@@ -92,6 +73,12 @@ def locked(path: Path) -> Iterator[None]:
     with path.open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
+
+
+def holds_only(folder: Path, names: set[str], marker: str) -> bool:
+    """Whether a folder is an earlier output: it has the marker, and nothing but what we write."""
+    found = {path.name for path in folder.iterdir()}
+    return marker in found and found <= names
 
 
 def reason(error: OSError) -> str:
@@ -104,39 +91,39 @@ def no_space(error: BaseException) -> bool:
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
-@contextmanager
-def _held(path: Path) -> Iterator[None]:
-    """A lock that ends with the process, so that others can tell a working folder in use from one left over."""
-    with path.open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
+def _check_replaceable(output: Path, is_former: Callable[[Path], bool]) -> None:
+    """Raises UserError: an output cannot be put in place, for it is a file, a mount point, or has others' files."""
+    if output.is_symlink() or (output.exists() and not output.is_dir()):
+        raise UserError(f"output '{output}' is not a folder; give another --output")
+    if output.is_mount():
+        raise UserError(f"output '{output}' is a mount point and cannot be replaced whole; give a folder below it")
+    if output.exists() and any(output.iterdir()) and not is_former(output):
+        raise UserError(f"output '{output}' holds other files, which would be lost; give an empty or a new folder")
 
 
-def _remove_stale(output: Path) -> None:
-    for left in output.parent.glob(f".{output.name}.*.tmp"):
-        try:
-            with (left / _LOCK).open("w") as handle:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(left, ignore_errors=True)
-        except (BlockingIOError, FileNotFoundError, NotADirectoryError):
-            continue  # in use by another run, or just gone
+def _remove_unless_in_use(left: Path) -> None:
+    try:
+        with (left / _LOCK).open("w") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(left, ignore_errors=True)
+    except (BlockingIOError, FileNotFoundError, NotADirectoryError):
+        return  # in use by another run, or just gone
 
 
 def _replace(working: Path, output: Path) -> None:
     """Put ``working`` in the place of ``output``; an older one goes away last."""
     (working / _LOCK).unlink()
-    if not output.exists():
-        working.rename(output)
-        return
     old = working.with_suffix(".old")
     # Between the two names there is no output: not the moment to be stopped.
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
-        output.rename(old)
+        if output.exists():
+            output.rename(old)
         try:
             working.rename(output)
         except OSError:
-            old.rename(output)
+            if old.exists():
+                old.rename(output)
             raise
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)

@@ -1,78 +1,167 @@
-"""The stage ``train``: data set in, artefacts out."""
+"""The stage ``train``: a data set in, the artefacts out. ``evaluate`` judges by the same evaluation."""
 
+import json
 import logging
-from collections.abc import Callable
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 
-from model import artefacts, config, console, dataset, files, training
-from model.data.layout import EVERY_WORD, require_clips, scan
-from model.data.source import Source
-from model.deliver import deliver
+from kws.audio import SAMPLE_RATE, SILENT_DBFS
+from kws.model_file import Model
+from model import calibration, console, corpus, export, features, files, parallel, report, train
+from model.data.source import DataSet, open_dataset, require_clips
 from model.errors import UserError
-from model.processes import joined
+from model.evaluation import evaluate, headline, running_audio
 from model.provenance import revision, versions
-from model.resume import Keeper, identity_of
-from model.settings import Settings
+from model.settings import CLIP_SAMPLES, Settings
 
 log = logging.getLogger(__name__)
 
+CHECKPOINT, ONNX, LOG, CONFIG = "best_model.pth", "model.onnx", "train.log", "config.json"
+METRICS, EVALUATION = "train_metrics.json", "evaluation.json"
+ARTEFACTS = {CHECKPOINT, ONNX, LOG, CONFIG, METRICS, EVALUATION, "report.md", "model_card.md", "plots"}
 
-def train_into(
-    folder: Path | None,
-    source: Source,
+
+def run(
     settings: Settings,
-    progress: training.OnEpoch,
-    state: Path,
+    folder: Path | None,
+    state: Path | None = None,
     resume: bool = False,
-    options: dict[str, Any] | None = None,
-    check_data: Callable[[str], None] = lambda _: None,
+    former: Mapping[str, Any] | None = None,
 ) -> None:
-    """Train on ``source`` and write every artefact but ``train.log`` into ``folder``; None in all processes but one.
+    """Train, choose on the validation split, test once, and write every artefact but ``train.log`` into ``folder``.
 
-    ``state`` is the folder for what another process needs to go on after a kill; with ``resume`` this one does.
-    ``options`` are those that led to ``source``, for ``config.json``; ``check_data`` is told the data's digest.
+    Args:
+        settings: of the run.
+        folder: empty; None in all processes of ``torchrun`` but the first.
+        state: a folder for what another process needs to go on after a kill.
+        resume: go on from there.
+        former: the ``config.json`` that is repeated, if one is: its data must be these.
 
     Raises:
         UserError: the data set lacks what the settings ask for, or the state is of another run.
         ParityError: the exported model does not compute what the trained one does.
     """
-    layout = scan(source.root, settings.labels if settings.only_keywords else (*settings.labels, EVERY_WORD))
-    require_clips(layout, settings.labels, source.name)
-    torch.set_num_threads(1)
-    with console.bar("reading (clips)") as show:
-        corpus = dataset.load(layout, settings, show)
-    _log_data(source, layout.split_rule, corpus)
-    check_data(corpus.digest)
+    dataset, data = _read(settings)
+    if former and former["settings"]["dataset"] == settings.dataset and former["data_digest"] != data.digest:
+        raise UserError(
+            f"the data set has the digest {data.digest}, but that of --config is {former['data_digest']}; restore its "
+            "data, or give another --dataset to train on others"
+        )
+    for name, here in versions().items():
+        if former and former["versions"].get(name) != here:
+            log.warning("%s is %s here and was %s: weights may differ", name, here, former["versions"].get(name))
+    with parallel.joined() as device, console.bar("training (epochs)", quiet=True) as show:
+        processes = dist.get_world_size() if dist.is_initialized() else 1
+        log.info("training on %s, %d process%s", device, processes, "es" * (processes > 1))
 
-    with joined() as processes:
-        if corpus.digest != processes.from_first(corpus.digest):
-            raise UserError(
-                f"process {processes.rank} of torchrun reads another data set than process 0; give all the same"
+        def on_epoch(epoch: train.Epoch, best: bool) -> None:
+            log.info(
+                "epoch %3d/%d  train loss %.4f acc %.4f  val loss %.4f acc %.4f%s",
+                *(epoch.epoch, settings.epochs, epoch.train_loss, epoch.train_acc, epoch.val_loss, epoch.val_acc),
+                "  *" if best else "",
             )
-        log.info("training on %s, %d process%s", processes.device, processes.count, "es" * (processes.count > 1))
-        keeper = Keeper(state, identity_of(settings.to_dict(), corpus.digest, processes.count, processes.device.type))
-        trained = training.train(settings, corpus, progress, processes, keeper, resume)
-    for split in corpus.splits.values():
+            show(epoch.epoch, settings.epochs)
+
+        trained = train.train(settings, data, on_epoch, state, resume, device)
+    for split in data.splits.values():
         split.stored.release()
     if folder is None:
         return
-    best, parameters = trained.best, sum(p.numel() for p in trained.network.parameters())
+    best, parameters = trained.best, sum(each.numel() for each in trained.network.parameters())
     log.info("kept epoch %d: validation accuracy %.2f %%, loss %.4f", best.epoch, 100 * best.val_acc, best.val_loss)
     log.info(
         "trained %s parameters in %.1f s (%.0f clips/s)",
-        *(f"{parameters:,}", trained.seconds, trained.samples / trained.seconds),
+        *(f"{parameters:,}", trained.seconds, trained.clips / trained.seconds),
     )
-    told = config.content(options or {}, settings, corpus.digest, versions(), revision(), processes.count)
-    files.write_json(folder / artefacts.CONFIG, told)
-    deliver(folder, source, layout, settings, corpus, trained)
+    origin = {"data_digest": data.digest, "versions": versions(), "revision": revision(), "processes": processes}
+    files.write_json(folder / CONFIG, {"settings": settings.to_dict(), **origin})
+
+    network = trained.network.cpu()
+    waveforms, targets = data.waveforms("validation"), data.splits["validation"].targets.numpy()
+    logits = train.predict(network, features.mel_power(torch.from_numpy(waveforms))).numpy()
+    chosen = calibration.calibrate(logits, targets)
+    metadata = {
+        "labels": json.dumps(data.labels),
+        "sample_rate": str(SAMPLE_RATE),
+        "clip_samples": str(CLIP_SAMPLES),
+        "model_version": "under way",
+        "weights_sha256": export.weights_sha256(network),
+        "revision": revision(),
+        "data_digest": data.digest,
+        "licence": dataset.licence,
+        "attribution": dataset.attribution,
+        "temperature": repr(chosen.temperature),
+        "unseen_words": json.dumps(data.unseen_words),
+    }
+    graph = export.export_onnx(network, metadata, chosen.temperature)
+    heard = Model(graph, ONNX)(waveforms)
+    threshold = calibration.choose_threshold(heard, targets, data.labels)
+    decided = {"labels": metadata["labels"], "temperature": metadata["temperature"], "threshold": f"{threshold:.3f}"}
+    rule = running_audio.choose_rule(Model(export.with_metadata(graph, metadata | decided), ONNX), data, settings)
+    decided["detection"] = rule.to_json()
+    metadata |= decided | {"model_version": export.model_version(network, decided)}
+    model = Model(export.with_metadata(graph, metadata), ONNX)
+    log.info("threshold %.3f (validation); model version %s", threshold, model.info.version)
+
+    evaluation = evaluate(model, data, settings, network)
+    export.check_parity(evaluation["parity"])
+    exported = export.with_metadata(graph, {**metadata, "metrics": json.dumps(headline(evaluation))})
+    config = {**settings.to_dict(), "front_end": features.FRONT_END, "data_digest": data.digest}
+    checkpoint = export.Checkpoint(network, data.labels, {**config, "temperature": chosen.temperature})
+    metrics = {
+        **_metrics(settings, data, trained),
+        "model_version": model.info.version,
+        "parameters": parameters,
+        "onnx": {
+            "size_bytes": len(exported),
+            "parity_max_difference": evaluation["parity"]["max_difference"],
+            "parity_clips": evaluation["parity"]["clips"],
+        },
+        "validation": {
+            "temperature": chosen.temperature,
+            "threshold": threshold,
+            "detection": json.loads(rule.to_json()),
+            "ece": calibration.reliability(heard, targets)["ece"],
+        },
+    }
+    (folder / CHECKPOINT).write_bytes(checkpoint.to_bytes())
+    (folder / ONNX).write_bytes(exported)
+    files.write_json(folder / METRICS, metrics)
+    files.write_json(folder / EVALUATION, evaluation)
+    report.write(folder, evaluation, metrics)
 
 
-def _log_data(source: Source, split_rule: str, corpus: dataset.Corpus) -> None:
-    log.info("data set %s, split by %s, digest %s", source.name, split_rule, corpus.digest[:12])
-    audits = {**{name: split.audit for name, split in corpus.splits.items()}, "noise": corpus.noise_audit}
+def judge(model: Model, settings: Settings, folder: Path, checkpoint: Path | None) -> None:
+    """Evaluate a model on a data set: ``evaluation.json``, ``report.md`` and plots into ``folder``."""
+    weights = export.load_checkpoint(checkpoint) if checkpoint else None
+    if weights and export.weights_sha256(weights.network) != model.info.metadata.get("weights_sha256"):
+        raise UserError(f"checkpoint '{checkpoint}' is not what the model was exported from; give --checkpoint its own")
+    _, data = _read(settings, tuple(json.loads(model.info.metadata.get("unseen_words", "[]"))))
+    evaluation = evaluate(model, data, settings, weights.network if weights else None)
+    files.write_json(folder / EVALUATION, evaluation)
+    report.write(folder, evaluation)
+
+
+def _read(settings: Settings, held_back: tuple[str, ...] | None = None) -> tuple[DataSet, corpus.Corpus]:
+    """The data set that the settings name, and its clips as a run sees them; what was found is logged.
+
+    ``held_back`` are words that a model has not heard: those that the data set has are, unless others are asked for.
+    """
+    dataset = open_dataset(settings)
+    require_clips(dataset)
+    if settings.unseen_words is None and held_back is not None:
+        there = {clip.word for clip in dataset.clips}
+        settings = replace(settings, unseen_words=tuple(word for word in held_back if word in there))
+    log.info("words to tell apart: %s", ", ".join(dataset.labels))
+    with console.bar("reading (clips)") as show:
+        data = corpus.load(dataset, settings, show)
+    log.info("data set %s, split by %s, digest %s", dataset.name, dataset.split_rule, data.digest[:12])
+    audits = {**{name: split.audit for name, split in data.splits.items()}, "noise": data.noise_audit}
     for name, audit in audits.items():
         log.info(
             "%s: %d read, %d padded, %d cut, %d silent, %d broken",
@@ -80,3 +169,36 @@ def _log_data(source: Source, split_rule: str, corpus: dataset.Corpus) -> None:
         )
         for clip, why in audit.broken.items():
             log.warning("broken, left out: %s (%s)", clip, why)
+    return dataset, data
+
+
+def _metrics(settings: Settings, data: corpus.Corpus, trained: train.Trained) -> dict[str, Any]:
+    """Of ``train_metrics.json``: how the training went, and on what."""
+    best, dataset = trained.best, data.dataset
+    return {
+        "epochs": settings.epochs,
+        "best_epoch": best.epoch,
+        "best_val_loss": best.val_loss,
+        "best_val_acc": best.val_acc,
+        "last_val_acc": trained.history[-1].val_acc,
+        "training_time_sec": trained.seconds,
+        "samples_per_sec": trained.clips / trained.seconds,
+        "seed": settings.seed,
+        "revision": revision(),
+        "settings": settings.to_dict(),
+        "front_end": features.FRONT_END,
+        "versions": versions(),
+        "data": {
+            "source": dataset.name,
+            "digest": data.digest,
+            "licence": dataset.licence,
+            "attribution": dataset.attribution,
+            "split_rule": dataset.split_rule,
+            "silent_dbfs": SILENT_DBFS,
+            "splits": {name: split.audit.to_dict() for name, split in data.splits.items()},
+            "noise": data.noise_audit.to_dict(),
+            "labels": list(data.labels),
+            "unseen_words": list(data.unseen_words),
+        },
+        "history": [vars(epoch) for epoch in trained.history],
+    }

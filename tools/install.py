@@ -1,9 +1,9 @@
 """Install locked dependency groups into a virtual environment: natively and in every container.
 
-Standard library only: it runs before anything is installed, with any Python from 3.11 on. It brings uv where
-there is none, installs the versions and hashes of ``uv.lock``, and takes PyTorch's CPU build (200 MB) from
-PyTorch's own index; where that cannot be reached it says so and takes the package index's build, which on Linux
-carries CUDA (5 GB).
+Standard library only: it runs before anything is installed, with any Python from 3.11 on. It brings the uv that
+``uv.lock`` names, by its hash, and installs the versions and hashes of that file. PyTorch's CPU build (200 MB) comes
+from PyTorch's own index, whose files no hash in the lock covers; where that cannot be reached it says so and takes the
+package index's build, which on Linux carries CUDA (5 GB) and is hashed too.
 
 ``uv sync`` is not used because a lock names the files of the index it was made with: an export with hashes
 installs the same files from any mirror.
@@ -19,53 +19,51 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import tomllib
 import urllib.error
 import urllib.request
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-UV_VERSION = "0.13.9"
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 # What only the CUDA build of torch needs, as named by the lock.
-CUDA_PACKAGES = re.compile(r"^(nvidia-|cuda-|triton\b)")
+CUDA_PACKAGES = re.compile(r"(nvidia-|cuda-|triton\b)")
+TORCH_PACKAGES = re.compile(r"(torch|torchaudio)==[^\s;]+")
 PLATFORMS = {"linux/amd64": "x86_64-unknown-linux-gnu", "linux/arm64": "aarch64-unknown-linux-gnu"}
-TORCH_PACKAGES = re.compile(r"^(torch|torchaudio)==([^\s;]+)")
 
 
 def main() -> int:
     options = parse_arguments()
-    stamp = options.venv / ".kws-installed"
-    fingerprint = digest_of_inputs(options)
-    foreign = ["--python-platform", PLATFORMS[options.platform]] if options.platform else []
+    stamp, fingerprint = options.venv / ".kws-installed", digest_of_inputs(options)
     if stamp.is_file() and stamp.read_text() == fingerprint:
         return 0
     uv = find_uv(options.package_index)
     # A stale environment is made anew: what an older lock installed must not linger.
-    run(
-        [uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(options.venv)],
-        options.package_index,
-    )
+    run([uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(options.venv)], options.package_index)
     requirements = export(uv, options.groups)
-    cpu_torch = [name for line in requirements if (name := torch_requirement(line))]
-    if cpu_torch and sys.platform == "linux" and index_answers(options.torch_index):
-        print(f"torch: the CPU build from {options.torch_index}", flush=True)
-        requirements = [line for line in requirements if not torch_requirement(line) and not is_cuda(line)]
-    elif cpu_torch:
-        if sys.platform == "linux" and options.torch_index:
+    torch = [found[0] for line in requirements if (found := TORCH_PACKAGES.match(line))]
+    if torch and sys.platform == "linux" and options.torch_index:
+        if index_answers(options.torch_index):
+            print(
+                f"torch: the CPU build from {options.torch_index}, by version: the lock has no hash of it", flush=True
+            )
+            others = (line for line in requirements if not TORCH_PACKAGES.match(line))
+            requirements = [line for line in others if not CUDA_PACKAGES.match(line)]
+        else:
             print(
                 f"torch: {options.torch_index} cannot be reached (KWS_TORCH_INDEX names another index); "
                 "taking the package index's build, which carries CUDA: about 5 GB",
                 flush=True,
             )
-        cpu_torch = []
-    with tempfile.TemporaryDirectory() as folder:
-        listed = Path(folder) / "requirements.txt"
-        listed.write_text("\n".join(requirements) + "\n")
-        install = [uv, "pip", "install", "--quiet", "--python", str(options.venv), *foreign]
-        run([*install, "--require-hashes", "--requirements", str(listed)], options.package_index)
-    if cpu_torch:
+            torch = []
+    else:
+        torch = []
+    install = [uv, "pip", "install", "--quiet", "--python", str(options.venv)]
+    install += ["--python-platform", PLATFORMS[options.platform]] if options.platform else []
+    install_hashed(install, requirements, options.package_index)
+    if torch:
         # Its own dependencies stand in the lock and are installed already.
-        run([*install, "--no-deps", *cpu_torch], options.torch_index)
+        run([*install, "--no-deps", *torch], options.torch_index)
     stamp.write_text(fingerprint)
     print(f"installed {', '.join(options.groups)} into {options.venv}", flush=True)
     return 0
@@ -102,61 +100,58 @@ def digest_of_inputs(options: argparse.Namespace) -> str:
     return digest.hexdigest()
 
 
+def locked_uv() -> tuple[str, str]:
+    """The version of uv in the lock, and the requirement that asks for it by the hashes of all its files."""
+    packages = tomllib.loads((ROOT / "uv.lock").read_text())["package"]
+    (locked,) = (package for package in packages if package["name"] == "uv")
+    hashes = [f"--hash={file['hash']}" for file in locked["wheels"]]
+    return locked["version"], " ".join([f"uv=={locked['version']}", *hashes])
+
+
 def find_uv(package_index: str) -> str:
-    """The path of uv: the machine's own, or one installed into ``.uv`` beside the project."""
-    if found := shutil.which("uv"):
-        return found
+    """The path of the uv that the lock names: the machine's own, or one installed into ``.uv`` beside the project."""
+    version, requirement = locked_uv()
     folder = ROOT / ".uv"
-    uv = folder / "bin" / "uv"
-    if not uv.is_file():
-        made = subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], capture_output=True, text=True)
-        if made.returncode:
-            raise SystemExit(
-                f"install: {sys.executable} cannot make a virtual environment: "
-                "install its venv module (Debian: apt install python3-venv) or uv"
-            )
-        pip = [
-            str(folder / "bin" / "python"),
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--disable-pip-version-check",
-        ]
-        run([*pip, f"uv=={UV_VERSION}"], package_index)
-    return str(uv)
+    for found in (shutil.which("uv"), str(folder / "bin" / "uv")):
+        if found and Path(found).is_file() and version_of(found) == version:
+            return found
+    made = subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], capture_output=True, text=True)
+    if made.returncode:
+        raise SystemExit(
+            f"install: {sys.executable} cannot make a virtual environment: "
+            f"install its venv module (Debian: apt install python3-venv) or uv {version}"
+        )
+    pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    install_hashed([*pip, "--only-binary=:all:"], [requirement], package_index)
+    return str(folder / "bin" / "uv")
+
+
+def version_of(uv: str) -> str:
+    """``0.13.9`` of ``uv 0.13.9 (…)``; empty where it does not run."""
+    try:
+        said = subprocess.run([uv, "--version"], capture_output=True, text=True).stdout.split()
+    except OSError:
+        return ""
+    return said[1] if len(said) > 1 else ""
 
 
 def export(uv: str, groups: list[str]) -> list[str]:
     """The lock's entries for the groups, a requirement with all its hashes to a string."""
     names = [option for group in groups for option in ("--group", group)]
-    command = [
-        uv,
-        "export",
-        "--quiet",
-        "--frozen",
-        "--no-default-groups",
-        "--no-emit-project",
-        "--no-annotate",
-    ]
-    text = run([*command, "--no-header", *names], package_index="", capture=True)
-    return text.replace("\\\n", "").splitlines()
+    command = [uv, "export", "--quiet", "--frozen", "--no-default-groups", "--no-emit-project", "--no-annotate"]
+    return run([*command, "--no-header", *names], capture=True).replace("\\\n", "").splitlines()
 
 
-def torch_requirement(line: str) -> str:
-    """``torch==2.13.0`` of a line that asks for torch or torchaudio, else an empty string."""
-    found = TORCH_PACKAGES.match(line)
-    return found.group(0) if found else ""
-
-
-def is_cuda(line: str) -> bool:
-    return bool(CUDA_PACKAGES.match(line))
+def install_hashed(command: list[str], requirements: list[str], package_index: str) -> None:
+    """Install requirements, each with its hashes: a file that has none of them is refused."""
+    with tempfile.TemporaryDirectory() as folder:
+        listed = Path(folder) / "requirements.txt"
+        listed.write_text("\n".join(requirements) + "\n")
+        run([*command, "--require-hashes", "--requirement", str(listed)], package_index)
 
 
 def index_answers(index: str, timeout: float = 8.0) -> bool:
     """Whether the index serves its page of torch within ``timeout`` seconds."""
-    if not index:
-        return False
     try:
         with urllib.request.urlopen(f"{index.rstrip('/')}/torch/", timeout=timeout):  # noqa: S310 (the user's own URL)
             return True
@@ -164,7 +159,7 @@ def index_answers(index: str, timeout: float = 8.0) -> bool:
         return False
 
 
-def run(command: list[str], package_index: str, *, capture: bool = False) -> str:
+def run(command: list[str], package_index: str = "", *, capture: bool = False) -> str:
     """Run an installer; its failure ends the program with the command's own message."""
     # Behind a firewall the CA of its proxy stands in the system's store, which uv does not read by default.
     environment = {"UV_SYSTEM_CERTS": "true", "UV_PYTHON_DOWNLOADS": "never", **os.environ}

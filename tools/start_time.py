@@ -7,16 +7,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import signal
 import statistics
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from pathlib import Path
-
-_PAUSE = 0.01
 
 
 class NeverReadyError(Exception):
@@ -25,35 +21,30 @@ class NeverReadyError(Exception):
 
 def once(command: list[str], url: str, timeout: float) -> float:
     """Seconds from the start of the process to the first 200; the process is gone afterwards."""
+    began = time.monotonic()
     with subprocess.Popen(command) as process:
-        began = time.monotonic()
         try:
-            while True:
+            while not answers(url):
                 if process.poll() is not None:
                     raise NeverReadyError(f"the service ended with exit code {process.returncode}")
-                if _answers(url):
-                    return time.monotonic() - began
                 if time.monotonic() - began > timeout:
                     raise NeverReadyError(f"{url} did not answer 200 within {timeout:g} s")
-                time.sleep(_PAUSE)
+                time.sleep(0.01)
+            return time.monotonic() - began
         finally:
-            _stop(process)
+            process.terminate()
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:
+                process.kill()
 
 
-def _answers(url: str) -> bool:
+def answers(url: str) -> bool:
     try:
         with urllib.request.urlopen(url, timeout=1) as response:  # noqa: S310 (the address is the caller's own)
             return bool(response.status == 200)
-    except (urllib.error.URLError, OSError):
+    except OSError:
         return False
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    process.send_signal(signal.SIGTERM)
-    try:
-        process.wait(30)
-    except subprocess.TimeoutExpired:
-        process.kill()
 
 
 def main() -> int:
@@ -73,6 +64,7 @@ def main() -> int:
         print(f"start_time: {error}", file=sys.stderr)
     seconds = None if error else round(statistics.median(runs), 3)
     result = {"seconds": seconds, "runs": [round(run, 3) for run in runs], "error": error}
+    options.output.parent.mkdir(parents=True, exist_ok=True)
     options.output.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     return 1 if error else 0
 

@@ -1,82 +1,154 @@
-"""Unpack the wanted words of a .tar.gz in the Speech Commands layout, safely and atomically. Standard library only."""
+"""Unpack an archive, safely and whole or not at all."""
 
-import gzip
+import hashlib
+import json
+import os
 import shutil
-import tarfile
 import tempfile
-import zlib
-from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
-from model.data.layout import AUDIO_SUFFIXES, EVERY_WORD, INFO_FILE, NOISE_FOLDER, TESTING_LIST, VALIDATION_LIST
+from kws.audio import AUDIO_SUFFIXES
+from model.data.formats import CORRUPT, Member, Progress, members
+from model.data.layout import some
+from model.data.tree import MEDIA_SUFFIXES, TEXT_FILES, is_leftover, suffix_of
 from model.errors import UserError
 
-_TOP_FILES = (VALIDATION_LIST, TESTING_LIST, INFO_FILE)
-_DONE, _ALL_DONE = ".complete", ".complete-with-every-word"
+MAX_MEMBERS = 5_000_000
+MAX_RATIO = 100  # unpacked to packed; recordings come to 20 at most, long digital silence apart
+ALWAYS_ALLOWED = 1 << 30  # bytes unpacked, whatever the ratio
+KEPT_FREE = 256 << 20  # bytes of the disk
+_DONE = ".complete"
+# What an entry of the cache depends on, beside the archive: raise the number when the same archive unpacks otherwise.
+RECIPE = hashlib.sha256(f"1 {sorted(AUDIO_SUFFIXES | MEDIA_SUFFIXES)}".encode()).hexdigest()[:8]
 
-Progress = Callable[[int, int], None]  # bytes done, bytes in all
 
+def unpack(archive: Path, into: Path, progress: Progress = lambda *_: None) -> tuple[str, ...]:
+    """Unpack an archive into the folder ``into``, unless it is there already. The caller holds a lock on ``into``.
 
-def unpack(archive: Path, into: Path, words: tuple[str, ...], progress: Progress = lambda *_: None) -> None:
-    """Add the folders of ``words``, the noise and the split lists to ``into``; what is there already stays.
+    Links stay links. Recordings in formats that are not read become empty files: their names are all that counts.
+    Members that are unsafe are passed over where they are no data.
 
-    Each folder is moved into place whole. Words that the archive does not have are left out; ``EVERY_WORD`` among
-    ``words`` stands for all it has. The caller holds a lock on ``into``.
+    Returns:
+        What was passed over, a sentence each.
 
     Raises:
-        UserError: no gzip'd tar, truncated or damaged, or with a member that is a link or leads out of ``into``.
+        UserError: no archive, truncated, damaged, encrypted, or with a recording that is unsafe.
         OSError: no space left, among others.
     """
-    wanted = {word for word in (*words, NOISE_FOLDER) if not (into / word).is_dir()}
-    if (into / _ALL_DONE).exists() or (not wanted and (into / _DONE).exists()):
-        return
+    try:
+        return tuple(json.loads((into / _DONE).read_text()))
+    except (OSError, ValueError):
+        shutil.rmtree(into, ignore_errors=True)  # of a run that was killed, or damaged
     into.parent.mkdir(parents=True, exist_ok=True)
     for left in into.parent.glob(f".{into.name}.*.tmp"):
-        shutil.rmtree(left, ignore_errors=True)  # by a run that was killed
+        shutil.rmtree(left, ignore_errors=True)
     working = Path(tempfile.mkdtemp(prefix=f".{into.name}.", suffix=".tmp", dir=into.parent))
     try:
-        _extract(archive, working, wanted, progress)
-        into.mkdir(exist_ok=True)
-        for name in sorted(path.name for path in working.iterdir()):
-            if not (into / name).exists():
-                (working / name).rename(into / name)
-        (into / (_ALL_DONE if EVERY_WORD in words else _DONE)).touch()
+        notes = _Unpacking(archive, working).run(progress)
+        (working / _DONE).write_text(json.dumps(notes))
+        working.rename(into)
+        return tuple(notes)
+    except (*CORRUPT, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:  # the disk, not the archive
+            raise
+        raise UserError(f"archive '{archive}' is truncated or corrupt ({error}); fetch or pack it again") from error
     finally:
         shutil.rmtree(working, ignore_errors=True)
 
 
-def _extract(archive: Path, working: Path, wanted: set[str], progress: Progress) -> None:
-    size = archive.stat().st_size
-    try:
-        # gzip, not tarfile, reads the stream, to its end: tarfile takes a truncation between two members for the end.
-        with archive.open("rb") as raw, gzip.open(raw) as stream, tarfile.open(fileobj=stream, mode="r|") as tar:
-            for member in tar:
-                _check(member, archive)
-                if target := _target(member, wanted):
-                    member.name = target  # the two last parts; whatever folder the archive wraps them in goes
-                    tar.extract(member, working, filter="data")
-                    progress(raw.tell(), size)
-            while stream.read(1 << 20):
-                pass
-    except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise UserError(f"archive '{archive}' is corrupt or no .tar.gz ({error}); fetch or pack it again") from error
+class _Unpacking:
+    """One archive on its way into one folder."""
+
+    def __init__(self, archive: Path, folder: Path) -> None:
+        self._archive, self._folder = archive, folder
+        self._packed = archive.stat().st_size
+        self._free = shutil.disk_usage(folder).free - KEPT_FREE
+        self._unpacked = self._written = 0
+        self._names: dict[str, str] = {}  # below the folder -> as the archive has it
+        self._links: dict[str, Member] = {}
+
+    def run(self, progress: Progress) -> list[str]:
+        with members(self._archive, progress) as found:
+            for number, member in enumerate(found):
+                self._bound(number, member)
+                self._take(member)
+        top, out = os.path.realpath(self._folder), []
+        for name, link in self._links.items():  # last, so that nothing is written through one
+            path = self._folder / name
+            if os.path.realpath(path.parent) != os.path.join(top, os.path.dirname(name)).rstrip("/"):  # noqa: PTH118, PTH120
+                self._refuse(link, "is below a link")
+            elif not os.path.lexists(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                hard = link.kind == "hard link"
+                path.symlink_to(
+                    os.path.relpath(self._folder / link.target, path.parent) if hard else link.target or "."
+                )
+        for name, link in self._links.items():
+            if os.path.commonpath((top, os.path.realpath(self._folder / name))) != top:
+                self._refuse(link, "leads out of it")
+                out.append(name)
+        for name in out:
+            (self._folder / name).unlink()
+        named = [name for name in out if not suffix_of(name)]  # a folder of recordings, perhaps
+        if named:
+            return [f"{len(named)} links lead out of the archive: {some(named)}; pack what they point to (`tar -h`)"]
+        return []
+
+    def _bound(self, number: int, member: Member) -> None:
+        self._unpacked += member.size
+        most = max(ALWAYS_ALLOWED, MAX_RATIO * self._packed)
+        if self._unpacked > most or number >= MAX_MEMBERS:
+            raise UserError(
+                f"archive '{self._archive}' ({self._packed / 1e6:,.1f} MB) is more than {most / 1e6:,.0f} MB or "
+                f"{MAX_MEMBERS:,} members unpacked, as no recordings are; pack the recordings alone, or give a folder"
+            )
+
+    def _take(self, member: Member) -> None:
+        path = PurePosixPath(member.name.replace("\\", "/"))
+        if path.is_absolute() or ".." in path.parts:
+            self._refuse(member, "leads out of it")
+            return
+        if member.kind == "folder":
+            (self._folder / path).mkdir(parents=True, exist_ok=True)
+            return
+        name = str(path)
+        if former := self._names.get(name):
+            if _is_wanted(name):
+                raise UserError(
+                    f"archive '{self._archive}': members '{former}' and '{member.name}' would become the same file "
+                    f"'{name}'; rename or remove one"
+                )
+            return
+        self._names[name] = member.name
+        if "link" in member.kind:
+            self._links[name] = member
+        elif member.kind == "file":
+            self._write(self._folder / path, member)
+        else:
+            self._refuse(member, "is a device")
+
+    def _refuse(self, member: Member, why: str) -> None:
+        if _is_wanted(member.name):
+            raise UserError(
+                f"archive '{self._archive}' is unsafe: member '{member.name}' {why}; pack plain files and folders"
+            )
+
+    def _write(self, path: Path, member: Member) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("xb") as file:
+            if suffix_of(member.name) in MEDIA_SUFFIXES:
+                return
+            self._written += member.size
+            if self._written > self._free:
+                raise UserError(
+                    f"archive '{self._archive}' does not fit on the disk of the cache; free some, or set KWS_CACHE"
+                )
+            with member.open() as stream:
+                shutil.copyfileobj(stream, file, 1 << 18)
 
 
-def _check(member: tarfile.TarInfo, archive: Path) -> None:
-    parts = PurePosixPath(member.name).parts
-    unsafe = ".." in parts or member.name.startswith("/") or "\\" in member.name
-    if unsafe or not (member.isfile() or member.isdir()):
-        kind = "leads out of the archive" if unsafe else "is a link or a device"
-        raise UserError(f"archive '{archive}' is unsafe: member '{member.name}' {kind}; pack plain files only")
-
-
-def _target(member: tarfile.TarInfo, wanted: set[str]) -> str | None:
-    """Where a member goes below the data set, or None when it is not needed."""
-    path = PurePosixPath(member.name)
-    if not member.isfile() or path.name.startswith("."):
-        return None
-    if path.name in _TOP_FILES:
-        return path.name
-    if path.suffix.lower() in AUDIO_SUFFIXES and (path.parent.name in wanted or EVERY_WORD in wanted):
-        return f"{path.parent.name}/{path.name}"
-    return None
+def _is_wanted(name: str) -> bool:
+    path = PurePosixPath(name.replace("\\", "/"))
+    if any(is_leftover(part) for part in path.parts if part not in ("..", "/")):
+        return False
+    return path.name in TEXT_FILES or suffix_of(path.name) in AUDIO_SUFFIXES | MEDIA_SUFFIXES

@@ -1,52 +1,62 @@
-"""Fetch one big file over HTTP: resumed where it stopped, verified by SHA-256. Standard library only."""
+"""Fetch the official archive over HTTP: resumed where it stopped, verified by SHA-256."""
 
+import hashlib
 import http.client
+import logging
+import re
 import ssl
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from model.data.source import sha256_of
+from model import files
+from model.data.formats import Progress
 from model.errors import UserError
 
-Progress = Callable[[int, int], None]  # bytes done, bytes in all (0: not known)
+log = logging.getLogger(__name__)
 
 _TIMEOUT = 60.0
 _ATTEMPTS = 4  # in a row without a byte of progress
 _BLOCK = 1 << 18
 
 
-def download(url: str, sha256: str, target: Path, progress: Progress = lambda *_: None, pause: float = 2.0) -> None:
-    """``url`` into ``target``, which appears only when complete and verified.
+def official(url: str, sha256: str, cache: Path, progress: Progress = lambda *_: None, pause: float = 2.0) -> Path:
+    """The archive at ``url``, which appears in the folder ``cache`` only when it is complete and has this SHA-256.
 
-    What has arrived stays in ``target``.part when the connection or the process dies, and is gone on with (HTTP Range,
-    RFC 9110). A part that turns out wrong is thrown away, and fetched anew once if it was an old one.
+    What has arrived stays in a part when the connection or the process dies, and is gone on with (HTTP Range, RFC
+    9110). A part that turns out wrong is thrown away, and fetched anew once if it was an old one.
 
     Raises:
-        UserError: a bad URL, an unreachable server, an incomplete transfer or a wrong checksum.
-        OSError: the disk.
+        UserError: a bad URL or digest, an unreachable server, an incomplete transfer or a wrong checksum.
     """
+    if not re.fullmatch("[0-9a-fA-F]{64}", sha256):
+        raise UserError(f"--dataset-sha256 '{sha256}' is no SHA-256; give its 64 hex digits")
     if urlsplit(url).scheme not in ("http", "https"):
         raise UserError(f"--dataset-url '{url}' is not an http(s) address; correct it, or give a path to --dataset")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(target.name + ".part")
-    resumed = part.exists()
-    _complete(url, part, progress, pause)
-    actual = sha256_of(part)
-    if actual != sha256 and resumed:
-        part.unlink()
-        _complete(url, part, progress, pause)
-        actual = sha256_of(part)
-    if actual != sha256:
-        part.unlink()
-        raise UserError(
-            f"download of {url} has the wrong checksum: SHA-256 {actual}, expected {sha256}; "
-            "run again, or give the right --dataset-sha256"
-        )
-    part.rename(target)
+    archive = cache / sha256[:32].lower()
+    part = archive.with_suffix(".part")
+    with files.locked(archive.with_suffix(".lock")):
+        if archive.exists():
+            return archive
+        log.info("downloading %s", url)
+        for _ in range(1 + part.exists()):
+            _complete(url, part, progress, pause)
+            actual = sha256_of(part)
+            if actual == sha256.lower():
+                return part.rename(archive)
+            part.unlink()
+    raise UserError(
+        f"download of {url} has the wrong checksum: SHA-256 {actual}, expected {sha256.lower()}; "
+        "run again, or give the right --dataset-sha256"
+    )
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file as 64 hex digits."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _complete(url: str, part: Path, progress: Progress, pause: float) -> None:

@@ -6,7 +6,6 @@ The C interface is declared in espeak-ng's ``speak_lib.h``.
 """
 
 import ctypes
-import itertools
 from pathlib import Path
 
 import numpy as np
@@ -18,34 +17,11 @@ _AUDIO_OUTPUT_SYNCHRONOUS = 2
 _INITIALIZE_DONT_EXIT = 0x8000
 _CHARS_UTF8 = 1
 _RATE, _PITCH, _RANGE = 1, 3, 4  # espeak_PARAMETER
-_POS_CHARACTER = 1
-
-_EVENT_END, _EVENT_WORD = 0, 1  # espeak_EVENT_TYPE
-
-
-class _Event(ctypes.Structure):
-    """``espeak_EVENT``."""
-
-    _fields_ = (
-        ("type", ctypes.c_int),
-        ("unique_identifier", ctypes.c_uint),
-        ("text_position", ctypes.c_int),  # characters, counted from 1
-        ("length", ctypes.c_int),
-        ("audio_position", ctypes.c_int),  # milliseconds
-        ("sample", ctypes.c_int),
-        ("user_data", ctypes.c_void_p),
-        ("id", ctypes.c_char * 8),
-    )
-
-
-_Events = ctypes.POINTER(_Event)
-_Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, _Events)
+_Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
 
 
 class Espeak:
     """A speaking espeak-ng; make one in a process.
-
-    ``words`` are those of the last utterance, as it was given, with the second at which each begins.
 
     Raises:
         UserError: the library is not installed or does not start.
@@ -57,8 +33,6 @@ class Espeak:
 
         self._library = ctypes.CDLL(espeakng_loader.get_library_path())
         self._chunks: list[npt.NDArray[np.int16]] = []
-        self._text = ""
-        self.words: list[tuple[str, float]] = []
         self._callback = _Callback(self._receive)  # kept, else it is collected while C still calls it
         self.rate = self._library.espeak_Initialize(
             _AUDIO_OUTPUT_SYNCHRONOUS, 0, str(data).encode(), _INITIALIZE_DONT_EXIT
@@ -84,24 +58,14 @@ class Espeak:
         for parameter, value in ((_RATE, speed), (_PITCH, pitch), (_RANGE, pitch_range)):
             self._library.espeak_SetParameter(parameter, value, 0)
         self._chunks.clear()
-        self.words, self._text = [], text
         data = text.encode()
-        self._library.espeak_Synth(data, ctypes.c_size_t(len(data) + 1), 0, _POS_CHARACTER, 0, _CHARS_UTF8, None, None)
+        self._library.espeak_Synth(data, ctypes.c_size_t(len(data) + 1), 0, 1, 0, _CHARS_UTF8, None, None)
         self._library.espeak_Synchronize()
         return np.concatenate(self._chunks) if self._chunks else np.empty(0, dtype=np.int16)
 
-    def _receive(
-        self, samples: "ctypes._Pointer[ctypes.c_short]", count: int, events: "ctypes._Pointer[_Event]"
-    ) -> int:
+    def _receive(self, samples: "ctypes._Pointer[ctypes.c_short]", count: int, _events: int) -> int:
         if samples and count > 0:
             self._chunks.append(np.ctypeslib.as_array(samples, (count,)).copy())
-        for index in itertools.count():
-            event = events[index]
-            if event.type == _EVENT_END:
-                break
-            if event.type == _EVENT_WORD:
-                start = event.text_position - 1
-                self.words.append((self._text[start : start + event.length], event.audio_position / 1000))
         return 0
 
 

@@ -1,166 +1,238 @@
-"""The Speech Commands folder layout and its split rule (Warden 2018, arXiv:1804.03209). Standard library only.
+"""What the paths of recordings say of words, splits and speakers.
 
 ::
 
-    up/0a2b400e_nohash_0.wav        one folder a word; <speaker>_nohash_<n>.wav
-    _background_noise_/*.wav        long recordings without words
-    validation_list.txt             lines like up/0a2b400e_nohash_0.wav; optional, as is
-    testing_list.txt
-    dataset.json                    optional: where the data comes from, its licence (written by this package)
+    up/0a2b400e_nohash_0.wav      a folder a word; below it folders by speaker, or none
+    train/up/…  test/up/…         a division into splits on top is kept
+    _unknown_/  _silence_/        the classes beside the keywords
+    _background_noise_/           long recordings without words
+    validation_list.txt           lines like up/0a2b400e_nohash_0.wav, with testing_list.txt
+    dataset.json                  name, licence and attribution of the data
+
+A folder around all of it does not matter. The Speech Commands archive (Warden 2018, arXiv:1804.03209) is laid out so.
 """
 
-import hashlib
-import json
-import re
-from collections import Counter
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import cache
 
-from model.errors import UserError
+from kws.audio import CONVERT
+from kws.detection import SILENCE, UNKNOWN
+from model.data.tree import Tree, suffix_of
+from model.settings import DEFAULT_LABELS
 
-NOISE_FOLDER = "_background_noise_"
-VALIDATION_LIST = "validation_list.txt"
-TESTING_LIST = "testing_list.txt"
-INFO_FILE = "dataset.json"
-EVERY_WORD = "*"  # stands for all words that a data set has
-AUDIO_SUFFIXES = (".wav", ".flac")
 SPLITS = ("training", "validation", "testing")
+NOISE_FOLDER = "_background_noise_"
 
-_MAX_WAVS_PER_CLASS = 2**27 - 1  # the constant of the data set's own README: ~134M
+_SPLIT_FOLDERS = {
+    **dict.fromkeys(("train", "training"), "training"),
+    **dict.fromkeys(("val", "valid", "validation", "dev", "eval"), "validation"),
+    **dict.fromkeys(("test", "testing"), "testing"),
+}
+_CLASS_FOLDERS = {"unknown": UNKNOWN, "silence": SILENCE}
+
+Paths = dict[
+    str, tuple[str, ...]
+]  # a recording's whole name -> the folders of it that are still to be read, and its file
 
 
 @dataclass(frozen=True, order=True)
 class Clip:
-    """One recording of one word: ``name`` is its path below the data set, ``up/0a2b400e_nohash_0.wav``."""
+    """One recording. ``word`` is a word, ``UNKNOWN`` or ``SILENCE``; ``speaker`` is empty where it is not known."""
+
+    name: str  # its path below the data set
+    word: str
+    split: str
+    speaker: str = ""
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What the path of a clip says; ``split`` and ``folder`` are empty where there is none."""
 
     name: str
     word: str
     split: str
-
-    @property
-    def speaker(self) -> str:
-        """The part of the file name that identifies who spoke."""
-        return speaker_of(self.name)
+    folder: str  # beside the word's: a speaker's, say
+    below: str  # the path without the word's folder and what is above it
 
 
 @dataclass(frozen=True)
 class Layout:
-    """A scanned data set: the clips of the wanted words (sorted by name) and the noise recordings."""
+    """A data set by its paths."""
 
-    root: Path
-    clips: tuple[Clip, ...]
+    recordings: tuple[Recording, ...]
     noise: tuple[str, ...]
-    split_rule: str
-
-    def of_split(self, split: str) -> tuple[Clip, ...]:
-        """The clips of one of ``SPLITS``."""
-        return tuple(clip for clip in self.clips if clip.split == split)
+    labels: tuple[str, ...]
+    notes: tuple[str, ...]
 
 
-def speaker_of(name: str) -> str:
-    """The speaker part of a clip's name: what stands before ``_nohash_``, else the whole stem."""
-    return re.sub(r"_nohash_.*$", "", Path(name).stem)
+def read_layout(tree: Tree, labels: tuple[str, ...] = ()) -> Layout:
+    """Read the paths of a tree; ``labels`` are the words that the user named."""
+    labels = tuple(unicodedata.normalize("NFC", label) for label in labels)
+    sought = frozenset(labels or DEFAULT_LABELS)
+    noise, paths = [], {}
+    for name in tree.audio:
+        parts = tuple(name.split("/"))
+        if any(_plain(part) == "background_noise" for part in parts[:-1]):
+            noise.append(name)
+        else:
+            paths[name] = parts
+    notes = _notes(tree)
+    divided = _divide(_unwrap(paths, sought), sought, notes)
+    if loose := [name for name, (_, parts) in divided.items() if len(parts) == 1]:
+        notes.append(f"{len(loose)} recordings are in no word's folder and left out: {some(loose)}")
+        divided = {name: divided[name] for name in divided.keys() - set(loose)}
+    recordings = _read(divided, sought, notes)
+    spelling = _spelling(Counter(each.word for each in recordings), labels or DEFAULT_LABELS, notes)
+    kept = [each for each in recordings if not each.word.startswith("_") or each.word in (UNKNOWN, SILENCE)]
+    if others := sorted({each.word for each in recordings} - {each.word for each in kept}):
+        notes.append(f"folders that begin with '_' are no words and left out: {some(others, 5)}")
+    found = tuple(
+        Recording(each.name, spelling[each.word], each.split, each.folder, each.below)
+        for each in sorted(kept, key=lambda each: each.name)
+    )
+    return Layout(found, tuple(noise), labels or _default_labels(found, notes), tuple(notes))
 
 
-def official_split(name: str, validation_percent: float = 10.0, testing_percent: float = 10.0) -> str:
-    """``which_set`` of the data set's README: the SHA-1 of the speaker part of the name decides.
-
-    A speaker's clips thus stay together, and in the same split when clips are added later.
-    """
-    base = re.sub(r"_nohash_.*$", "", Path(name).name)
-    hashed = int(hashlib.sha1(base.encode(), usedforsecurity=False).hexdigest(), 16)
-    percent = (hashed % (_MAX_WAVS_PER_CLASS + 1)) * (100.0 / _MAX_WAVS_PER_CLASS)
-    if percent < validation_percent:
-        return "validation"
-    return "testing" if percent < validation_percent + testing_percent else "training"
+def some(names: Collection[str], most: int = 1) -> str:
+    """The first of some names in quotes, and how many more there are."""
+    first = [f"'{name.encode(errors='surrogateescape').decode(errors='backslashreplace')}'" for name in names][:most]
+    more = [f"and {len(names) - most} more"] if len(names) > most else []
+    return " ".join([", ".join(first), *more])
 
 
-def _read_list(path: Path) -> frozenset[str]:
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError as error:
-        raise UserError(f"'{path}' is not a text file of clip names; restore or remove it") from error
-    return frozenset(line.strip().replace("\\", "/").removeprefix("./") for line in lines if line.strip())
+@cache
+def _plain(folder: str) -> str:
+    return folder.strip("_ -").replace(" ", "_").replace("-", "_").lower()
 
 
-def scan(root: Path, words: tuple[str, ...]) -> Layout:
-    """The clips of ``words`` (``EVERY_WORD`` among them: of all there are) below ``root`` with their splits.
-
-    The data set's own lists decide when they are there (both, as in the official archive); the official rule otherwise.
-
-    Raises:
-        UserError: no such folder, one list without the other, or a clip in both lists.
-    """
-    if not root.is_dir():
-        raise UserError(f"data set '{root}' is not a folder; give one in the Speech Commands layout")
-    lists = [root / VALIDATION_LIST, root / TESTING_LIST]
-    present = [path for path in lists if path.is_file()]
-    if len(present) == 1:
-        missing = next(path for path in lists if path not in present)
-        raise UserError(f"data set '{root}' has {present[0].name} but no {missing.name}; add it, or remove the one")
-    validation, testing = (_read_list(path) for path in lists) if present else (frozenset(), frozenset())
-    if both := sorted(validation & testing):
-        raise UserError(f"data set '{root}' lists '{both[0]}' for validation and for testing; list it once")
-
-    def split_of(name: str) -> str:
-        if not present:
-            return official_split(name)
-        return "validation" if name in validation else "testing" if name in testing else "training"
-
-    if EVERY_WORD in words:
-        words = tuple(words_of(root))
-    names = [(f"{word}/{path.name}", word) for word in words for path in _audio_files(root / word)]
-    clips = tuple(sorted(Clip(name, word, split_of(name)) for name, word in names))
-    noise = tuple(f"{NOISE_FOLDER}/{path.name}" for path in _audio_files(root / NOISE_FOLDER))
-    return Layout(root, clips, noise, "lists of the data set" if present else "SHA-1 of the speaker (official rule)")
+@cache
+def _word(folder: str, sought: frozenset[str]) -> str:
+    """The word or class that a folder is named for."""
+    word = unicodedata.normalize("NFC", folder).strip()
+    return word if word in sought else _CLASS_FOLDERS.get(_plain(word), word)
 
 
-def require_clips(layout: Layout, labels: tuple[str, ...], what: str, splits: tuple[str, ...] = SPLITS) -> None:
-    """Every label needs clips in every split.
-
-    Raises:
-        UserError: naming the first label without any, and the words that the data set does have.
-    """
-    counts = Counter((clip.word, clip.split) for clip in layout.clips)
-    for label in labels:
-        if not any(counts[label, split] for split in SPLITS):
-            words = words_of(layout.root)
-            known = f"it has {', '.join(words[:40])}" if words else "it has no folders of words"
-            raise UserError(
-                f"label '{label}' has no clips in data set '{what}' ({known}); change --labels or add clips"
-            )
-        for split in splits:
-            if not counts[label, split]:
-                raise UserError(
-                    f"label '{label}' has no clips in the {split} split of data set '{what}'; "
-                    "add clips of more speakers, or list some for it"
-                )
+def _unwrap(paths: Paths, sought: frozenset[str]) -> Paths:
+    """The paths without the folders that are around all the others."""
+    while True:
+        tops = {parts[0] for parts in paths.values() if len(parts) > 1}
+        if len(tops) != 1 or not any(len(parts) > 2 for parts in paths.values()):
+            return paths
+        (top,) = tops
+        word = _word(top, sought)
+        if word in sought or word in (UNKNOWN, SILENCE) or _SPLIT_FOLDERS.get(top.lower(), "training") != "training":
+            return paths
+        paths = {name: parts[1:] if len(parts) > 1 else parts for name, parts in paths.items()}
 
 
-def words_of(root: Path) -> list[str]:
-    """The words that a data set has folders of, sorted; neither the noise nor hidden folders."""
-    return sorted(path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith(("_", ".")))
+def _divide(paths: Paths, sought: frozenset[str], notes: list[str]) -> dict[str, tuple[str, tuple[str, ...]]]:
+    """Each recording's split by the folders on top, empty where these are no division, and the rest of its path."""
+    tops: dict[str, Paths] = defaultdict(dict)
+    for name, parts in paths.items():
+        tops[parts[0] if len(parts) > 1 else ""][name] = parts
+    parts_of = [
+        top
+        for top, below in tops.items()
+        if top.lower() in _SPLIT_FOLDERS and any(len(parts) > 2 for parts in below.values())
+    ]
+    merged = _unwrap({name: parts[1:] for top in parts_of for name, parts in tops[top].items()}, sought)
+    inside = {top: {name: merged[name] for name in tops[top]} for top in parts_of}
+    for top in parts_of:
+        others = {parts[0] for other in parts_of if other != top for parts in inside[other].values()}
+        inside[top] = _unwrap(inside[top], sought | others)
+    words = {
+        top: {_word(parts[0], sought) for parts in below.values() if len(parts) > 1} for top, below in inside.items()
+    }
+    beside = {_word(top, sought): top for top in tops if top and top not in inside}
+    every_word = set().union(*words.values())
+    splits = {_SPLIT_FOLDERS[top.lower()] for top in inside}
+    in_training = [beside[word] for word in sorted(every_word & beside.keys())]
+    known = len(every_word & sought) > len({*beside, *inside} & sought)
+    if not inside or not (len(splits) > 1 or in_training or known or not beside):
+        return {name: ("", parts) for name, parts in paths.items()}
+
+    trained = set(in_training).union(*(words[top] for top in inside if _SPLIT_FOLDERS[top.lower()] == "training"))
+    divided = {name: ("training", parts) for top in in_training for name, parts in tops[top].items()}
+    left_out = [top for top in beside.values() if top not in in_training]
+    for top, below in inside.items():
+        if trained and not words[top] & trained:
+            left_out.append(top)
+        else:
+            divided |= {name: (_SPLIT_FOLDERS[top.lower()], parts) for name, parts in below.items()}
+    if left_out:
+        count = sum(len(tops[top]) for top in left_out)
+        notes.append(
+            f"beside the folders of splits, {count} recordings are not in folders of the same words and left out: "
+            f"{some(sorted(left_out), 5)}"
+        )
+    if {split for split, _ in divided.values()} == {"training"}:
+        divided = {name: ("", parts) for name, (_, parts) in divided.items()}
+    return divided | {name: ("", parts) for name, parts in tops[""].items()}
 
 
-def read_info(root: Path) -> dict[str, str]:
-    """``dataset.json`` of a folder as strings; empty when there is none.
+def _read(divided: dict[str, tuple[str, tuple[str, ...]]], sought: frozenset[str], notes: list[str]) -> list[Recording]:
+    """Words and the folders by speaker, whichever is above the other."""
+    first = {_word(parts[0], sought) for _, parts in divided.values()}
+    second = {_word(parts[1], sought) for _, parts in divided.values() if len(parts) > 2}
+    word_below = not first & sought and bool(second & sought)
+    recordings = []
+    for name, (split, parts) in divided.items():
+        if word_below and len(parts) > 2 and _word(parts[0], sought) not in (UNKNOWN, SILENCE):
+            parts = (parts[1], parts[0], *parts[2:])
+        folder = parts[1] if len(parts) > 2 else ""
+        recordings.append(Recording(name, _word(parts[0], sought), split, folder, "/".join(parts[1:])))
+    if word_below:
+        notes.append("the folders are read as SPEAKER/WORD")
+    elif deeper := [each.name for each in recordings if each.folder]:
+        notes.append(
+            f"{len(deeper)} recordings are in a folder below a word's, read as WORD/SPEAKER: {some(deeper)}; "
+            "for SPEAKER/WORD name the words by --labels"
+        )
+    return recordings
 
-    Raises:
-        UserError: the file is there but no JSON object.
-    """
-    path = root / INFO_FILE
-    if not path.is_file():
-        return {}
-    try:
-        info = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"'{path}' is not JSON ({error}); restore or remove it") from error
-    if not isinstance(info, dict):
-        raise UserError(f"'{path}' is not a JSON object; restore or remove it")
-    return {str(key): str(value) for key, value in info.items()}
+
+def _spelling(counts: Counter[str], sought: Sequence[str], notes: list[str]) -> dict[str, str]:
+    """One spelling for words that differ in capitals alone: the label's, else the most frequent one."""
+    spelled: dict[str, str] = {}
+    chosen = {word.casefold(): word for word, _ in sorted(counts.items(), key=lambda item: (item[1], item[0]))}
+    chosen |= {label.casefold(): label for label in reversed(sought)}
+    for word in sorted(counts):
+        spelled[word] = word if word in sought else chosen[word.casefold()]
+        if spelled[word] != word:
+            notes.append(f"the folder '{word}' is read as '{spelled[word]}'")
+    return spelled
 
 
-def _audio_files(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        return []
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in AUDIO_SUFFIXES and path.is_file())
+def _default_labels(recordings: Iterable[Recording], notes: list[str]) -> tuple[str, ...]:
+    words = sorted({each.word for each in recordings} - {UNKNOWN, SILENCE})
+    if set(DEFAULT_LABELS) <= set(words) or not words:
+        return DEFAULT_LABELS
+    notes.append(f"the keywords are all words of the data set: {', '.join(words)}; --labels names others")
+    return tuple(words)
+
+
+def _notes(tree: Tree) -> list[str]:
+    """What the walk found and nobody can use."""
+    notes = []
+    if tree.media:
+        counts = Counter((suffix_of(name), name.rpartition("/")[0] or ".") for name in tree.media)
+        listed = [f"{count} {suffix} in {folder}" for (suffix, folder), count in sorted(counts.items())]
+        more = f" and {len(listed) - 8} more folders" if len(listed) > 8 else ""
+        notes.append(f"recordings that are not read: {', '.join(listed[:8])}{more}; {CONVERT}")
+    if tree.no_files:
+        notes.append(
+            f"{len(tree.no_files)} recordings are no files but links to nothing, or pipes: {some(tree.no_files)}; "
+            "fetch what the links stand for (`git annex get`, `dvc pull`)"
+        )
+    if tree.misnamed:
+        notes.append(
+            f"{len(tree.misnamed)} names are not in UTF-8 and left out: {some(tree.misnamed)}; "
+            "rename them (`convmv -r -f latin1 -t utf8 --notest FOLDER`)"
+        )
+    if tree.empty:
+        notes.append(f"{len(tree.empty)} folders are empty: {some(sorted(tree.empty), 5)}")
+    return notes

@@ -6,7 +6,6 @@ A *speaker* is a voice variant with an English accent. The variants are shared o
 
 import hashlib
 import json
-import logging
 import multiprocessing
 import signal
 import zlib
@@ -14,20 +13,19 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
+import soundfile
+
+from kws.audio import SAMPLE_RATE
 from model import files
-from model.data import source
-from model.data.layout import EVERY_WORD, INFO_FILE, NOISE_FOLDER, TESTING_LIST, VALIDATION_LIST
+from model.data import espeak, noise
+from model.data.formats import Progress
+from model.data.layout import NOISE_FOLDER
+from model.data.tree import INFO_FILE, TESTING_LIST, VALIDATION_LIST
 from model.errors import UserError
-from model.machine import processors
-
-if TYPE_CHECKING:
-    import numpy as np
-
-    from model.data.archive import Progress
-
-log = logging.getLogger(__name__)
+from model.settings import processors
 
 _RECIPE = 1  # raise it when the same settings shall give other bytes
 _SHARES = {"training": 0.8, "validation": 0.1, "testing": 0.1}
@@ -39,7 +37,7 @@ ACCENTS = (
 # Effects rather than voices: nobody sounds like this.
 _LEFT_OUT = ("robo", "robot", "whisper", "demonic", "croak", "tweaky", "anxious")
 _ENDINGS = ("", ".", "!", "?", ",")  # each has its own melody
-SMALLEST = 10
+_FEWEST = 10
 
 
 @dataclass(frozen=True)
@@ -58,33 +56,30 @@ class Corpus:
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def make(corpus: Corpus, progress: "Progress" = lambda *_: None) -> source.Source:
-    """The corpus as a folder in the cache; spoken now unless it is there already.
+def make(corpus: Corpus, cache: Path, progress: Progress = lambda *_: None) -> Path:
+    """The corpus as a folder in ``cache``; spoken now unless it is there already.
 
     Raises:
         UserError: too few clips to fill the splits, or a word that cannot be spoken.
     """
-    if corpus.clips_per_word < SMALLEST:
-        raise UserError(f"--synthetic-size {corpus.clips_per_word} is too few clips a word; give {SMALLEST} or more")
-    if EVERY_WORD in corpus.words:
-        raise UserError("--other-words all: the synthetic corpus has only the words that are named; name them")
-    root = source.cache_root() / "synthetic" / corpus.key
+    if corpus.clips_per_word < _FEWEST:
+        raise UserError(f"--synthetic-size {corpus.clips_per_word} is too few clips a word; give {_FEWEST} or more")
+    root = cache / corpus.key
     with files.locked(root.with_suffix(".lock")):
         if not root.is_dir():
             with files.atomic_directory(root, lambda _: False) as folder:
                 _speak(corpus, folder, progress)
-    return source.from_path(root, corpus.words)
+    return root
 
 
 def assign_variants(names: list[str], seed: int) -> dict[str, list[str]]:
     """Share out voice variants to the splits: whole families, at random, most to training."""
     families: dict[str, list[str]] = {}
     for name in names:
-        if any(part in name.lower() for part in _LEFT_OUT):
-            continue
-        stem = name.rstrip("0123456789")
-        families.setdefault(stem if len(stem) > 1 else name, []).append(name)  # f1, f2, … are different people
-    rng = generator(seed, "variants")
+        if not any(part in name.lower() for part in _LEFT_OUT):
+            stem = name.rstrip("0123456789")
+            families.setdefault(stem if len(stem) > 1 else name, []).append(name)  # f1, f2, … are different people
+    rng = _generator(seed, "variants")
     order = [sorted(families)[i] for i in rng.permutation(len(families))]
     held = {split: round(_SHARES[split] * len(order)) for split in ("validation", "testing")}
     cut = held["validation"], held["validation"] + held["testing"]
@@ -92,58 +87,47 @@ def assign_variants(names: list[str], seed: int) -> dict[str, list[str]]:
     return {split: sorted(name for family in chosen[split] for name in families[family]) for split in _SHARES}
 
 
-def _speak(corpus: Corpus, folder: Path, progress: "Progress") -> None:
-    from model.data import espeak
-
+def _speak(corpus: Corpus, folder: Path, progress: Progress) -> None:
     variants = assign_variants(espeak.variants(), corpus.seed)
-    parts = [(w, s) for w in corpus.words for s in range(0, corpus.clips_per_word, _PART)]
-    for word in corpus.words:
-        (folder / word).mkdir()
-    (folder / NOISE_FOLDER).mkdir()
-    total, done, names = len(corpus.words) * corpus.clips_per_word, 0, []
+    for name in (*corpus.words, NOISE_FOLDER):
+        (folder / name).mkdir()
+    total, names = len(corpus.words) * corpus.clips_per_word, []
     context = multiprocessing.get_context("spawn")  # a fork would share espeak's state, and torch's threads
-    pool = ProcessPoolExecutor(processors(), context, initializer=ignore_interrupts, max_tasks_per_child=1)
+    pool = ProcessPoolExecutor(processors(), context, initializer=_ignore_interrupts, max_tasks_per_child=1)
     try:
-        noise = pool.submit(write_noise, folder / NOISE_FOLDER, corpus.seed)
-        jobs = [pool.submit(speak_part, folder, corpus, variants, word, start) for word, start in parts]
+        background = pool.submit(_write_noise, folder / NOISE_FOLDER, corpus.seed)
+        jobs = [
+            pool.submit(_speak_part, folder, corpus, variants, word, start)
+            for word in corpus.words
+            for start in range(0, corpus.clips_per_word, _PART)
+        ]
         for job in as_completed(jobs):
             names += job.result()
-            done = len(names)
-            progress(done, total)
-        noise.result()
+            progress(len(names), total)
+        background.result()
     finally:
         pool.shutdown(cancel_futures=True)
     for list_name, split in ((VALIDATION_LIST, "validation"), (TESTING_LIST, "testing")):
         lines = sorted(f"{name}\n" for name, of_split in names if of_split == split)
         (folder / list_name).write_text("".join(lines), encoding="utf-8")
-    files.write_json(
-        folder / INFO_FILE,
-        {
-            "name": f"synthetic ({corpus.clips_per_word} clips a word, seed {corpus.seed})",
-            "licence": "CC0 1.0",
-            "attribution": "Spoken by espeak-ng; no recording of a person.",
-        },
-    )
+    name = f"synthetic ({corpus.clips_per_word} clips a word, seed {corpus.seed})"
+    attribution = "Spoken by espeak-ng; no recording of a person."
+    files.write_json(folder / INFO_FILE, {"name": name, "licence": "CC0 1.0", "attribution": attribution})
 
 
-def speak_part(
+def _speak_part(
     folder: Path, corpus: Corpus, variants: dict[str, list[str]], word: str, start: int
 ) -> list[tuple[str, str]]:
     """Speak up to ``_PART`` clips of a word, from number ``start``, into ``folder``: the names with their splits.
 
-    To be called in a fresh process. Raises:
-        UserError: espeak-ng has no sound for the word.
+    To be called in a fresh process. Raises UserError: espeak-ng has no sound for the word.
     """
-    import soundfile
-
-    from model.data import espeak, scene
-    from model.settings import SAMPLE_RATE
-
     voice = espeak.Espeak()
     written = []
     for number in range(start, min(start + _PART, corpus.clips_per_word)):
-        rng = generator(corpus.seed, word, number)
-        split = _split_of(number)
+        rng = _generator(corpus.seed, word, number)
+        # Of each ten clips of a word one is for validation and one for testing, whatever the corpus's size.
+        split = {8: "validation", 9: "testing"}.get(number % 10, "training")
         variant = str(rng.choice(variants[split]))
         accent = str(rng.choice(ACCENTS))
         spoken = voice.say(
@@ -154,7 +138,7 @@ def speak_part(
             pitch=int(rng.integers(25, 76)),
             pitch_range=int(rng.integers(25, 76)),
         )
-        clip = scene.place(spoken, voice.rate, rng)
+        clip = noise.place(spoken, voice.rate, rng)
         if clip is None:
             raise UserError(f"espeak-ng has no sound for '{word}'; give --labels that are English words")
         speaker = hashlib.sha256(f"{variant}/{accent}".encode()).hexdigest()[:8]
@@ -164,30 +148,18 @@ def speak_part(
     return written
 
 
-def write_noise(folder: Path, seed: int) -> None:
-    """Background recordings without words, 20 s each, ``<kind>.wav``."""
-    import soundfile
-
-    from model.data import scene
-    from model.settings import SAMPLE_RATE
-
-    for kind in scene.NOISES:
-        samples = 0.1 * scene.noise(kind, 20 * SAMPLE_RATE, generator(seed, "noise", kind))
+def _write_noise(folder: Path, seed: int) -> None:
+    """Background recordings without words, 20 s each."""
+    for kind in noise.NOISES:
+        samples = 0.1 * noise.noise(kind, 20 * SAMPLE_RATE, _generator(seed, "noise", kind))
         soundfile.write(folder / f"{kind}.wav", samples, SAMPLE_RATE, subtype="PCM_16")
 
 
-def _split_of(number: int) -> str:
-    """Of each ten clips of a word one is for validation and one for testing, whatever the corpus's size."""
-    return {8: "validation", 9: "testing"}.get(number % 10, "training")
-
-
-def generator(*key: Any) -> "np.random.Generator":
+def _generator(*key: Any) -> np.random.Generator:
     """Random numbers that depend on nothing but ``key``."""
-    import numpy as np
-
     return np.random.default_rng([zlib.crc32(str(part).encode()) for part in key])
 
 
-def ignore_interrupts() -> None:
+def _ignore_interrupts() -> None:
     """Ctrl-C reaches the whole group; the parent ends the work in order."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)

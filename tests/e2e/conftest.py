@@ -5,21 +5,26 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 import subprocess
-import urllib.error
+import sys
 import urllib.request
 import uuid
+import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from .registry import Repository
+
 ROOT = Path(__file__).resolve().parents[2]
 REGISTRY = os.environ.get("KWS_TEST_REGISTRY", "127.0.0.1:5000")
 DATASET = Path(os.environ.get("KWS_TEST_DATASET", ROOT.parent / "shared" / "data" / "speech_commands_subset.tar.gz"))
 PASSWORD = f"secret-{uuid.uuid4().hex}"
+TOOLS = ("regctl", "syft", "osv-scanner", "cosign")
 
 Call = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -43,11 +48,34 @@ def engine() -> None:
 
 
 @pytest.fixture(scope="session")
-def call() -> Call:
-    """``call("train", "--synthetic")``: a ``dagger call`` that must succeed; its output on failure."""
+def registry() -> str:
+    try:
+        urllib.request.urlopen(f"http://{REGISTRY}/v2/", timeout=5).close()
+    except OSError as error:
+        pytest.skip(f"no registry at {REGISTRY} ({error}); KWS_TEST_REGISTRY names another")
+    return REGISTRY
 
-    def run(*arguments: str, fails: bool = False, timeout: float = 1500) -> subprocess.CompletedProcess[str]:
-        done = dagger("call", *arguments, timeout=timeout)
+
+@pytest.fixture(scope="session")
+def tools(registry: str) -> list[str]:
+    """Where the tools' images are: made of this machine's own programs, where it has them all."""
+    sys.path.insert(0, str(ROOT / "ci" / "src"))
+    from kws_ci.containers import TOOLS as FILES
+
+    found = {name: shutil.which(name) for name in TOOLS}
+    if not all(found.values()):
+        return []
+    for name, path in found.items():
+        Repository(f"e2e/tools/{name}", registry).put_image({FILES[name][1]: Path(str(path)).read_bytes()}, "here")
+    return ["--tool-images=" + ",".join(f"{name}={registry}/e2e/tools/{name}:here" for name in TOOLS)]
+
+
+@pytest.fixture(scope="session")
+def call(tools: list[str]) -> Call:
+    """``call("--synthetic", "train")``: a ``dagger call`` that must succeed; its output on failure."""
+
+    def run(*arguments: str, fails: bool = False, timeout: float = 1500, folder: Path = ROOT) -> Any:
+        done = dagger("call", *tools, *arguments, timeout=timeout, folder=folder)
         assert (done.returncode != 0) == fails, f"dagger call {' '.join(arguments)}\n{done.stderr[-6000:]}"
         return done
 
@@ -61,82 +89,96 @@ def dataset() -> Path:
     return DATASET
 
 
-@dataclass(frozen=True)
-class Repository:
-    """A repository in the test registry."""
-
-    name: str
-    host: str = REGISTRY
-    headers: dict[str, str] = field(default_factory=dict)  # of the tests' own look at it
-
-    @property
-    def address(self) -> str:
-        return f"{self.host}/{self.name}"
-
-    @property
-    def options(self) -> list[str]:
-        """How a call finds it: the registry is one that only the caller reaches."""
-        return [f"--address={self.address}", f"--registry=tcp://{self.host}"]
-
-    def get(self, path: str) -> tuple[dict[str, Any], str]:
-        """JSON of ``/v2/NAME/path`` and the digest that the registry gives with it."""
-        accept = "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json"
-        request = urllib.request.Request(
-            f"http://{self.host}/v2/{self.name}/{path}", headers={"Accept": accept, **self.headers}
-        )
-        with urllib.request.urlopen(request, timeout=30) as response:
-            return json.load(response), response.headers.get("Docker-Content-Digest", "")
-
-    def tags(self) -> list[str]:
-        """The tags of releases: without those that hold an image's signatures and attachments."""
-        return [tag for tag in self.all_tags() if not tag.startswith("sha256-")]
-
-    def all_tags(self) -> list[str]:
-        try:
-            return list(self.get("tags/list")[0]["tags"] or [])
-        except urllib.error.HTTPError as error:
-            if error.code == 404:
-                return []
-            raise
-
-
-@pytest.fixture(scope="session")
-def registry() -> str:
-    try:
-        urllib.request.urlopen(f"http://{REGISTRY}/v2/", timeout=5).close()
-    except OSError as error:
-        pytest.skip(f"no registry at {REGISTRY} ({error}); KWS_TEST_REGISTRY names another")
-    return REGISTRY
-
-
 @pytest.fixture
 def repository(registry: str) -> Repository:
     """A repository that no one has pushed to."""
-    return Repository(f"e2e/{uuid.uuid4().hex}")
+    return Repository(f"e2e/{uuid.uuid4().hex}", registry)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+def advisory(name: str, package: str, ecosystem: str, fixed: str = "") -> dict[str, Any]:
+    """A known vulnerability in OSV's form."""
+    events = [{"introduced": "0"}, *([{"fixed": fixed}] if fixed else [])]
+    affected = {
+        "package": {"name": package, "ecosystem": ecosystem},
+        "ranges": [{"type": "ECOSYSTEM", "events": events}],
+    }
+    times = {"modified": "2026-01-01T00:00:00Z", "published": "2026-01-01T00:00:00Z"}
+    return {"schema_version": "1.6.0", "id": name, **times, "summary": name, "affected": [affected]}
+
+
+def database(folder: Path, *records: dict[str, Any]) -> str:
+    """The option that names a vulnerability database of these records alone."""
+    for ecosystem in ("PyPI", "Debian"):
+        path = folder / "osv-scalibr" / ecosystem / "all.zip"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with zipfile.ZipFile(path, "w") as packed:
+            packed.writestr("NONE-1.json", json.dumps(advisory("NONE-1", "no-such-package", ecosystem)))
+            for record in records:
+                if record["affected"][0]["package"]["ecosystem"].startswith(ecosystem):
+                    packed.writestr(f"{record['id']}.json", json.dumps(record))
+    return f"--vulnerability-database={folder}"
 
 
 @pytest.fixture(scope="session")
-def first_run(registry: str, dataset: Path, call: Call, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """The whole way once on real data, published."""
-    repository = Repository(f"e2e/{uuid.uuid4().hex}")
-    output = tmp_path_factory.mktemp("pipeline") / "artifacts"
-    arguments = [
-        *("--repository=https://example.org/kws", "--revision=0123abc", "pipeline"),
-        *(f"--dataset={dataset}", "--profile=quick", *repository.options, "--tags=latest,v1"),
-        *("--username=me", "--password=env:KWS_TEST_PASSWORD"),
-    ]
-    done = call(*arguments, "--output", str(output))
-    return Run(output, repository, arguments, done.stdout + done.stderr)
+def keys(call: Call, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """cosign.key and cosign.pub, and another pair: other.key and other.pub; without a passphrase."""
+    folder = tmp_path_factory.mktemp("keys")
+    call(
+        *("shell", "--stage=RELEASE", "with-env-variable", "--name=COSIGN_PASSWORD", "--value="),
+        *("with-env-variable", "--name=ONCE", f"--value={uuid.uuid4().hex}", "with-workdir", "--path=/keys"),
+        *("with-exec", "--args=cosign,generate-key-pair"),
+        *("with-exec", "--args=cosign,generate-key-pair,--output-key-prefix=other"),
+        *("directory", "--path=/keys", "export", f"--path={folder}"),
+    )
+    return folder
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run of the pipeline: its artefacts, where it published, how it was called and what it printed."""
+    """A run of the pipeline: its artefacts, where it published, the constructor's arguments, what it printed."""
 
     artifacts: Path
     repository: Repository
-    arguments: list[str]
+    shared: list[str]
     printed: str
 
     def json(self, path: str) -> dict[str, Any]:
         return dict(json.loads((self.artifacts / path).read_text()))
+
+    @property
+    def digest(self) -> str:
+        return str(self.json("image/image.json")["digest"])
+
+    @property
+    def model(self) -> str:
+        """The option that hands its model on."""
+        return f"--model={self.artifacts / 'model/model.onnx'}"
+
+
+@pytest.fixture(scope="session")
+def shared(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """The constructor's arguments of a quick run on real data, where nothing is known against the image."""
+    return [
+        *(f"--dataset={dataset}", "--profile=quick", database(tmp_path_factory.mktemp("osv"))),
+        *("--repository=https://example.org/kws", "--revision=0123abc", "--created=2026-03-01T12:00:00Z"),
+    ]
+
+
+@pytest.fixture(scope="session")
+def first_run(
+    registry: str, shared: list[str], keys: Path, call: Call, tmp_path_factory: pytest.TempPathFactory
+) -> Run:
+    """The whole way once on real data, signed and published."""
+    repository = Repository(f"e2e/{uuid.uuid4().hex}", registry)
+    output = tmp_path_factory.mktemp("pipeline") / "artifacts"
+    arguments = [*shared, *repository.options, f"--signing-key=file:{keys / 'cosign.key'}"]
+    arguments += ["--username=me", "--password=env:KWS_TEST_PASSWORD"]
+    done = call(*arguments, "pipeline", "--tags=latest,v1", "export", f"--path={output}")
+    run = Run(output, repository, arguments, done.stdout + done.stderr)
+    assert run.json("gates.json")["passed"], (output / "report.md").read_text()[:3000]
+    return run

@@ -9,6 +9,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from kws.__main__ import main
 from kws.detection import DEFAULT_THRESHOLD, Rule
 from kws.model_file import REMEDY, ModelError, open_model, read_model
 from tests.service.tones import LABELS, METADATA, save_model, tone, tone_model
@@ -97,3 +98,14 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="not aaaa"):
         read_model(save_model(tmp_path / "model.onnx"), "aaaa")
     onnx.checker.check_model(tone_model())
+
+
+def test_the_command_line_tells_what_the_file_says(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = save_model(tmp_path / "model.onnx", METADATA | {"data_digest": "ab", "threshold": "0.6"})
+    assert main([str(path)]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["labels"], told["threshold"], told["data_digest"], told["revision"]) == (LABELS, 0.6, "ab", "")
+    assert told["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    for arguments in ([], [str(tmp_path / "none")], ["a", "b"]):
+        assert main(arguments) == 2
+        assert capsys.readouterr().err.count("\n") == 1

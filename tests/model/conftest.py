@@ -1,5 +1,6 @@
-"""Small data sets, a trained model, and the command line as a user runs it."""
+"""Small data sets, one trained model for all who need one, and the command line as a user runs it."""
 
+import contextlib
 import io
 import os
 import signal
@@ -14,83 +15,63 @@ import numpy as np
 import pytest
 import soundfile
 
+from kws.audio import SAMPLE_RATE
 from model import cli as command_line
-from model.data import synthetic
-from model.settings import LABELS, SAMPLE_RATE
+from model import console, files, provenance
 
 if TYPE_CHECKING:
     from model.network import TCResNet8
 
 ROOT = Path(__file__).parents[2]
+WORDS, OTHERS = ("low", "high"), ("cat", "dog", "egg", "fig")
+QUICK = ("--labels", "low,high", "--profile", "quick", "--epochs", "2", "--stream-hours", "0")
+REVISION = "of-the-test"
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A cache of the tests' own; no setting of the user's reaches a test."""
-    patch = pytest.MonkeyPatch()
-    for name in [name for name in os.environ if name.startswith("KWS_") and name != "KWS_TEST_DATASET"]:
-        patch.delenv(name)
-    folder = tmp_path_factory.mktemp("cache")
-    patch.setenv("KWS_CACHE", str(folder))
-    yield folder
-    patch.undo()
+    """A cache of the tests' own, of all of pytest-xdist's workers; no setting of the user's reaches a test."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("KWS_") and name != "KWS_TEST_DATASET"]:
+            patch.delenv(name)
+        patch.setenv("KWS_CACHE", str(shared / "cache"))
+        yield shared / "cache"
 
 
-@pytest.fixture(scope="module")
-def network() -> "TCResNet8":
-    """Untrained, with normalisation statistics that folding has to get right."""
-    import torch
-
-    from model.network import TCResNet8
-
-    torch.manual_seed(0)
-    network = TCResNet8(3, width=1.0)
-    network.train()
-    for _ in range(3):
-        network(torch.randn(16, 40, 101) * 2 + 1)
-    return network.eval()
+def run(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """``run("train", KWS_SEED="3")``: ``KWS_SEED=3 python -m model train`` in this process, which has torch loaded."""
+    handlers = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)}
+    out, err = io.StringIO(), io.StringIO()
+    provenance.revision.cache_clear()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        patch.setattr(console.log, "handlers", [])  # what `main` sets up ends with it
+        patch.setattr(console.log, "propagate", False)
+        patch.setattr(sys, "argv", ["model", *map(str, arguments)])
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        try:
+            command_line.main()
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        finally:
+            for signum, handler in handlers.items():
+                signal.signal(signum, handler)
+    return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
 
 
 @pytest.fixture(scope="session")
-def cli() -> Cli:
-    """``cli("train", "--epochs", "1", KWS_SEED="3")`` runs ``python -m model`` to its end."""
-
-    def run(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            command(*arguments),
-            env={**os.environ, **environment},
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            timeout=240,
-            check=False,
-        )
-
+def main() -> Cli:
+    """The command line, in this process."""
     return run
 
 
-@pytest.fixture
-def main(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Cli]:
-    """As ``cli``, but in this process, which has torch loaded already; without the environment."""
-    handlers = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)}
-
-    def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-        monkeypatch.setattr(sys, "argv", ["model", *map(str, arguments)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as stop:
-            command_line.main()
-        said = capsys.readouterr()
-        return subprocess.CompletedProcess(sys.argv, int(stop.value.code or 0), said.out, said.err)
-
-    yield run
-    for signum, handler in handlers.items():
-        signal.signal(signum, handler)
-
-
-def command(*arguments: str | Path) -> list[str]:
-    """The command line as a list."""
-    return [sys.executable, "-m", "model", *map(str, arguments)]
+def done(result: subprocess.CompletedProcess[str]) -> str:
+    """What a command that must succeed says."""
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
 
 
 def one_line(result: subprocess.CompletedProcess[str], code: int = 2) -> str:
@@ -104,28 +85,44 @@ def one_line(result: subprocess.CompletedProcess[str], code: int = 2) -> str:
 
 
 @pytest.fixture(scope="session")
-def spoken(cache: Path) -> Path:
-    """40 synthetic clips a word, as a folder."""
-    return synthetic.make(synthetic.Corpus(LABELS, 40)).root
+def shared(cache: Path) -> Path:
+    """A folder that all workers have in common, new in each run."""
+    return cache.parent
 
 
 @pytest.fixture(scope="session")
-def trained(cli: Cli, spoken: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The artefacts of a short run on ``spoken``."""
-    output = tmp_path_factory.mktemp("trained") / "model"
-    options = ("--profile", "quick", "--epochs", "4", "--stream-hours", "0.02")
-    result = cli("train", "--dataset", spoken, "--output", output, *options, KWS_REVISION="of-the-test")
-    assert result.returncode == 0, result.stderr
+def tones(shared: Path) -> Path:
+    """The two keywords, four other words and noise: 40 clips a word, and of the last ten."""
+    files_ = tone_files((*WORDS, *OTHERS))
+    kept = {name: data for name, data in files_.items() if not (name.startswith("fig/") and int(name[4:12], 16) > 9)}
+    with files.locked(shared / "tones.lock"):
+        return shared / "tones" if (shared / "tones").exists() else write_files(shared / "tones", kept)
+
+
+@pytest.fixture(scope="session")
+def trained(tones: Path, shared: Path) -> Path:
+    """The artefacts of a short run on ``tones``; made by the first worker that asks."""
+    output = shared / "trained/model"
+    with files.locked(shared / "trained.lock"):
+        if not output.exists():
+            options = (*QUICK, "--dataset", tones, "--output", output, "--epochs", "4", "--stream-hours", "0.02")
+            done(run("train", *options, KWS_REVISION=REVISION))
     return output
 
 
 @pytest.fixture(scope="session")
-def speech_commands() -> Path:
-    """The shared subset of Speech Commands."""
-    path = Path(os.environ.get("KWS_TEST_DATASET", ROOT.parent / "shared/data/speech_commands_subset.tar.gz"))
-    if not path.exists():
-        pytest.skip(f"real data: {path} is not there; set KWS_TEST_DATASET")
-    return path
+def network() -> "TCResNet8":
+    """Untrained, with normalisation statistics that folding has to get right."""
+    import torch
+
+    from model.network import TCResNet8
+
+    torch.manual_seed(0)
+    network = TCResNet8(3, width=1.0)
+    network.train()
+    for _ in range(3):
+        network(torch.randn(16, 40, 61) * 2 + 1)
+    return network.eval()
 
 
 def tone(frequency: float, seconds: float = 1.0, rate: int = SAMPLE_RATE, level: float = 0.3) -> Any:
@@ -140,14 +137,14 @@ def wav_bytes(samples: Any, rate: int = SAMPLE_RATE, kind: str = "WAV") -> bytes
     return buffer.getvalue()
 
 
-def tone_files(words: tuple[str, ...] = ("low", "high"), speakers: int = 40) -> dict[str, bytes]:
+def tone_files(words: tuple[str, ...] = WORDS, speakers: int = 40) -> dict[str, bytes]:
     """A tiny data set: a word is a tone; the official rule spreads the speakers over the splits."""
     files = {}
     for index, word in enumerate(words):
         for speaker in range(speakers):
             samples = tone(300 * (index + 1) + speaker, 0.2)
             files[f"{word}/{speaker:08x}_nohash_0.wav"] = wav_bytes(samples)
-    files["dataset.json"] = b'{"licence": "CC0 1.0"}'
+    files["dataset.json"] = b'{"licence": "CC0 1.0", "attribution": "nobody"}'
     files["_background_noise_/hiss.wav"] = wav_bytes(np.random.default_rng(0).normal(0, 0.05, 2 * SAMPLE_RATE))
     return files
 
@@ -160,14 +157,12 @@ def write_files(root: Path, files: dict[str, bytes]) -> Path:
     return root
 
 
-def tar_bytes(files: dict[str, bytes], *extra: tarfile.TarInfo, prefix: str = "./") -> bytes:
-    """A .tar.gz of files, with extra members (links and the like) at the end."""
+def tar_bytes(files: dict[str, bytes]) -> bytes:
+    """A .tar.gz of files."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz", compresslevel=1) as tar:
         for name, data in files.items():
-            info = tarfile.TarInfo(prefix + name)
+            info = tarfile.TarInfo(f"./{name}")
             info.size = len(data)
             tar.addfile(info, io.BytesIO(data))
-        for member in extra:
-            tar.addfile(member)
     return buffer.getvalue()

@@ -1,36 +1,56 @@
-"""Calibration and the operating point, on outcomes whose answer is known."""
+"""Calibration and the threshold, on outcomes whose answer is known."""
+
+import logging
 
 import numpy as np
 import pytest
+from scipy.special import softmax
 
-from model.calibration import HIGHEST, LOWEST, fit_temperature, reliability
-from model.operating import accepted, choose_threshold, measure
+from model.calibration import HIGHEST, LOWEST, accepted, at_bound, calibrate, choose_threshold, reliability
 
 LABELS = ("up", "down", "_unknown_")
-
-
-def softmax(logits: np.ndarray) -> np.ndarray:
-    odds = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return odds / odds.sum(axis=1, keepdims=True)
 
 
 @pytest.mark.parametrize("true", [0.4, 1.0, 2.5])
 def test_the_temperature_that_made_the_data_is_found(true: float) -> None:
     rng = np.random.default_rng(0)
     logits = rng.normal(0, 3, (20_000, 5))
-    chances = softmax(logits / true)
+    chances = softmax(logits / true, axis=1)
     targets = (chances.cumsum(axis=1) > rng.random((len(logits), 1))).argmax(axis=1)
-    assert fit_temperature(logits, targets) == pytest.approx(true, rel=0.05)
-    before, after = reliability(softmax(logits), targets)["ece"], reliability(chances, targets)["ece"]
+    found = calibrate(logits, targets)
+    assert found.temperature == pytest.approx(true, rel=0.05)
+    assert not at_bound(found.temperature)
+    before, after = reliability(softmax(logits, axis=1), targets)["ece"], reliability(chances, targets)["ece"]
     assert after < 0.02  # what 20,000 draws leave
     assert true == 1.0 or before > 5 * after
 
 
-def test_the_temperature_stays_within_its_bounds() -> None:
-    targets = np.arange(30) % 3
-    right = 5.0 * np.eye(3)[targets]
-    assert fit_temperature(right, targets) == pytest.approx(LOWEST, rel=1e-3)  # never wrong: as sure as may be
-    assert fit_temperature(-right, targets) == pytest.approx(HIGHEST, rel=1e-3)
+@pytest.mark.parametrize(("clips", "scale"), [(30, 1.0), (30, 50.0), (200, 5.0), (3000, 5.0)])
+def test_a_model_without_a_mistake_is_no_surer_than_its_clips_can_show(clips: int, scale: float) -> None:
+    """The best temperature of such a model is 0, at which it gives 100 % to every answer."""
+    targets = np.arange(clips) % 3
+    logits = scale * (np.eye(3)[targets] + np.random.default_rng(0).normal(0, 0.01, (clips, 3)))
+    found = calibrate(logits, targets)
+    sure = softmax(logits / found.temperature, axis=1).max(axis=1)
+    assert sure.mean() == pytest.approx(1 - 3 / (clips + 3), abs=2e-3)
+    assert not at_bound(found.temperature)
+    threshold = choose_threshold(softmax(logits / found.temperature, axis=1), targets, LABELS)
+    assert threshold <= 1 - 2.5 / clips
+
+
+@pytest.mark.parametrize(("scale", "bound"), [(-5.0, HIGHEST), (1e-3, LOWEST)])
+def test_a_temperature_at_the_end_of_its_search_is_told(
+    scale: float, bound: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of a model that is always wrong, and of one whose logits hardly differ."""
+    targets = np.arange(300) % 3
+    with caplog.at_level(logging.INFO):
+        found = calibrate(scale * np.eye(3)[targets], targets)
+    assert found.temperature == pytest.approx(bound, rel=1e-2)
+    assert at_bound(found.temperature)
+    assert [record.levelname for record in caplog.records] == ["INFO", "WARNING"]
+    assert "at the end of its search (0.05 to 20)" in caplog.text
+    assert not at_bound(1.0)
 
 
 def test_the_calibration_error_of_a_known_outcome() -> None:
@@ -57,25 +77,9 @@ def test_the_threshold_is_the_highest_that_keeps_the_recall() -> None:
     levels = np.linspace(0.5, 0.99, 100)
     probabilities = np.array([sure(index % 2, level) for index, level in enumerate(levels)])
     targets = np.arange(100) % 2
-    threshold = choose_threshold(probabilities, targets, LABELS, 0.97)
+    threshold = choose_threshold(probabilities, targets, LABELS)
     assert accepted(probabilities, LABELS, threshold).sum() == 97
     assert threshold == pytest.approx(levels[3], abs=1e-3)
     wrong = np.where(np.arange(100) < 10, 1 - targets, targets)  # only 90 right: as many as there are
-    assert accepted(probabilities, LABELS, choose_threshold(probabilities, wrong, LABELS, 0.97)).sum() == 90
-    assert choose_threshold(probabilities, 1 - targets, LABELS, 0.97) == 0.5  # none right: nothing to choose by
-
-
-def test_recall_and_false_accepts_with_their_curve() -> None:
-    probabilities = np.array([sure(0, 0.9), sure(1, 0.9), sure(0, 0.6), sure(2, 0.9)])
-    targets = np.array([0, 0, 0, 2])  # right and sure, wrong, right and unsure, no keyword
-    others = {"words": np.array([sure(0, 0.95), sure(2, 0.9)]), "nothing": np.empty((0, 3))}
-    found = measure(probabilities, targets, others, LABELS, 0.8)
-    assert (found["recall"]["count"], found["recall"]["clips"]) == (1, 3)
-    assert found["false_accepts"]["words"]["share"] == 0.5
-    assert "nothing" not in found["false_accepts"]
-    by_threshold = {point["threshold"]: point for point in found["curve"]}
-    assert by_threshold[0.0]["recall"] == pytest.approx(2 / 3)
-    assert by_threshold[0.8]["recall"] == pytest.approx(1 / 3)
-    assert by_threshold[0.96]["false_accepts"]["words"] == 0.0
-    recalls = [point["recall"] for point in found["curve"]]
-    assert recalls == sorted(recalls, reverse=True)
+    assert accepted(probabilities, LABELS, choose_threshold(probabilities, wrong, LABELS)).sum() == 90
+    assert choose_threshold(probabilities, 1 - targets, LABELS) == 0.5  # none right: nothing to choose by

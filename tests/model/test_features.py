@@ -1,112 +1,151 @@
-"""Features and augmentation: what they compute, not just their shapes."""
+"""Features: what they compute; and on disk: computed once, for exactly what the files hold, and never half."""
+
+import json
+import os
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from model import features
-from model.augment import Augmenter, _beta, mixup
-from model.front_end import FoldedMelPower
+from model.data.digest import digest_of
+from model.data.recording import Found
+from model.export import FoldedMelPower
 
-from .conftest import tone
+from .conftest import tone, tone_files, wav_bytes, write_files
+
+NAMES = [f"low/{speaker:08x}_nohash_0.wav" for speaker in range(40)]
 
 
-def _generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+def _noise(*shape: int) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(0))
 
 
-@pytest.mark.parametrize("scale", [1.0, 1e-3])
-def test_the_folded_front_end_equals_torchaudio(scale: float) -> None:
-    waveforms = scale * torch.randn(3, 16_000, generator=_generator())
+@pytest.mark.parametrize("waveforms", [_noise(3, 16_000), 1e-3 * _noise(3, 16_000), torch.eye(512, 16_000).roll(8000)])
+def test_the_folded_front_end_equals_torchaudio(waveforms: torch.Tensor) -> None:
     expected, got = features.mel_power(waveforms), FoldedMelPower()(waveforms)
-    assert got.shape == (3, features.N_MELS, features.FRAMES)
-    torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-6 * scale**2)
-
-
-def test_the_folded_front_end_places_every_sample_of_a_window() -> None:
-    impulses = torch.eye(512, 16_000).roll(8_000, dims=1)
-    torch.testing.assert_close(FoldedMelPower()(impulses), features.mel_power(impulses), rtol=1e-4, atol=1e-5)
+    assert got.shape == (len(waveforms), features.N_MELS, features.FRAMES)
+    torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-6 * float(waveforms.abs().max()) ** 2)
 
 
 def test_log_mel_forgets_the_level_and_the_colour() -> None:
-    power = features.mel_power(torch.randn(2, 16_000, generator=_generator()))
+    power = features.mel_power(_noise(2, 16_000))
     one, other = features.log_mel(power), features.log_mel(power * torch.logspace(1, 3, 40)[:, None])
     torch.testing.assert_close(one, other, atol=1e-3, rtol=0)
     torch.testing.assert_close(one.mean(dim=2), torch.zeros(2, 40), atol=1e-5, rtol=0)
     torch.testing.assert_close(one.std(dim=(1, 2)), torch.ones(2), atol=1e-2, rtol=0)
+    for level in (0.0, 1e-9, 1e-6):
+        assert features.log_mel(features.mel_power(level * _noise(1, 16_000))).abs().max() < 0.1
 
 
-@pytest.mark.parametrize("level", [0.0, 1e-9, 1e-6])
-def test_digital_silence_has_features_near_zero(level: float) -> None:
-    silence = level * torch.randn(1, 16_000, generator=_generator())
-    assert features.log_mel(features.mel_power(silence)).abs().max() < 0.1
-
-
-@pytest.mark.parametrize(("numerator", "denominator"), [(11, 10), (9, 10)])
+@pytest.mark.parametrize(("numerator", "denominator"), features.SPEEDS)
 def test_speed_changes_the_pitch_and_keeps_the_middle(numerator: int, denominator: int) -> None:
     word = np.zeros(16_000, dtype=np.float32)
     word[6_000:10_000] = tone(1000, 0.25)
     changed = features.change_speed(torch.from_numpy(word)[None], numerator, denominator)[0].numpy()
     assert changed.shape == (16_000,)
-    loudest = np.abs(np.fft.rfft(changed)).argmax()
-    assert loudest == pytest.approx(1000 * numerator / denominator, rel=0.01)
+    assert np.abs(np.fft.rfft(changed)).argmax() == pytest.approx(1000 * numerator / denominator, rel=0.01)
     heard = np.flatnonzero(np.abs(changed) > 0.05)
     assert (heard[0] + heard[-1]) / 2 == pytest.approx(8_000, abs=30)
     assert heard[-1] - heard[0] == pytest.approx(4_000 * denominator / numerator, rel=0.02)
 
 
-def test_a_shift_moves_frames_and_fills_with_nothing() -> None:
-    power = torch.zeros(200, 40, 61)
-    power[:, :, 30] = 1.0
-    plain = Augmenter(torch.empty(0, 40), max_shift=6)
-    shifted = plain._shift(power, _generator())
-    places = shifted[:, 0].argmax(dim=1)
-    assert set(places.tolist()) == set(range(24, 37))
-    assert shifted.sum() == power.sum()
-    power[:, :, 0] = 1.0  # may leave the clip on the left; nothing comes in for it
-    assert plain._shift(power, _generator()).sum() < power.sum()
+@pytest.fixture
+def entries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The place of the entries of a cache that is this test's own."""
+    monkeypatch.setenv("KWS_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache/features"
 
 
-def test_noise_is_added_at_the_given_ratio() -> None:
-    power, noise = torch.full((500, 40, 61), 2.0), torch.rand(300, 40, generator=_generator(1)) + 0.5
-    augmenter = Augmenter(noise, noise_probability=0.5, snr_db=(10.0, 10.0))
-    added = (augmenter._add_noise(power, _generator()) - power).mean(dim=(1, 2))
-    noisy = added > 0
-    assert 0.4 < noisy.double().mean() < 0.6
-    torch.testing.assert_close(added[noisy], torch.full_like(added[noisy], 0.2), rtol=1e-3, atol=0)
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return write_files(tmp_path / "tones", tone_files(("low",)))
 
 
-def test_masks_are_bounded_and_set_to_the_mean() -> None:
-    power = torch.rand(300, 40, 101, generator=_generator(1)) + 0.1
-    augmented = Augmenter(torch.empty(0, 40), max_shift=0)(power, _generator())
-    masked = augmented == 0.0
-    bands, frames = masked.all(dim=2).sum(dim=1), masked.all(dim=1).sum(dim=1)
-    assert bands.max() == 8
-    assert frames.max() == 12
-    untouched = ~masked
-    torch.testing.assert_close(augmented[untouched], features.log_mel(power)[untouched])
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The sizes of the clips that were decoded; clear it between runs."""
+    sizes: list[int] = []
+    whole = features.read_clip
+
+    def count(data: bytes) -> tuple[Any, Found]:
+        sizes.append(len(data))
+        return whole(data)
+
+    monkeypatch.setattr(features, "read_clip", count)
+    return sizes
 
 
-def test_augmentation_is_the_generator_s() -> None:
-    power, noise = torch.rand(8, 40, 101, generator=_generator(1)), torch.rand(300, 40, generator=_generator(2))
-    augmenter = Augmenter(noise)
-    one, same, other = (augmenter(power, _generator(seed)) for seed in (0, 0, 1))
-    assert torch.equal(one, same)
-    assert not torch.equal(one, other)
+def stored(root: Path, copies: int = 3) -> features.Stored:
+    return features.stored_features(root, NAMES, digest_of(root, NAMES, "training", 1), copies, 2)
 
 
-def test_mixup_keeps_the_clip_s_own_label_the_likeliest() -> None:
-    inputs = torch.arange(64.0)[:, None, None].expand(64, 4, 5)
-    targets = torch.nn.functional.one_hot(torch.arange(64) % 4, 4).float()
-    mixed, labels = mixup(inputs, targets, 0.2, _generator())
-    torch.testing.assert_close(labels.sum(dim=1), torch.ones(64))
-    assert torch.equal(labels.argmax(dim=1), targets.argmax(dim=1))
-    assert not torch.equal(mixed, inputs)
-    assert mixup(inputs, targets, 0.0, _generator())[0] is inputs
+def test_a_second_run_decodes_nothing_and_has_the_same(entries: Path, root: Path, decoded: list[int]) -> None:
+    (root / NAMES[3]).write_bytes(b"no sound")
+    first = stored(root)
+    assert (len(decoded), [bool(found.broken) for found in first.found].index(True)) == (40, 3)
+    first.release()  # memory that is given back is read again
+    again = stored(root.rename(root.with_name("moved")))
+    assert (len(decoded), again.found) == (40, first.found)
+    assert torch.equal(again.power, first.power)
+    rows = torch.arange(40)
+    waveforms, _ = features._read(root.with_name("moved"), NAMES)
+    for copy, version_ in enumerate(
+        [waveforms, *(features.change_speed(waveforms, *pair) for pair in features.SPEEDS)]
+    ):
+        torch.testing.assert_close(again.read(rows, copy), features.mel_power(version_), rtol=2e-3, atol=1e-9)
+    assert not again.read(torch.tensor([3])).any()
+    assert torch.equal(stored(root.with_name("moved"), 1).read(rows), again.read(rows))
 
 
-@pytest.mark.parametrize("alpha", [0.2, 1.0, 3.0])
-def test_beta_draws_have_the_right_moments(alpha: float) -> None:
-    draws = _beta(alpha, 20_000, _generator())
-    assert float(draws.mean()) == pytest.approx(0.5, abs=0.01)
-    assert float(draws.var()) == pytest.approx(1 / (4 * (2 * alpha + 1)), rel=0.05)
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("version", package) for package in ("torch", "torchaudio", "numpy", "soundfile", "soxr")),
+        ("RECIPE", 0),
+        ("FRONT_END", {}),
+        ("SPEEDS", ((10, 9), (11, 10))),
+    ],
+)
+def test_the_key_knows_all_that_features_depend_on(
+    entries: Path, root: Path, decoded: list[int], monkeypatch: pytest.MonkeyPatch, name: str, value: object
+) -> None:
+    stored(root)
+    if name == "version":
+        monkeypatch.setattr(features, name, lambda package: "0" if package == value else version(package))
+    else:
+        monkeypatch.setattr(features, name, value)
+    stored(root)
+    assert len(decoded) == 80
+
+
+def test_a_changed_clip_is_noticed_though_its_size_and_time_are_the_same(entries: Path, root: Path) -> None:
+    before, first = (root / NAMES[0]).stat(), stored(root)
+    (root / NAMES[0]).write_bytes(wav_bytes(tone(2_000, 0.2)))
+    os.utime(root / NAMES[0], ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert (root / NAMES[0]).stat().st_size == before.st_size
+    assert not torch.allclose(stored(root).read(torch.tensor([0])), first.read(torch.tensor([0])))
+
+
+@pytest.mark.parametrize("damage", ["short", "no notes", "notes cut", "notes of fewer files", "digests"])
+def test_a_damaged_entry_is_not_used(entries: Path, root: Path, decoded: list[int], damage: str) -> None:
+    expected = stored(root)
+    (notes,) = entries.glob(f"*/{features.FILES}")
+    power = notes.with_name(features.POWER)
+    if damage == "short":
+        power.write_bytes(power.read_bytes()[:-2])
+    elif damage == "no notes":
+        notes.unlink()
+    elif damage == "notes cut":
+        notes.write_text(notes.read_text()[:-10])
+    elif damage == "notes of fewer files":
+        notes.write_text(json.dumps({"found": json.loads(notes.read_text())["found"][1:]}))
+    else:
+        for known in (entries.parent / "digests").iterdir():
+            known.write_text("{")
+    again = stored(root)
+    assert len(decoded) == (40 if damage == "digests" else 80)
+    assert (again.found, torch.equal(again.power, expected.power)) == (expected.found, True)

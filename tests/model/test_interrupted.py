@@ -1,130 +1,116 @@
-"""A run that is stopped, killed or fails leaves no half-written artefact and an earlier output as it was."""
+"""A run that is stopped or fails leaves its log, no half-written artefact, and an earlier output as it was."""
 
-import os
+import errno
+import logging
 import signal
-import subprocess
-import sys
-import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
-import torch
 
-from model import export, files
-from model.artefacts import is_former_run
+from model import export, files, run
+from model.errors import Interrupted, UserError
 
-from .conftest import ROOT, Cli, command, one_line, tone_files, write_files
-
-
-def _former(tmp_path: Path) -> Path:
-    output = tmp_path / "out/model"
-    output.mkdir(parents=True)
-    (output / "train_metrics.json").write_text("of an earlier run")
-    return output
+from .conftest import QUICK, Cli, one_line
 
 
-def _start(data: Path, output: Path) -> "subprocess.Popen[str]":
-    arguments = ("train", "--labels", "low,high", "--dataset", data, "--output", output, "--epochs", "10000")
-    process = subprocess.Popen(
-        command(*arguments), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ
-    )
-    assert process.stdout
-    for line in process.stdout:  # in the middle of training
-        if line.startswith("epoch   2/"):
-            return process
-    raise AssertionError(process.communicate()[1])
+@pytest.fixture
+def output(tmp_path: Path) -> Path:
+    """An output that an earlier run has left."""
+    (tmp_path / "out/model").mkdir(parents=True)
+    (tmp_path / "out/model/train_metrics.json").write_text("of an earlier run")
+    return tmp_path / "out/model"
 
 
-@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
-def test_a_stopped_run_leaves_nothing(tmp_path: Path, signum: signal.Signals) -> None:
-    data, output = write_files(tmp_path / "tones", tone_files()), _former(tmp_path)
-    process = _start(data, output)
-    process.send_signal(signum)
-    _, stderr = process.communicate(timeout=60)
-    assert process.returncode == 128 + signum
-    left = "the output is as it was; --resume goes on after the last whole epoch"
-    assert stderr == f"error: stopped by {signum.name}; {left}\n"
-    assert sorted(path.name for path in output.parent.iterdir()) == ["model", "model.resume"]
-    assert (output / "train_metrics.json").read_text() == "of an earlier run"
+def check_left(line: str, output: Path, last_line: str, *more: str) -> None:
+    """The former output as it was, and beside it the log, whose place the error's line ends with."""
+    log = output.with_name("model.log")
+    assert line.endswith(f"; the log is {log}")
+    assert log.read_text().splitlines()[-1].split(" ERROR ")[1].startswith(last_line)
+    assert [path.read_text() for path in output.iterdir()] == ["of an earlier run"]
+    assert {path.name for path in output.parent.iterdir()} == {"model", "model.log", *more}
 
 
-def test_a_killed_run_leaves_the_output_alone_and_the_next_run_tidies_up(tmp_path: Path) -> None:
-    data, output = write_files(tmp_path / "tones", tone_files()), _former(tmp_path)
-    process = _start(data, output)
-    process.kill()
-    process.communicate(timeout=60)
-    assert [path.name for path in output.iterdir()] == ["train_metrics.json"]
-    assert (output / "train_metrics.json").read_text() == "of an earlier run"
-    assert any(path.name.startswith(".model.") for path in output.parent.iterdir())
-    with files.atomic_directory(output, is_former_run) as folder:
+@pytest.mark.parametrize(
+    ("failure", "code", "message", "last_line"),
+    [
+        (signal.SIGTERM, 143, "stopped by SIGTERM; the output is as it was; --resume goes on after", "stopped by s"),
+        (signal.SIGINT, 130, "stopped by SIGINT; the output is as it was; --resume goes on after", "stopped by s"),
+        (UserError("training diverged"), 2, "training diverged", "training diverged"),
+        (OSError(errno.ENOSPC, "full", "x"), 2, "no space left on the disk for the output or the cache", "[Errno 28]"),
+        (PermissionError(errno.EACCES, "No", "x"), 2, "'x' cannot be read or written (no); mend it", "[Errno 13]"),
+    ],
+)
+def test_a_run_that_ends_early_leaves_its_log(
+    main: Cli, output: Path, monkeypatch: pytest.MonkeyPatch, failure: Any, code: int, message: str, last_line: str
+) -> None:
+    def fail(_settings: object, folder: Path, state: Path, *_: object) -> None:
+        state.mkdir()
         (folder / "model.onnx").touch()
-    assert sorted(path.name for path in output.parent.iterdir()) == ["model", "model.resume"]
-    assert [path.name for path in output.iterdir()] == ["model.onnx"]
+        logging.getLogger("model.run").info("reading")
+        if isinstance(failure, BaseException):
+            raise failure
+        signal.raise_signal(failure)
+
+    monkeypatch.setattr(run, "run", fail)
+    line = one_line(main("train", "--output", output), code)
+    assert line.startswith(f"error: {message}")
+    check_left(line, output, last_line, "model.resume")
+    assert " INFO reading\n" in output.with_name("model.log").read_text()
 
 
-def test_a_failed_parity_check_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, main: Cli) -> None:
-    data, output = write_files(tmp_path / "tones", tone_files()), _former(tmp_path)
-    whole = export.export_onnx
-
-    def spoilt(network: export.TCResNet8, metadata: dict[str, str], temperature: float) -> bytes:
-        with torch.no_grad():
-            network.classifier.bias[0] += 0.01
-        exported = whole(network, metadata, temperature)
-        with torch.no_grad():
-            network.classifier.bias[0] -= 0.01
-        return exported
-
-    monkeypatch.setattr(export, "export_onnx", spoilt)
-    arguments = ("--labels", "low,high", "--dataset", data, "--output", output)
-    result = main("train", *arguments, "--profile", "quick", "--epochs", "1")
-    assert "the exported model's probabilities differ from PyTorch's by " in one_line(result, code=1)
-    assert sorted(path.name for path in output.parent.iterdir()) == ["model", "model.resume"]
-    assert (output / "train_metrics.json").read_text() == "of an earlier run"
+def test_a_model_that_computes_something_else_is_not_written(
+    main: Cli, tones: Path, output: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export, "PARITY", -1.0)
+    line = one_line(main("train", *QUICK, "--dataset", tones, "--output", output), code=1)
+    message = "the exported model's probabilities differ from PyTorch's by "
+    assert line.startswith(f"error: {message}")
+    check_left(line, output, message, "model.resume")
 
 
-def test_an_output_is_replaced_whole(tmp_path: Path) -> None:
+def test_what_gets_in_the_way_meanwhile_stays_and_so_does_the_log(
+    main: Cli, output: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "run", lambda *_: (output / "thesis.txt").write_text("mine"))
+    assert "holds other files, which would be lost" in one_line(main("train", "--output", output))
+    assert output.with_name("model.log").is_file()
+    assert (output / "thesis.txt").read_text() == "mine"
+
+
+def test_an_output_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
     output = tmp_path / "out"
     for content in ("one", "two"):
         with files.atomic_directory(output, lambda _: True) as folder:
             (folder / content).write_text(content)
             assert (not output.exists()) == (content == "one")
+    for error in (RuntimeError(), Interrupted(15)):
+        with pytest.raises(type(error)), files.atomic_directory(output, lambda _: True):
+            raise error
     assert [path.name for path in output.iterdir()] == ["two"]
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
-def test_an_exception_leaves_the_former_output(tmp_path: Path) -> None:
-    output = tmp_path / "out"
-    with files.atomic_directory(output, lambda _: True) as folder:
-        (folder / "one").touch()
-
-    def fail() -> None:
-        with files.atomic_directory(output, lambda _: True) as folder:
-            (folder / "two").touch()
-            raise RuntimeError
-
-    with pytest.raises(RuntimeError):
-        fail()
-    assert [path.name for path in output.iterdir()] == ["one"]
-    assert [path.name for path in tmp_path.iterdir()] == ["out"]
-
-
 def test_a_working_folder_in_use_is_not_tidied_away(tmp_path: Path) -> None:
-    output = tmp_path / "out"
-    with files.atomic_directory(output, lambda _: True) as first:
-        script = (
-            "import sys; from pathlib import Path; from model import files\n"
-            "with files.atomic_directory(Path(sys.argv[1]), lambda _: True) as folder: (folder / 'second').touch()"
-        )
-        subprocess.run([sys.executable, "-c", script, output], cwd=ROOT, check=True, timeout=60)
-        assert first.exists()
+    (tmp_path / ".out.left.tmp").mkdir()  # by a run that was killed
+    with files.atomic_directory(tmp_path / "out", lambda _: True) as first:
+        with files.atomic_directory(tmp_path / "out", lambda _: True) as second:
+            (second / "second").touch()
         (first / "first").touch()
-    assert [path.name for path in output.iterdir()] == ["first"]
+    assert {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")} == {"out", "out/first"}
 
 
-def test_a_lock_makes_a_second_process_wait(tmp_path: Path) -> None:
-    script = "import sys; from pathlib import Path; from model import files\nwith files.locked(Path(sys.argv[1])): pass"
-    with files.locked(tmp_path / "lock"):
-        process = subprocess.Popen([sys.executable, "-c", script, tmp_path / "lock"], cwd=ROOT)
-        time.sleep(1)
-        assert process.poll() is None
-    assert process.wait(timeout=60) == 0
+def test_a_lock_makes_others_wait(tmp_path: Path) -> None:
+    told: list[str] = []
+
+    def second() -> None:
+        with files.locked(tmp_path / "lock"):
+            told.append("second")
+
+    with ThreadPoolExecutor() as pool, files.locked(tmp_path / "lock"):
+        waiting = pool.submit(second)
+        with pytest.raises(TimeoutError):
+            waiting.result(timeout=0.2)
+        told.append("first")
+    assert told == ["first", "second"]

@@ -1,5 +1,6 @@
-"""The revision that artefacts carry."""
+"""The revision that artefacts carry, and what is said where it cannot be told."""
 
+import logging
 import re
 import shutil
 import subprocess
@@ -24,31 +25,40 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_it_is_the_commit_and_says_where_files_differ(repository: Path) -> None:
-    clean = provenance.revision()
+def revision() -> str:
+    provenance.revision.cache_clear()
+    return provenance.revision()
+
+
+def test_it_is_the_commit_and_says_where_files_differ(
+    repository: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    clean = revision()
     assert re.fullmatch("[0-9a-f]{40}", clean)
     (repository / "new.txt").write_text("not the source's")
-    assert provenance.revision() == clean
+    assert revision() == clean
     (repository / "model/code.py").write_text("two")
-    assert provenance.revision() == f"{clean}+dirty"
-
-
-def test_the_environment_goes_before(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert revision() == f"{clean}+dirty"
     monkeypatch.setenv("KWS_REVISION", "v1")
-    assert provenance.revision() == "v1"
+    assert revision() == "v1"
+    assert caplog.messages == []
 
 
-def test_without_a_repository_or_git_there_is_none(
-    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("trouble", ["another user's", "no git", "damaged", "none"])
+def test_a_repository_that_cannot_be_asked_is_one_line_with_the_remedy(
+    repository: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, trouble: str
 ) -> None:
-    inside = repository / "vendored/model"  # inside another repository, of which it is no part
-    inside.mkdir(parents=True)
-    monkeypatch.setattr(provenance, "__file__", str(inside / "provenance.py"))
-    assert provenance.revision() == ""
-    monkeypatch.setattr(provenance, "__file__", str(repository / "model/provenance.py"))
-    monkeypatch.setenv("PATH", "")
-    assert provenance.revision() == ""
-
-
-def test_versions_name_what_results_depend_on() -> None:
-    assert {"python", "torch", "onnxruntime", "soxr"} <= set(provenance.versions())
+    if trouble == "another user's":
+        monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")  # git's own tests do it so
+    elif trouble == "no git":
+        monkeypatch.setenv("PATH", "")
+    elif trouble == "damaged":
+        (repository / ".git/HEAD").unlink()
+    else:  # a copy inside another repository is not that repository's commit
+        monkeypatch.setattr(provenance, "__file__", str(repository / "vendored/model/provenance.py"))
+    with caplog.at_level(logging.WARNING):
+        assert revision() == ""
+    told = "\n".join(caplog.messages)
+    assert told.count("set KWS_REVISION") == len(told.splitlines()) == (trouble != "none")
+    assert (f"`git config --global --add safe.directory {repository}`" in told) == (trouble != "none")
+    assert ("dubious ownership" in told) == (trouble == "another user's")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from .conftest import ROOT
+ROOT = Path(__file__).resolve().parents[2]
 
 SERVER = """
 import http.server, sys, time
@@ -26,7 +27,9 @@ http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
 
 
 def measure(tmp_path: Path, *command: str, options: tuple[str, ...] = ()) -> tuple[int, dict[str, object]]:
-    port = subprocess.check_output([sys.executable, "-m", "tools.free_port"], cwd=ROOT, text=True).strip()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
     output = tmp_path / "start.json"
     arguments = [f"--url=http://127.0.0.1:{port}/", f"--output={output}", *options, "--"]
     program = [sys.executable, "tools/start_time.py", *arguments, *(part.replace("PORT", port) for part in command)]

@@ -1,47 +1,37 @@
 """Several trainings side by side, compared by the validation split."""
 
-import itertools
-import re
-from typing import Annotated
+import json
+from typing import Annotated, Any
 
 import anyio
 import dagger
-from dagger import Doc, ReturnType, dag, field, object_type
+from dagger import Doc, dag, field, object_type
 
-from . import stages
-from .concurrency import together
-from .environment import Environment
-from .errors import ProgramError, UserError
-from .trace import span
-
-_SETTING = re.compile(r"[a-z][a-z-]*=\S+")
+from .steps import ProgramError, UserError, gather, span
+from .train import Trainer, settings
 
 
 @object_type
 class Sweep:
-    """A finished sweep: the table with every run, and the image around the best."""
+    """A finished sweep: the table with every run, and the best model."""
 
     results: Annotated[dagger.Directory, Doc("sweep.md, sweep.json, a folder a run, and best/: the one chosen")] = (
         field()
     )
-    image: Annotated[dagger.Container, Doc("The inference image around the best model")] = field()
+    model: Annotated[dagger.File, Doc("model.onnx of the best, as --model of other functions takes it")] = field()
 
 
-def trials(seeds: list[int], settings: list[str]) -> dict[str, list[str]]:
+def trials(seeds: list[int], combinations: list[str]) -> dict[str, list[str]]:
     """Name and trainer options of each run: every seed with every combination of settings.
 
     A combination is ``NAME=VALUE`` pairs of trainer options apart by spaces: ``learning-rate=0.01 dropout=0.2``.
     Raises UserError on one that is not, and where there is nothing to compare.
     """
-    combinations = [combination.split() for combination in settings] or [[]]
-    for pair in itertools.chain(*combinations):
-        if not _SETTING.fullmatch(pair):
-            raise UserError(f"--settings: {pair!r} is not NAME=VALUE, such as learning-rate=0.01")
     if wrong := [seed for seed in seeds if seed < 0]:
         raise UserError(f"--seeds: {wrong[0]} is out of range: give 0 or more")
     found = {
-        "_".join([*pairs, f"seed={seed}"]).replace("/", "-"): [*(f"--{pair}" for pair in pairs), f"--seed={seed}"]
-        for pairs in combinations
+        "_".join([*pairs, f"seed={seed}"]).replace("/", "-"): [*settings(pairs, "settings"), f"--seed={seed}"]
+        for pairs in ([combination.split() for combination in combinations] or [[]])
         for seed in seeds
     }
     if len(found) < 2:
@@ -49,41 +39,60 @@ def trials(seeds: list[int], settings: list[str]) -> dict[str, list[str]]:
     return found
 
 
-async def run(
-    trainer: dagger.Container, data: dagger.Directory, options: list[str], named: dict[str, list[str]], parallel: int
-) -> dagger.Directory:
-    """A folder a run, at most ``parallel`` at a time; of one that failed its words in ``error.txt``."""
+async def run(trainer: Trainer, named: dict[str, list[str]], parallel: int) -> Sweep:
+    """Train every run, at most ``parallel`` at a time. Raises ProgramError where none succeeded."""
     if parallel < 1:
         raise UserError(f"--parallel {parallel}: at least one run at a time")
     limiter = anyio.CapacityLimiter(parallel)
-    folders: dict[str, dagger.Directory] = {}
 
-    async def one(name: str, more: list[str]) -> None:
+    async def one(name: str, options: list[str]) -> tuple[dict[str, Any], dagger.Directory]:
         async with limiter:
-            trained = stages.training(trainer, data, [*options, *more], ReturnType.ANY)
-            if await span(f"train {name}", trained.exit_code()) == 0:
-                folders[name] = trained.directory(stages.MODEL)
-            else:
-                folders[name] = dag.directory().with_new_file("error.txt", await trained.stderr())
+            try:
+                model = await span(f"train {name}", trainer.trained(*options))
+            except ProgramError as error:
+                return {"name": name, "error": str(error)}, dag.directory()
+            folder = model.folder or dag.directory()
+            return {"name": name, "error": model.error} if model.error else await _figures(name, folder), folder
 
-    await together(*(one(name, more) for name, more in named.items()))
-    gathered = dag.directory()
-    for name in named:
-        gathered = gathered.with_directory(name, folders[name])
-    return gathered
+    runs = await gather(*(one(name, options) for name, options in named.items()))
+    ranked = rank([figures for figures, _ in runs])
+    results = dag.directory().with_new_file("sweep.json", json.dumps({"runs": ranked}, indent=2) + "\n")
+    results = results.with_new_file("sweep.md", table(ranked))
+    folders = {figures["name"]: folder for figures, folder in runs}
+    for name, folder in {**folders, "best": folders[ranked[0]["name"]]}.items():
+        results = results.with_directory(name, folder)
+    return Sweep(results=results, model=results.file("best/model.onnx"))  # type: ignore[call-arg]
 
 
-async def compare(
-    environment: Environment, model_source: dagger.Directory, tools: dagger.Directory, runs: dagger.Directory
-) -> dagger.Directory:
-    """The runs with their table, and the best once more as ``best``. Raises ProgramError where none succeeded."""
-    compared = (
-        stages.reporter(environment, model_source, tools)
-        .with_directory("/sweep", runs)
-        .with_exec(["python", "-m", "tools.sweep", "/sweep"], expect=ReturnType.ANY)
-    )
-    if await compared.exit_code() != 0:
-        raise ProgramError((await compared.stderr()).strip())
-    best = (await compared.stdout()).strip()
-    results = compared.directory("/sweep")
-    return results.with_directory("best", results.directory(best))
+async def _figures(name: str, folder: dagger.Directory) -> dict[str, Any]:
+    metrics = json.loads(await folder.file("train_metrics.json").contents())
+    evaluation = json.loads(await folder.file("evaluation.json").contents())
+    return {
+        "name": name,
+        "validation_accuracy": metrics["best_val_acc"],
+        "validation_loss": metrics["best_val_loss"],
+        "test_accuracy": evaluation["accuracy"],
+        "seconds": metrics["training_time_sec"],
+        "model_version": metrics["model_version"],
+    }
+
+
+def rank(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The best first: highest validation accuracy, then lowest validation loss, then name; failed ones last."""
+    done = [each for each in runs if "error" not in each]
+    if not done:
+        raise ProgramError("no run succeeded: " + "; ".join(f"{each['name']}: {each['error']}" for each in runs))
+    done.sort(key=lambda each: (-each["validation_accuracy"], each["validation_loss"], each["name"]))
+    return done + [each for each in runs if "error" in each]
+
+
+def table(runs: list[dict[str, Any]]) -> str:
+    """The runs as Markdown; the validation split has chosen the first, the test split is told beside it."""
+    rows = ["| run | validation | its loss | test | seconds |", "| --- | ---: | ---: | ---: | ---: |"]
+    for each in runs:
+        if "error" in each:
+            rows.append(f"| {each['name']} | failed: {each['error']} | | | |")
+        else:
+            shares = f"{each['validation_accuracy']:.1%} | {each['validation_loss']:.4f} | {each['test_accuracy']:.1%}"
+            rows.append(f"| {each['name']} | {shares} | {each['seconds']:.0f} |")
+    return "\n".join(rows) + "\n"

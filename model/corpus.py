@@ -1,0 +1,278 @@
+"""The splits of a data set as a run sees them, and the sampler that makes an epoch.
+
+The standard task of Speech Commands (Warden 2018, arXiv:1804.03209): the keywords, ``_unknown_`` for every other word,
+``_silence_`` for no word at all. Beyond it, a few of the other words are held back from training altogether: how often
+they are taken for a keyword is what a user meets, whose visitors say words that no data set has.
+"""
+
+import hashlib
+import logging
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Generator, Tensor
+
+from kws.audio import AudioError, Waveform, decode
+from kws.detection import SILENCE, UNKNOWN
+from model import features
+from model.data import background
+from model.data.digest import digest_of
+from model.data.layout import SPLITS, Clip
+from model.data.recording import Audit, Found, from_pcm, read_clip
+from model.data.source import DataSet
+from model.errors import UserError
+from model.settings import CLIP_SAMPLES, Settings
+
+log = logging.getLogger(__name__)
+
+NO_CLIP = -1  # silence in training: made from noise, batch by batch
+_MOST_UNSEEN = 6
+
+
+@dataclass(frozen=True)
+class Split:
+    """The clips of one split: the readable ones of the keywords and of other words, then (not in training) silence.
+
+    ``targets`` is ``int64[clips]``, an index into the corpus's labels. ``audit`` tells of the files alone.
+    """
+
+    clips: tuple[Clip, ...]
+    targets: Tensor
+    audit: Audit
+    stored: features.Stored
+    rows: Tensor  # int64: where each clip's features are stored
+    silence: Tensor  # float32[n, N_MELS, FRAMES]: the mel power of the last clips, which no file holds
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    @property
+    def copies(self) -> int:
+        """How many versions of each clip there are: the clip itself, then those at other speeds."""
+        return self.stored.copies
+
+    def power(self, clips: Tensor, copies: Tensor | int = 0) -> Tensor:
+        """The mel power ``float32[n, N_MELS, FRAMES]`` of some clips, each in one of its versions.
+
+        The test split has none: it is heard as waveforms, through the exported model.
+        """
+        power = self.stored.read(self.rows[clips.clamp(max=len(self.rows) - 1)], copies)
+        made = clips >= len(self.rows)
+        power[made] = self.silence[clips[made] - len(self.rows)]
+        return power
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A data set as a run sees it."""
+
+    dataset: DataSet
+    labels: tuple[str, ...]  # the model's classes: the keywords, then _unknown_ and _silence_ as far as they are there
+    splits: dict[str, Split]
+    unseen: tuple[Clip, ...]  # every clip of the words held back, of all splits
+    others: dict[str, tuple[Clip, ...]]  # all clips of the other words, split by split, of which a split takes a share
+    noise: Tensor  # float32[frames, N_MELS]: the mel power of the training part of the background recordings
+    noise_waveforms: dict[str, list[Waveform]]  # each part as float32[samples], 16 kHz, a second or more
+    noise_audit: Audit
+    digest: str  # of names and contents
+
+    @property
+    def unseen_words(self) -> tuple[str, ...]:
+        """The words that no part of training hears."""
+        return tuple(sorted({clip.word for clip in self.unseen}))
+
+    def waveforms(self, split: str) -> Waveform:
+        """The clips of a split in their order, generated silence included: ``float32[clips, CLIP_SAMPLES]``."""
+        part = self.splits[split]
+        read = self.read(part.clips[: len(part.rows)])
+        made = len(part.clips) - len(part.rows)
+        if not made:
+            return read
+        return np.concatenate([read, background.silence_waveforms(self.noise_waveforms[split], split, made)])
+
+    def read(self, clips: Sequence[Clip]) -> Waveform:
+        """Clips from their files, in their order: ``float32[clips, CLIP_SAMPLES]``.
+
+        Raises:
+            UserError: a file has been broken since the data set was read.
+        """
+        waveforms = np.empty((len(clips), CLIP_SAMPLES), np.float32)
+        for row, clip in enumerate(clips):
+            path = self.dataset.root / clip.name
+            pcm, found = read_clip(path.read_bytes())
+            if pcm is None:
+                raise UserError(f"'{path}' changed while it was in use ({found.broken}); run again")
+            waveforms[row] = from_pcm(pcm)
+        return waveforms
+
+
+def load(dataset: DataSet, settings: Settings, progress: features.Progress = lambda *_: None) -> Corpus:
+    """Read a data set, its mel power from the cache where it is there.
+
+    Raises:
+        UserError: a keyword with no readable clip in some split; a word to hold back that is not there.
+    """
+    keywords = dataset.labels
+    other_words = {clip.word for clip in dataset.clips} - {*keywords, SILENCE} if not settings.only_keywords else set()
+    unseen_words = choose_unseen(other_words, settings.unseen_words)
+    known = {*keywords, *other_words.difference(unseen_words)} | ({SILENCE} if not settings.only_keywords else set())
+
+    noise_audit = Audit()
+    pieces = background.cut(_read_noise(dataset, noise_audit))
+    copies = {"training": 1 + len(features.SPEEDS) if settings.speed_copies else 1, "validation": 1, "testing": 0}
+    digests, stored = {}, {}
+    for name in SPLITS:
+        names = [clip.name for clip in dataset.of_split(name)]
+        digests[name] = digest_of(dataset.root, names, name, settings.workers)
+        stored[name] = features.stored_features(
+            dataset.root, names, digests[name], copies[name], settings.workers, progress
+        )
+    digests["noise"] = digest_of(dataset.root, dataset.noise, "noise", settings.workers)
+    readable = {
+        name: [(row, clip) for row, clip in enumerate(dataset.of_split(name)) if not stored[name].found[row].broken]
+        for name in SPLITS
+    }
+    unseen = tuple(sorted(clip for part in readable.values() for _, clip in part if clip.word in unseen_words))
+    trained = {clip.word for _, clip in readable["training"]} & known
+    labels = (
+        *keywords,
+        *((UNKNOWN,) if trained - {*keywords, SILENCE} else ()),
+        *((SILENCE,) if not settings.only_keywords and (pieces["training"] or SILENCE in trained) else ()),
+    )
+    known -= {SILENCE} - set(labels)  # recorded in another split than training alone
+    if len(labels) < 2:
+        raise UserError(
+            f"the word '{labels[0]}' has nothing to be told from; name more --labels, or add other words or noise"
+        )
+    splits, others = {}, {}
+    for name in SPLITS:
+        audit = Audit()
+        for clip, found in zip(dataset.of_split(name), stored[name].found, strict=True):
+            if clip.word in known:
+                audit.add(clip.name, found)
+        rows = [(row, clip) for row, clip in readable[name] if clip.word in known]
+        others[name] = tuple(clip for _, clip in rows if clip.word in other_words)
+        splits[name] = _split(name, rows, audit, stored[name], labels, keywords, pieces[name])
+    digest = hashlib.sha256("".join(f"{name}\t{digests[name]}\n" for name in sorted(digests)).encode()).hexdigest()
+    power = [features.mel_power(torch.from_numpy(piece)[None])[0].T for piece in pieces["training"]]
+    noise_power = torch.cat(power) if power else torch.empty(0, features.N_MELS)
+    return Corpus(dataset, labels, splits, unseen, others, noise_power, pieces, noise_audit, digest)
+
+
+def choose_unseen(others: Iterable[str], asked: tuple[str, ...] | None) -> tuple[str, ...]:
+    """The other words that are held back; where None were asked for, a third of them, six at most, by their SHA-1.
+
+    Raises:
+        UserError: a word that was asked for is not among the other words.
+    """
+    words = sorted(set(others) - {UNKNOWN})
+    if asked is None:
+        return tuple(sorted(sorted(words, key=_sha1)[: min(_MOST_UNSEEN, len(words) // 3)]))
+    for word in asked:
+        if word not in words:
+            raise UserError(f"--unseen-words: the data set has no other word '{word}' (it has {', '.join(words)})")
+    return asked
+
+
+def even_choice(clips: Sequence[Clip], count: int) -> tuple[Clip, ...]:
+    """Up to ``count`` of the clips, evenly over their words, the same ones each time; sorted by name."""
+    by_word: dict[str, list[Clip]] = {}
+    for clip in sorted(clips, key=lambda clip: _sha1(clip.name)):
+        by_word.setdefault(clip.word, []).append(clip)
+    ranked = [(rank, _sha1(clip.name), clip) for row in by_word.values() for rank, clip in enumerate(row)]
+    return tuple(sorted(clip for _, _, clip in sorted(ranked)[:count]))
+
+
+def _sha1(text: str) -> str:
+    return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+
+
+def _split(
+    name: str,
+    known: list[tuple[int, Clip]],
+    audit: Audit,
+    stored: features.Stored,
+    labels: tuple[str, ...],
+    keywords: Collection[str],
+    pieces: list[Waveform],
+) -> Split:
+    """Of what can be read, what a split holds: training all; the others as many other words, and as much silence, as a
+    keyword has clips on average, whatever training's shares are: what is judged does not depend on the recipe."""
+    counts = {label: sum(clip.word == label for _, clip in known) for label in keywords}
+    for label, count in counts.items():
+        if not count:
+            raise UserError(f"label '{label}' has no readable clips in the {name} split; replace the broken files")
+    silent: tuple[Clip, ...] = ()
+    silence = torch.empty(0, features.N_MELS, features.FRAMES)
+    if name != "training":
+        mean = round(sum(counts.values()) / len(counts))
+        other = [clip for _, clip in known if clip.word not in keywords and clip.word != SILENCE]
+        chosen = set(even_choice(other, mean if UNKNOWN in labels else 0))
+        known = [(row, clip) for row, clip in known if clip.word in keywords or clip.word == SILENCE or clip in chosen]
+        if SILENCE in labels and pieces:
+            silent = background.silence_clips(name, max(0, mean - sum(clip.word == SILENCE for _, clip in known)))
+            if stored.copies and silent:
+                waveforms = torch.from_numpy(background.silence_waveforms(pieces, name, len(silent)))
+                silence = torch.cat([features.mel_power(part) for part in waveforms.split(64)])
+    clips = (*(clip for _, clip in known), *silent)
+    targets = [labels.index(clip.word if clip.word in labels else UNKNOWN) for clip in clips]
+    rows = torch.tensor([row for row, _ in known], dtype=torch.int64)
+    return Split(clips, torch.tensor(targets, dtype=torch.int64), audit, stored, rows, silence)
+
+
+def _read_noise(dataset: DataSet, audit: Audit) -> list[Waveform]:
+    recordings = []
+    for name in dataset.noise:
+        found = Found()
+        try:
+            recordings.append(decode((dataset.root / name).read_bytes()).waveform)
+        except AudioError as error:
+            found = Found(broken=error.detail.rstrip("."))
+        audit.add(name, found)
+    return recordings
+
+
+class Sampler:
+    """Draws an epoch's clips from the training split.
+
+    Every keyword clip once; other words ``unknown_share`` times as often as a keyword has clips on average, evenly over
+    the words, however many clips each has; silence ``silence_share`` times as often, from noise and from its own clips.
+    """
+
+    def __init__(self, corpus: Corpus, settings: Settings) -> None:
+        rows: dict[str, list[int]] = {}
+        for row, clip in enumerate(corpus.splits["training"].clips):
+            rows.setdefault(clip.word, []).append(row)
+        keywords = corpus.dataset.labels
+        self._keywords = torch.tensor([row for word in keywords for row in rows[word]])
+        self._others = [torch.tensor(rows[word]) for word in sorted(rows) if word not in (*keywords, SILENCE)]
+        mean = len(self._keywords) / len(keywords)
+        self._unknown = max(1, round(settings.unknown_share * mean)) if UNKNOWN in corpus.labels else 0
+        self._silence = max(1, round(settings.silence_share * mean)) if SILENCE in corpus.labels else 0
+        recorded = [torch.tensor(rows[SILENCE])] if SILENCE in rows else []
+        self._silent = [torch.full((self._silence,), NO_CLIP)] * bool(len(corpus.noise)) + recorded
+
+    def __len__(self) -> int:
+        return len(self._keywords) + self._unknown + self._silence
+
+    def epoch(self, generator: Generator) -> Tensor:
+        """The rows of the split for one epoch in random order, ``int64[len(self)]``; ``NO_CLIP`` stands for silence."""
+        unknown = _draw(self._others, self._unknown, generator)
+        silence = _draw(self._silent, self._silence, generator)
+        rows = torch.cat([self._keywords, unknown, silence])
+        return rows[torch.randperm(len(rows), generator=generator, device=generator.device).cpu()]
+
+
+def _draw(groups: list[Tensor], count: int, generator: Generator) -> Tensor:
+    """``count`` rows, as many of each group; a group's rows all once before any comes again."""
+    if not count or not groups:
+        return torch.empty(0, dtype=torch.int64)
+    drawn = []
+    for rank, group in enumerate(torch.randperm(len(groups), generator=generator).tolist()):  # who gives one more
+        share = count // len(groups) + (rank < count % len(groups))
+        rows = groups[group]
+        order = [torch.randperm(len(rows), generator=generator) for _ in range(-(-share // len(rows)))]
+        drawn.append(rows[torch.cat(order or [rows[:0]])[:share]])
+    return torch.cat(drawn)

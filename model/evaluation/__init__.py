@@ -1,0 +1,177 @@
+"""What a model can do: all of ``evaluation.json``, the same in ``train`` and in ``evaluate``.
+
+A model is judged as its users run it, by its file, with its own threshold and rule, on the test split and what
+surrounds it. The test split is the corpus's, which no setting of a training changes.
+"""
+
+import logging
+from collections import Counter
+from typing import Any
+
+import numpy as np
+from torch.nn import Module
+
+from kws.audio import decode
+from kws.detection import SILENCE, UNKNOWN
+from kws.model_file import Model
+from model.calibration import at_bound, keyword_mask, reliability
+from model.corpus import Corpus
+from model.data import check
+from model.data.recording import fit
+from model.data.source import open_dataset
+from model.errors import UserError
+from model.evaluation import clips, robustness, running_audio
+from model.export import measure_parity
+from model.settings import Settings
+
+log = logging.getLogger(__name__)
+
+VOICES_PER_WORD = 50
+AT_BOUND = "The temperature {:.3f} is at the end of its search: the probabilities mean little."
+SPEAKERS_NOT_KNOWN = (
+    "Speakers are not known: the same voice may be in training and test, so the test figures do not hold for new "
+    "voices. Ways out: a folder for each speaker, `--speaker-pattern`, or lists of the splits."
+)
+
+
+def evaluate(model: Model, corpus: Corpus, settings: Settings, network: Module | None = None) -> dict[str, Any]:
+    """Judge ``model`` on the test split of ``corpus``.
+
+    Args:
+        model: its metadata say labels, threshold, detection rule and temperature.
+        corpus: the data; clips of a class that the model does not have are left out.
+        settings: of the run: ``stream_hours`` of running audio.
+        network: what the model was exported from, for parity; None: not measured.
+
+    Returns:
+        Plain JSON values; what could not be measured is in ``not_measured``, with the reason.
+    """
+    labels, split = model.info.labels, corpus.splits["testing"]
+    classes = [corpus.labels[target] for target in np.asarray(split.targets).tolist()]
+    rows = [row for row, label in enumerate(classes) if label in labels]
+    targets = np.array([labels.index(classes[row]) for row in rows], np.int64)
+    names, waveforms = [split.clips[row].name for row in rows], corpus.waveforms("testing")[rows]
+    probabilities = model(waveforms)
+    groups, missing = clips.without_keyword(model, corpus)
+    said = keyword_mask(labels)[targets]
+    temperature = float(model.info.metadata.get("temperature", "1"))
+    evaluation = {
+        **clips.figures(probabilities, targets, labels, names),
+        "model_version": model.info.version,
+        "calibration": reliability(probabilities, targets)
+        | {"temperature": temperature, "at_bound": at_bound(temperature)},
+        "operating": clips.operating_point(probabilities, targets, groups, labels, model.info.threshold),
+        "false_accept_examples": clips.false_accepts(groups, labels, model.info.threshold),
+        "robustness": robustness.measure(model, waveforms[said], targets[said], corpus.noise_waveforms["testing"]),
+        "streaming": running_audio.measure(model, corpus, settings),
+        "parity": None,
+        "test_clips_digest": clips.digest(names, waveforms),
+        "data_digest": corpus.digest,
+        "clips": {name: _counts(corpus, name) for name in corpus.splits},
+        "data": _data(corpus),
+        "not_measured": missing,
+    }
+    if evaluation["streaming"] is None:
+        missing["running audio"] = "no words, no noise to make it of" if settings.stream_hours else "not asked for"
+    if network is None:
+        missing["parity"] = "no checkpoint was given"
+    else:
+        evaluation["parity"] = measure_parity(model, network, temperature, waveforms)
+    evaluation["robustness"]["voices"] = None
+    try:
+        evaluation["robustness"]["voices"] = _voices(model, corpus, settings)
+    except UserError as error:
+        missing["synthetic voices"] = str(error)
+    evaluation["caveats"] = caveats(evaluation)
+    _tell(evaluation)
+    return evaluation
+
+
+def caveats(evaluation: dict[str, Any]) -> list[str]:
+    """What a reader must know before the figures: a sentence each, true of this model and these data."""
+    data, labels, leaks = evaluation["data"], evaluation["labels"], evaluation["data"]["leaks"]
+    examples = f" ({', '.join(map(str, leaks['examples'][:3]))})" if leaks["examples"] else ""
+    leak = f"{leaks['speakers']} speakers and {leaks['recordings']} recordings are in two splits{examples}"
+    told = {
+        f"Leak: {leak}: the test figures are too good.": leaks["speakers"] or leaks["recordings"],
+        SPEAKERS_NOT_KNOWN: not data["speakers_known"],
+        "It was trained without other words, so it takes any word for one of its keywords.": UNKNOWN not in labels,
+        "It was trained without background noise, so it may take noise for a keyword.": SILENCE not in labels,
+        "The voices are synthetic: the figures say nothing of people's speech.": data["synthetic"],
+        "The licence of the data is not stated; `--licence` says it.": not data["licence"],
+        AT_BOUND.format(evaluation["calibration"]["temperature"]): evaluation["calibration"]["at_bound"],
+    }
+    return [*(sentence for sentence, holds in told.items() if holds), *data["notes"]]
+
+
+def headline(evaluation: dict[str, Any]) -> dict[str, Any]:
+    """The few figures that go into the model file."""
+    operating, running = evaluation["operating"], evaluation["streaming"] or {"operating_points": []}
+    return {
+        "test_clips": evaluation["n"],
+        "accuracy": round(evaluation["accuracy"], 4),
+        "keyword_accuracy": round(evaluation["keyword_accuracy"], 4),
+        "keyword_recall": round(operating["recall"]["share"], 4),
+        "false_accepts": {kind: round(found["share"], 4) for kind, found in operating["false_accepts"].items()},
+        "expected_calibration_error": round(evaluation["calibration"]["ece"], 4),
+        "missed_at_false_accepts_per_hour": {
+            f"{point['allowed_per_hour']:g}": round(point["misses"], 4) for point in running["operating_points"]
+        },
+    }
+
+
+def _counts(corpus: Corpus, name: str) -> dict[str, int]:
+    """Clips of each class in a split, and of how many different words its ``_unknown_`` are."""
+    split = corpus.splits[name]
+    classes = [corpus.labels[target] for target in np.asarray(split.targets).tolist()]
+    words = {clip.word for clip, label in zip(split.clips, classes, strict=True) if label == UNKNOWN}
+    counted = Counter(classes)
+    return {**{label: counted[label] for label in corpus.labels}, "unknown words": len(words)}
+
+
+def _data(corpus: Corpus) -> dict[str, Any]:
+    """Where the data come from, and what is wrong with them."""
+    dataset = corpus.dataset
+    return {
+        "source": dataset.name,
+        **{name: getattr(dataset, name) for name in ("licence", "attribution", "split_rule", "synthetic")},
+        "speakers_known": dataset.speakers_known,
+        "unseen_words": list(corpus.unseen_words),
+        "leaks": check.leaks(dataset),
+        "notes": list(dataset.notes),
+    }
+
+
+def _voices(model: Model, corpus: Corpus, settings: Settings) -> dict[str, Any]:
+    """Keywords spoken by espeak-ng: voices of another kind, which are another test, not a disturbance of this one.
+
+    Raises:
+        UserError: espeak-ng cannot speak them, or the model was trained on such voices.
+    """
+    if corpus.dataset.synthetic:
+        raise UserError("the data set has such voices itself")
+    labels, threads = model.info.keywords, settings.threads
+    voices = open_dataset(Settings("synthetic", labels, synthetic_size=VOICES_PER_WORD, threads=threads))
+    spoken = [clip for clip in voices.clips if clip.word in model.info.keywords]
+    waveforms = np.stack([fit(decode((voices.root / clip.name).read_bytes()).waveform) for clip in spoken])
+    targets = np.array([model.info.labels.index(clip.word) for clip in spoken], np.int64)
+    found = clips.share(model(waveforms).argmax(axis=1) == targets)
+    return {"clips": found["clips"], "accuracy": found["share"], "interval_95": found["interval_95"]}
+
+
+def _tell(evaluation: dict[str, Any]) -> None:
+    """The figures that matter, as lines of the log."""
+    low, high = evaluation["accuracy_interval_95"]
+    log.info(
+        "test accuracy %.2f %% (%d of %d, 95 %% interval %.1f to %.1f %%), keywords %.2f %%",
+        *(100 * evaluation["accuracy"], evaluation["correct"], evaluation["n"], 100 * low, 100 * high),
+        100 * evaluation["keyword_accuracy"],
+    )
+    operating = evaluation["operating"]
+    taken = [f"{kind} {100 * found['share']:.1f} %" for kind, found in operating["false_accepts"].items()]
+    log.info(
+        "at the threshold %.3f: keyword recall %.1f %%, taken for a keyword: %s",
+        *(operating["threshold"], 100 * operating["recall"]["share"], ", ".join(taken)),
+    )
+    for line in evaluation["caveats"]:
+        log.warning("%s", line)

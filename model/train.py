@@ -1,0 +1,270 @@
+"""Training, from the first weights to the kept ones: one-cycle AdamW on augmented batches, averaged weights.
+
+The epoch with the least loss on the validation split is kept, not the one with the highest accuracy: on a few hundred
+clips that is as often an early one that was lucky. The test split has no part in it.
+"""
+
+import copy
+import hashlib
+import io
+import logging
+import math
+import pickle
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from kws.detection import SILENCE
+from model import files
+from model.augment import Augmenter, mixup
+from model.corpus import NO_CLIP, Corpus, Sampler, Split
+from model.errors import UserError, differences, first_sentence
+from model.features import FRONT_END, RECIPE, log_mel
+from model.network import TCResNet8
+from model.parallel import CPU, gather, side_by_side
+from model.provenance import versions
+from model.settings import Settings, option_name
+
+log = logging.getLogger(__name__)
+
+STATE = "state.pt"
+_STEPS_MAPPED = 100
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One line of the history; losses are mean cross-entropies, accuracies shares of 1."""
+
+    epoch: int
+    train_loss: float
+    train_acc: float
+    val_loss: float
+    val_acc: float
+
+
+OnEpoch = Callable[[Epoch, bool], None]
+
+
+@dataclass
+class Trained:
+    """What training leaves: the network with the best epoch's weights, the history, and the clips and time it took."""
+
+    network: TCResNet8
+    history: list[Epoch] = field(default_factory=list)
+    best_epoch: int = 0
+    clips: int = 0
+    seconds: float = 0.0
+
+    @property
+    def best(self) -> Epoch:
+        """The epoch whose weights were kept."""
+        return self.history[self.best_epoch - 1]
+
+
+def train(
+    settings: Settings,
+    corpus: Corpus,
+    on_epoch: OnEpoch = lambda *_: None,
+    state: Path | None = None,
+    resume: bool = False,
+    device: torch.device = CPU,
+) -> Trained:
+    """Train on ``corpus.splits["training"]``, choose by ``["validation"]``; ``on_epoch`` is told whether it is best.
+
+    ``state`` is a folder where a run that was stopped at any moment finds, with ``resume``, what it needs to go on.
+    All that is random in an epoch follows from the seed and the epoch's number: the same settings and corpus give the
+    same weights, bit for bit, on one machine, in one go or resumed.
+
+    Raises:
+        UserError: the loss ran away; the state is of another run.
+    """
+    rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(True, warn_only=device.type == "mps")
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # nothing reads it
+    torch.manual_seed(settings.seed)
+
+    data, labels = corpus.splits["training"], corpus.labels
+    sampler = Sampler(corpus, settings)
+    augment = Augmenter(
+        corpus.noise.to(device), settings.noise_probability, settings.band_probability, settings.max_shift
+    )
+    network = TCResNet8(len(labels), width=settings.width, dropout=settings.dropout)
+    trained = Trained(copy.deepcopy(network))
+    network.to(device)
+    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(settings.ema_decay), use_buffers=True)
+    optimizer = torch.optim.AdamW(network.parameters(), weight_decay=settings.weight_decay, fused=True)
+    steps = math.ceil(len(sampler) / settings.batch_size)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, settings.learning_rate, total_steps=settings.epochs * steps, pct_start=settings.warmup
+    )
+    parts: dict[str, Any] = {
+        "network": network,
+        "average": average,
+        "kept": trained.network,
+        "optimizer": optimizer,
+        "schedule": schedule,
+    }
+    identity = identity_of(settings, corpus, world, device)
+    if state and resume and (kept := load_state(state / STATE, identity)):
+        for name, part in parts.items():
+            part.load_state_dict(kept["parts"][name])
+        trained.history = [Epoch(**epoch) for epoch in kept["history"]]
+        trained.best_epoch, trained.clips, trained.seconds = kept["best_epoch"], kept["clips"], kept["seconds"]
+        log.info("going on after epoch %d", len(trained.history))
+
+    with side_by_side(network) as (twins, pool):
+        for number in range(len(trained.history) + 1, settings.epochs + 1):
+            started = time.perf_counter()
+            order = torch.Generator().manual_seed(_seed(settings.seed, number))  # the same in all processes
+            drawn = [
+                torch.Generator(device).manual_seed(_seed(settings.seed, number, rank, n)) for n in range(len(twins))
+            ]
+            # The batches that every process has a part of.
+            batches = [
+                rows[rank::world] for rows in sampler.epoch(order).split(settings.batch_size) if len(rows) >= world
+            ]
+            loss_sum, right = torch.zeros((), device=device), torch.zeros((), device=device)
+            for twin in twins:
+                twin.train()
+            for step, rows in enumerate(batches):
+                if step % _STEPS_MAPPED == 0:
+                    data.stored.release()  # else a large data set's features all end up in this process's memory
+
+                def part(
+                    twin: TCResNet8, rows: Tensor, drawn: torch.Generator, whole: int = len(rows)
+                ) -> tuple[Tensor, Tensor]:
+                    power, targets = make_batch(data, rows, labels, augment, drawn)
+                    features, targets = mixup(augment(power, drawn), targets, settings.mixup, drawn)
+                    logits = twin(features, drawn)
+                    loss = F.cross_entropy(logits, targets, label_smoothing=settings.label_smoothing, reduction="sum")
+                    twin.zero_grad(set_to_none=True)
+                    (loss / whole).backward()
+                    return loss.detach(), (logits.argmax(1) == targets.argmax(1)).sum()
+
+                done = list(pool.map(part, twins, rows.chunk(len(twins)), drawn))
+                gather(twins[: len(done)], world)
+                optimizer.step()
+                schedule.step()
+                average.update_parameters(network)
+                loss_sum += torch.stack([loss for loss, _ in done]).sum()
+                right += torch.stack([hits for _, hits in done]).sum()
+
+            clips = sum(len(rows) for rows in batches)
+            if not math.isfinite(float(loss_sum)):
+                raise UserError(f"training diverged in epoch {number} (loss {float(loss_sum)}); lower --learning-rate")
+            val_loss, val_acc = score(average.module, corpus.splits["validation"])
+            epoch = Epoch(number, float(loss_sum) / clips, float(right) / clips, val_loss, val_acc)
+            trained.history.append(epoch)
+            if is_best := trained.best_epoch == 0 or val_loss < trained.best.val_loss:
+                trained.best_epoch = number
+                trained.network.load_state_dict(average.module.state_dict())
+            trained.clips += clips * world
+            trained.seconds += time.perf_counter() - started
+            if rank > 0:
+                continue
+            on_epoch(epoch, is_best)
+            if state:
+                so_far = {name: getattr(trained, name) for name in ("best_epoch", "clips", "seconds")}
+                so_far["parts"] = {name: part.state_dict() for name, part in parts.items()}
+                save_state(state / STATE, identity, so_far | {"history": [asdict(each) for each in trained.history]})
+    trained.network.eval()
+    return trained
+
+
+def make_batch(
+    data: Split, rows: Tensor, labels: tuple[str, ...], augment: Augmenter, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """The mel power ``[batch, bands, frames]`` and one-hot targets ``[batch, classes]`` of a sampler's rows.
+
+    On the device of ``generator``; ``rows`` and the data are on the CPU.
+    """
+    device = generator.device
+    copies = torch.randint(0, data.copies, (len(rows),), generator=generator, device=device).cpu()
+    silent = (rows == NO_CLIP).nonzero().flatten()
+    power = data.power(rows.clamp(min=0), copies).to(device)
+    targets = data.targets[rows.clamp(min=0)]
+    if len(silent):
+        power[silent.to(device)] = augment.silence(len(silent), generator)
+        targets = targets.index_fill(0, silent, labels.index(SILENCE))
+    return power, F.one_hot(targets, len(labels)).float().to(device)
+
+
+@torch.inference_mode()
+def predict(network: nn.Module, power: Tensor, batch_size: int = 128) -> Tensor:
+    """Logits ``float32[clips, classes]`` for mel power ``[clips, bands, frames]``, both on the CPU."""
+    network.eval()
+    device = next(network.parameters()).device
+    return torch.cat([network(log_mel(part.to(device))).cpu() for part in power.split(batch_size)])
+
+
+def score(network: nn.Module, split: Split) -> tuple[float, float]:
+    """Mean cross-entropy and accuracy over a split."""
+    logits = torch.cat([predict(network, split.power(rows)) for rows in torch.arange(len(split)).split(512)])
+    accuracy = (logits.argmax(1) == split.targets).double().mean()
+    return float(F.cross_entropy(logits, split.targets)), float(accuracy)
+
+
+def identity_of(settings: Settings, corpus: Corpus, processes: int, device: torch.device) -> dict[str, Any]:
+    """All that the weights depend on, by the names that a user knows."""
+    return {
+        **{option_name(name): value for name, value in settings.of_weights().items()},
+        "labels": list(corpus.labels),
+        "unseen words": list(corpus.unseen_words),
+        **FRONT_END,
+        "features": RECIPE,
+        "data digest": corpus.digest,
+        "processes": processes,
+        "device": device.type,
+        "source": _source(),
+        **{name: found for name, found in versions().items() if not name.startswith("onnx")},
+    }
+
+
+def _source() -> str:
+    """A digest over the code that makes the weights of the data."""
+    digest = hashlib.sha256()
+    for name in ("augment", "corpus", "features", "network", "parallel", "train", "data/background", "data/recording"):
+        digest.update((Path(__file__).parent / f"{name}.py").read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def save_state(path: Path, identity: dict[str, Any], state: dict[str, Any]) -> None:
+    """Replace the state that is kept."""
+    buffer = io.BytesIO()
+    torch.save({"identity": identity, "state": state}, buffer)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    files.write_whole(path, buffer.getvalue())
+
+
+def load_state(path: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
+    """The state that is kept, on the CPU; None where there is none.
+
+    Raises:
+        UserError: it is of a run with other settings, data or versions (named), or cannot be read.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        there, state = content["identity"], content["state"]
+    except FileNotFoundError:
+        return None
+    except (OSError, RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:
+        reason = first_sentence(error)
+        raise UserError(f"--resume: '{path}' cannot be read ({reason}); remove it to start anew") from error
+    if different := differences(there, identity):
+        raise UserError(
+            f"--resume: '{path}' is of a different run ({different}); give the same options, or train without --resume"
+        )
+    return dict(state)
+
+
+def _seed(*parts: int | str) -> int:
+    return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:8]) >> 1

@@ -1,0 +1,118 @@
+"""Licences of what an SBOM lists: each component by its own SPDX expression, and what is unknown is not allowed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+from boolean import ParseError
+from license_expression import ExpressionError, get_spdx_licensing
+
+from release.artifacts import InputError, package_name
+
+SPDX = get_spdx_licensing()
+ALLOWED, DENIED, UNKNOWN = "allowed", "denied", "unknown"
+
+
+@dataclass(frozen=True)
+class ByHand:
+    """What a component that states this text is licensed under: ``[licences.NAME]`` of ``gates.toml``."""
+
+    stated: str
+    expression: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Component:
+    """A component of an SBOM: what it states, and the verdict on that."""
+
+    name: str
+    version: str
+    stated: str
+    verdict: str
+    reason: str = ""
+
+    @property
+    def allowed(self) -> bool:
+        return self.verdict == ALLOWED
+
+
+def judge(text: str, denied: Collection[str]) -> str:
+    """The verdict on an expression: of an AND the worst part's, of an OR the best's, and WITH is taken as a whole.
+
+    ``denied``: patterns such as ``AGPL-*``, in any case. What is no expression of SPDX licences is unknown, or denied
+    where a denied licence's name stands in it.
+    """
+    # "Apache 2.0": what is one name is tried as SPDX would write it.
+    spelled = text if re.search(r"\b(and|or|with)\b|[()]", text, re.IGNORECASE) else "-".join(text.split())
+    try:
+        tree = SPDX.parse(spelled, validate=False)
+    except (ExpressionError, ParseError):
+        tree = None
+    return _of_name(text, denied) if tree is None else _of_tree(tree, denied)
+
+
+def _of_tree(node: Any, denied: Collection[str]) -> str:
+    if isinstance(node, (SPDX.AND, SPDX.OR)):
+        found = {_of_tree(part, denied) for part in node.args}
+        # "GNU AGPLv3 or later" is no choice: beside what is denied, what is unknown does not help.
+        order = (DENIED, UNKNOWN, ALLOWED) if isinstance(node, SPDX.AND) else (ALLOWED, DENIED, UNKNOWN)
+        return next(verdict for verdict in order if verdict in found)
+    names = [node.render(), *(part.key for part in node.decompose())]
+    if any(fnmatchcase(name.lower(), pattern.lower()) for name in names for pattern in denied):
+        return DENIED
+    known = all(part.key in SPDX.known_symbols for part in node.decompose())
+    return ALLOWED if known else _of_name(node.render(), denied)
+
+
+def _of_name(text: str, denied: Collection[str]) -> str:
+    """Of what is no SPDX licence: denied where a denied family's name stands in it, as ``AGPL`` in "GNU AGPLv3"."""
+    families = [pattern.strip("*-").lower() for pattern in denied]
+    return DENIED if any(family and family in text.lower() for family in families) else UNKNOWN
+
+
+def of_sbom(sbom: dict[str, Any], denied: Collection[str], by_hand: Any) -> list[Component]:
+    """Each component of a CycloneDX document with its verdict; ``by_hand`` is the table ``[licences]`` of gates.toml.
+
+    Raises InputError on an entry of that table that lacks a part or allows nothing.
+    """
+    table = {}
+    for name, entry in by_hand.items():
+        try:
+            table[package_name(name)] = ByHand(**entry)
+        except TypeError as error:
+            raise InputError(f"[licences.{name}] has `stated`, `expression` and `reason` ({error})") from None
+        if judge(str(entry["expression"]), ()) != ALLOWED or not str(entry["reason"]).strip():
+            raise InputError(f"[licences.{name}] needs an expression of SPDX and a reason")
+    components = sbom.get("components")
+    found = components if isinstance(components, list) else []
+    listed = [one if isinstance(one, dict) else {"name": str(one)} for one in found]
+    # A distribution, and what syft lists of files, has no licence of its own.
+    return [_component(one, denied, table) for one in listed if one.get("type") not in ("operating-system", "file")]
+
+
+def _component(component: dict[str, Any], denied: Collection[str], table: dict[str, ByHand]) -> Component:
+    licences = component.get("licenses")
+    entries = [_text(entry) for entry in licences] if isinstance(licences, list) else []
+    name, version = str(component.get("name", "")), str(component.get("version", ""))
+    text = " AND ".join(f"({entry})" if len(entries) > 1 else entry for entry in entries)
+    verdicts = {judge(entry, denied) for entry in entries} or {UNKNOWN}
+    verdict, reason = next(one for one in (DENIED, UNKNOWN, ALLOWED) if one in verdicts), ""
+    # Debian lists every name of a copyright file, in its own spelling; data are not inside the image.
+    debian = str(component.get("purl", "")).startswith("pkg:deb/debian/")
+    if verdict == UNKNOWN and (debian or (component.get("type") == "data" and text)):
+        verdict, reason = ALLOWED, "none of its names is denied"
+    elif verdict == UNKNOWN and (entry := table.get(package_name(name))) and entry.stated == text:
+        verdict, reason = judge(entry.expression, denied), f"{entry.expression}: {entry.reason}"
+    return Component(name, version, text, verdict, reason)
+
+
+def _text(entry: Any) -> str:
+    """What one entry of a component's licences says: an expression, an identifier or a name."""
+    entry = entry if isinstance(entry, dict) else {}
+    licence = entry["license"] if isinstance(entry.get("license"), dict) else {}
+    return str(entry.get("expression") or licence.get("id") or licence.get("name") or "")

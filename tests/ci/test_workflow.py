@@ -1,0 +1,119 @@
+"""The workflow against the module: what it calls is there, every mirror reaches every call, nothing is pasted in."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml  # type: ignore[import-untyped]
+
+WORKFLOW = yaml.safe_load((Path(__file__).resolve().parents[2] / ".github/workflows/pipeline.yml").read_text())
+TRIGGERS = WORKFLOW[True]  # YAML 1.1 reads "on" as true
+STEPS = [(name, step) for name, job in WORKFLOW["jobs"].items() for step in job["steps"]]
+SCRIPTS = [(name, step["run"].replace("\\\n", " ")) for name, step in STEPS if "run" in step]
+CALLS = [
+    line.partition("dagger call")[2] for _, script in SCRIPTS for line in script.splitlines() if "dagger call" in line
+]
+MIRRORS = {"base_image", "package_index", "torch_index", "tool_images", "dataset_url", "dataset_sha256"}
+MIRRORS |= {"vulnerability_database"}
+
+
+def options(text: str) -> set[str]:
+    bare = re.sub(r"\$\([^)]*\)", "", text)  # without what another command says
+    return {found.replace("-", "_") for found in re.findall(r"--([a-z][a-z0-9-]*)", bare)}
+
+
+@pytest.fixture
+def kws() -> Any:
+    from kws_ci.main import Kws
+
+    return Kws.__dagger_module__.get_object("Kws")  # type: ignore[attr-defined]
+
+
+def test_every_call_gets_every_mirror_from_one_place(kws: Any) -> None:
+    assert len(CALLS) == 9
+    assert all(call.startswith(" $KWS_MIRRORS ") for call in CALLS)
+    assert options(WORKFLOW["env"]["KWS_MIRRORS"]) == MIRRORS
+    assert not [call for call in CALLS if options(call) & MIRRORS]
+    # What the constructor calls a mirror, an index, an image or a database is one.
+    named = re.compile(r"mirror|.* index\b|^Index|^Image|NAME=ADDRESS|osv|SHA-256", re.IGNORECASE)
+    parameters = kws.get_constructor().parameters
+    assert {name for name, each in parameters.items() if named.search(each.doc) and not each.default_path} == MIRRORS
+
+
+def test_every_option_and_function_is_there(kws: Any) -> None:
+    constructor = {name.replace("-", "_") for name in kws.get_constructor().parameters}
+    assert MIRRORS | options(WORKFLOW["env"]["KWS_REGISTRY"]) <= constructor
+    functions = {name.lstrip("_"): function for name, function in kws.functions.items()}
+    for call in CALLS:
+        words = [word for word in shlex.split(call.replace('"$@"', "")) if not word.startswith("$")]
+        at = next((at for at, word in enumerate(words) if word.replace("-", "_") in functions), None)
+        if at is None:
+            assert "$check" in call, call
+            continue
+        assert options(" ".join(words[:at])) <= constructor, call
+        parameters = set(functions[words[at].replace("-", "_")].parameters)
+        rest = " ".join(words[at + 1 :])
+        given = options(re.split(r"\b(?:export|sync|attestations)\b", rest)[0])
+        assert given <= parameters, call
+
+
+def test_no_expression_is_pasted_into_a_script() -> None:
+    assert not [script for _, script in SCRIPTS if "${{" in script]
+
+
+def test_any_default_branch_publishes_and_no_other(kws: Any) -> None:
+    assert TRIGGERS["push"]["branches"] == ["**"]
+    assert "branches" not in (TRIGGERS["pull_request"] or {})
+    assert "github.ref_name == github.event.repository.default_branch" in WORKFLOW["jobs"]["deploy"]["if"]
+    (deploy,) = [script for name, script in SCRIPTS if name == "deploy" and " pipeline " in script]
+    assert '--default-branch="$DEFAULT_BRANCH"' in deploy
+    assert "master" not in str(WORKFLOW)
+
+
+def test_a_push_and_a_manual_run_wait_for_each_other() -> None:
+    group = WORKFLOW["concurrency"]["group"]
+    assert "github.ref" in group
+    assert "github.event_name ==" in group  # Monday's run alone is told apart
+    assert "github.event_name }}" not in group
+    assert WORKFLOW["concurrency"]["cancel-in-progress"] == "${{ github.event_name == 'pull_request' }}"
+
+
+def test_the_changelog_is_asked_before_anything_is_published() -> None:
+    deploy = [script for name, script in SCRIPTS if name == "deploy"]
+    (notes,) = [at for at, script in enumerate(deploy) if " notes " in script]
+    (published,) = [at for at, script in enumerate(deploy) if " pipeline " in script]
+    assert notes < published
+    (release,) = [script for name, script in SCRIPTS if name == "release"]
+    order = [release.index(words) for words in ("create", "upload", "--draft=false")]
+    assert order == sorted(order)
+    assert "--draft " in release
+
+
+def test_who_signs_is_named_exactly() -> None:
+    identities = [call.split("--identity=")[1].split('" ')[0] for call in CALLS if "--identity" in call]
+    assert len(identities) == 2
+    for identity in identities:
+        assert identity.startswith('"^${KWS_WORKFLOW//./\\\\.}@refs/(heads/${DEFAULT_BRANCH//./\\\\.}|tags/v')
+        assert identity.rstrip('"').endswith(r"\$")
+
+
+def test_a_pull_request_gets_nothing_to_write_with() -> None:
+    assert WORKFLOW["permissions"] == {}
+    assert WORKFLOW["jobs"]["check"]["permissions"] == {"contents": "read"}
+    comment = [step for name, step in STEPS if name == "comment"]
+    assert not [step for step in comment if "checkout" in step.get("uses", "")]
+    secrets = {name for name, step in STEPS if "secrets." in str(step)}
+    assert secrets == {"comment", "deploy", "release", "audit"}
+
+
+def test_a_failed_training_is_shown_and_kept() -> None:
+    for job in ("check", "deploy"):
+        kept = [
+            step for name, step in STEPS if name == job and step["name"] in ("Show the report", "Keep the artefacts")
+        ]
+        assert [step["if"] for step in kept] == ["${{ !cancelled() && hashFiles('artifacts/report.md') != '' }}"] * 2
+    assert all("--wipe" in call for call in CALLS if "path=artifacts" in call)

@@ -1,0 +1,60 @@
+"""Augmentation: what it does to mel power, not just its shapes."""
+
+import torch
+
+from model import features
+from model.augment import Augmenter, mixup
+
+
+def _generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def test_a_shift_moves_frames_and_fills_with_nothing() -> None:
+    power = torch.zeros(200, 40, 61)
+    power[:, :, 30] = 1.0
+    plain = Augmenter(torch.empty(0, 40), max_shift=6)
+    shifted = plain._shift(power, _generator())
+    assert set(shifted[:, 0].argmax(dim=1).tolist()) == set(range(24, 37))
+    assert shifted.sum() == power.sum()
+    power[:, :, 0] = 1.0  # may leave the clip on the left; nothing comes in for it
+    assert plain._shift(power, _generator()).sum() < power.sum()
+
+
+def test_noise_is_added_at_the_given_ratio() -> None:
+    power, noise = torch.full((500, 40, 61), 2.0), torch.rand(300, 40, generator=_generator(1)) + 0.5
+    augmenter = Augmenter(noise, noise_probability=0.5, snr_db=(10.0, 10.0))
+    added = (augmenter._add_noise(power, _generator()) - power).mean(dim=(1, 2))
+    noisy = added > 0
+    assert 0.4 < noisy.double().mean() < 0.6
+    torch.testing.assert_close(added[noisy], torch.full_like(added[noisy], 0.2), rtol=1e-3, atol=0)
+
+
+def test_masks_are_bounded_and_set_to_the_mean() -> None:
+    power = torch.rand(300, 40, 61, generator=_generator(1)) + 0.1
+    augmented = Augmenter(torch.empty(0, 40), max_shift=0)(power, _generator())
+    masked = augmented == 0.0
+    assert [int(masked.all(dim=dim).sum(dim=1).max()) for dim in (2, 1)] == [8, 12]
+    torch.testing.assert_close(augmented[~masked], features.log_mel(power)[~masked])
+
+
+def test_silence_is_made_anew_from_digital_silence_up() -> None:
+    augmenter = Augmenter(torch.rand(300, 40, generator=_generator(2)) + 0.5)
+    generator = _generator()
+    power, again = (augmenter.silence(200, generator) for _ in range(2))
+    assert power.shape == (200, 40, features.FRAMES)
+    level = power.mean(dim=(1, 2))
+    assert 5 <= int((level == 0).sum()) <= 40
+    assert level[level > 0].min() < 1e-4 * level.max()
+    assert torch.isfinite(features.log_mel(power)).all()
+    assert not torch.equal(power, again)
+
+
+def test_mixup_keeps_the_clip_s_own_label_the_likeliest() -> None:
+    inputs = torch.arange(64.0)[:, None, None].expand(64, 4, 5)
+    targets = torch.nn.functional.one_hot(torch.arange(64) % 4, 4).float()
+    mixed, labels = mixup(inputs, targets, 0.2, _generator())
+    torch.testing.assert_close(labels.sum(dim=1), torch.ones(64))
+    assert torch.equal(labels.argmax(dim=1), targets.argmax(dim=1))
+    assert not torch.equal(mixed, inputs)
+    assert mixup(inputs, targets, 0.0, _generator())[0] is inputs

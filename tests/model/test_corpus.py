@@ -1,0 +1,172 @@
+"""A data set as a run sees it: the classes beside the keywords, what is held back, and what an epoch hears."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from model import corpus, features
+from model.corpus import NO_CLIP, Corpus, Sampler
+from model.data import background
+from model.data.source import open_dataset
+from model.data.split import official_split
+from model.errors import UserError
+from model.settings import Settings, make_settings
+
+from .conftest import OTHERS, WORDS, tone_files, write_files
+
+KEPT = ("training", "validation", "testing")
+
+
+def settings_of(root: Path, **chosen: Any) -> Settings:
+    return make_settings({"profile": "quick", "labels": WORDS, "speed_copies": False, "dataset": str(root), **chosen})
+
+
+def load(root: Path, **chosen: Any) -> Corpus:
+    settings = settings_of(root, **chosen)
+    return corpus.load(open_dataset(settings), settings)
+
+
+def names(found: Corpus, split: str) -> list[str]:
+    return [clip.name for clip in found.splits[split].clips]
+
+
+@pytest.fixture(scope="module")
+def found(tones: Path) -> Corpus:
+    return load(tones)
+
+
+def test_other_words_and_noise_are_classes(found: Corpus) -> None:
+    assert found.labels == (*WORDS, "_unknown_", "_silence_")
+    for name, split in found.splits.items():
+        for clip, target in zip(split.clips, split.targets.tolist(), strict=True):
+            assert found.labels[target] == ("_unknown_" if clip.word in OTHERS else clip.word)
+            assert clip.split == name
+    assert "_silence_" not in {clip.word for clip in found.splits["training"].clips}
+
+
+def test_held_out_splits_have_as_many_of_the_rest_as_of_a_keyword(found: Corpus) -> None:
+    for name in ("validation", "testing"):
+        counts = Counter(found.splits[name].targets.tolist())
+        mean = round((counts[0] + counts[1]) / 2)
+        assert counts[3] == mean
+        assert counts[2] == min(mean, len(found.others[name]))
+    several = Counter(clip.word for clip in found.splits["testing"].clips if clip.word in OTHERS)
+    assert max(several.values()) <= -(-several.total() // 2)
+
+
+def test_what_is_judged_does_not_depend_on_the_recipe(tones: Path, found: Corpus) -> None:
+    other = load(tones, unknown_share=0.25, silence_share=3.0, speed_copies=True, seed=5)
+    for name in ("validation", "testing"):
+        assert names(other, name) == names(found, name)
+        np.testing.assert_array_equal(other.waveforms(name), found.waveforms(name))
+    assert other.digest == found.digest
+
+
+def test_what_files_hold_is_what_is_heard(found: Corpus) -> None:
+    waveforms, split = found.waveforms("validation"), found.splits["validation"]
+    order = torch.randperm(len(split), generator=torch.Generator().manual_seed(0))
+    assert waveforms.shape == (len(split), 16_000)
+    expected = features.mel_power(torch.from_numpy(waveforms)[order])
+    torch.testing.assert_close(split.power(order), expected, rtol=2e-3, atol=1e-9)
+
+
+def test_a_third_of_the_other_words_is_heard_nowhere_in_training(found: Corpus) -> None:
+    assert found.unseen_words == corpus.choose_unseen(OTHERS, None)
+    assert len(found.unseen_words) == 1
+    assert not {clip.word for name in KEPT for clip in found.splits[name].clips} & set(found.unseen_words)
+    assert {clip.split for clip in found.unseen} == set(KEPT)
+    assert found.read(found.unseen).shape == (len(found.unseen), 16_000)
+
+
+def test_the_words_held_back_are_those_with_the_lowest_sha1() -> None:
+    words = [f"word{number}" for number in range(30)]
+    assert [len(corpus.choose_unseen(words[:count], None)) for count in (0, 1, 2, 3, 6, 30)] == [0, 0, 0, 1, 2, 6]
+    assert corpus.choose_unseen(words, None) == corpus.choose_unseen(reversed(words), None)
+    assert corpus.choose_unseen(("_unknown_", "a", "b"), None) == ()
+    assert corpus.choose_unseen(words, ()) == ()
+    assert corpus.choose_unseen(words, ("word3", "word1")) == ("word3", "word1")
+    with pytest.raises(UserError, match=r"--unseen-words: the data set has no other word 'cow' \(it has cat, dog\)"):
+        corpus.choose_unseen(("cat", "dog"), ("cow",))
+
+
+@pytest.mark.parametrize("only_keywords", [False, True])
+@pytest.mark.parametrize("left_out", [("_",), ("cat",), ("_", "cat"), ("?",)])
+def test_a_class_is_there_where_its_clips_are_and_it_is_wanted(
+    tmp_path: Path, left_out: tuple[str, ...], only_keywords: bool
+) -> None:
+    files = {name: data for name, data in tone_files((*WORDS, "cat")).items() if not name.startswith(left_out)}
+    some = load(write_files(tmp_path / "some", files), only_keywords=only_keywords)
+    classes = [name for name, of in (("_unknown_", "cat"), ("_silence_", "_")) if of not in left_out]
+    assert some.labels == (*WORDS, *(classes if not only_keywords else ()))
+    assert {clip.word for clip in some.splits["training"].clips} - {"cat"} == set(WORDS)
+    assert bool(len(some.noise)) == ("_" not in left_out)  # still an augmentation
+
+
+def test_folders_of_the_classes_are_the_classes(tmp_path: Path) -> None:
+    files = tone_files((*WORDS, "_unknown_", "_silence_"))
+    quiet = {name: data for name, data in files.items() if not name.startswith("_background")}
+    for number, (given, made) in enumerate(((files, True), (quiet, False))):
+        chosen = load(write_files(tmp_path / str(number), given))
+        assert (chosen.labels, chosen.unseen) == ((*WORDS, "_unknown_", "_silence_"), ())
+        for split in chosen.splits.values():
+            assert {
+                (clip.word, chosen.labels[target]) for clip, target in zip(split.clips, split.targets, strict=True)
+            } == {(label, label) for label in chosen.labels}
+        rows = Sampler(chosen, settings_of(tmp_path)).epoch(torch.Generator().manual_seed(0)).tolist()
+        recorded = [row for row in rows if row >= 0 and chosen.splits["training"].clips[row].word == "_silence_"]
+        assert (bool(recorded), NO_CLIP in rows) == (True, made)
+
+
+def test_recorded_silence_of_the_test_split_alone_is_no_other_word(tmp_path: Path) -> None:
+    files = {
+        name: data
+        for name, data in tone_files((*WORDS, "cat", "_silence_")).items()
+        if not name.startswith("_") or (name.startswith("_silence_") and official_split(name) == "testing")
+    }
+    chosen = load(write_files(tmp_path / "tones", files))
+    assert chosen.labels == (*WORDS, "_unknown_")
+    assert {clip.word for clip in chosen.splits["testing"].clips} == {*WORDS, "cat"}
+
+
+def test_broken_clips_are_left_out_and_a_split_must_keep_some(tmp_path: Path) -> None:
+    root = write_files(tmp_path / "tones", tone_files())
+    of_high = [name for name in names(load(root), "validation") if name.startswith("high")]
+    (root / of_high[0]).write_bytes(b"")
+    part = load(root).splits["validation"]
+    assert list(part.audit.broken) == [of_high[0]]
+    assert Counter(clip.word for clip in part.clips)["high"] == len(of_high) - 1
+    assert len(part) == len(part.targets) == len(part.power(torch.arange(len(part))))
+    for name in of_high:
+        (root / name).write_bytes(b"")
+    with pytest.raises(UserError, match="label 'high' has no readable clips in the validation split"):
+        load(root)
+
+
+def test_an_epoch_has_every_keyword_clip_and_a_share_of_the_rest(tones: Path, found: Corpus) -> None:
+    clips = found.splits["training"].clips
+    sampler = Sampler(found, settings_of(tones, silence_share=1.0))
+    generator = torch.Generator().manual_seed(0)
+    one, two = (sampler.epoch(generator).tolist() for _ in range(2))
+    keywords = [row for row, clip in enumerate(clips) if clip.word in WORDS]
+    mean = round(len(keywords) / 2)
+    for rows in (one, two):
+        assert len(rows) == len(sampler) == len(keywords) + 2 * mean
+        assert rows.count(NO_CLIP) == mean
+        assert [rows.count(row) for row in keywords] == [1] * len(keywords)
+        unknown = Counter(clips[row].word for row in rows if row != NO_CLIP and clips[row].word not in WORDS)
+        assert max(unknown.values()) - min(unknown.values()) <= 1  # whether a word has ten clips or forty
+    assert one != two
+    other = Sampler(found, settings_of(tones, unknown_share=0.5, silence_share=2.0))
+    assert len(other) == 2 * mean + round(mean / 2) + 2 * mean
+
+
+def test_background_recordings_are_cut_in_time() -> None:
+    long, short = (np.arange(size, dtype=np.float32) for size in (200_000, 15_000))
+    pieces = [piece for (piece,) in background.cut([long, short]).values()]
+    np.testing.assert_array_equal(np.concatenate(pieces), long)
+    assert [len(piece) for piece in pieces] == [160_000, 20_000, 20_000]
+    assert [len(piece) for (piece,) in background.cut([np.ones(20_000, np.float32)]).values()] == [16_000] * 3

@@ -1,0 +1,82 @@
+"""Settings: what profiles, options and a former run's ``config.json`` give, and what is refused."""
+
+import json
+import subprocess
+import sys
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from model.errors import UserError
+from model.settings import PROFILES, Settings, make_settings
+
+from .conftest import ROOT, Cli, one_line
+
+
+def test_what_is_chosen_goes_before_the_profile_and_the_profile_before_the_default() -> None:
+    assert make_settings({}) == Settings()
+    quick = make_settings({"profile": "quick", "epochs": 3, "mixup": None, "labels": ("a", "b")})
+    assert (quick.epochs, quick.mixup, quick.labels) == (3, PROFILES["quick"]["mixup"], ("a", "b"))
+    assert quick.batch_size == Settings().batch_size
+    for name, value in {"mixup": 0.0, "stream_hours": 0.0, "unseen_words": (), "licence": ""}.items():
+        assert getattr(make_settings({name: value}), name) == value  # empty, and meant
+
+
+def test_a_former_run_s_settings_are_taken_over() -> None:
+    former = make_settings({"profile": "quick", "epochs": 3, "seed": 4, "unseen_words": (), "labels": ("a", "b")})
+    plain = json.loads(json.dumps(former.to_dict()))
+    assert make_settings({}, plain) == former
+    assert make_settings({"epochs": 5}, plain).to_dict() == {**plain, "epochs": 5}
+    other = make_settings({"profile": "best"}, plain)  # its recipe, the former's data and seed
+    assert (other.epochs, other.width, other.seed, other.labels) == (200, 2.0, 4, ("a", "b"))
+
+
+@pytest.mark.parametrize("field", [each for each in fields(Settings) if each.metadata["low"] is not None])
+def test_the_ends_of_every_number_are_allowed_and_no_more(field: Any) -> None:
+    low, high = field.metadata["low"], field.metadata["high"]
+    for value in (low, high):
+        assert getattr(make_settings({field.name: value}), field.name) == value
+    for value in (low - 1e-9 if low else -1, high * 1.001, float("nan")):
+        with pytest.raises(UserError, match=f"--{field.name.replace('_', '-')} .* is out of range; give "):
+            make_settings({field.name: value})
+
+
+@pytest.mark.parametrize(
+    ("chosen", "message"),
+    [
+        ({"profile": "magic"}, "--profile 'magic' is unknown; choose one of quick, standard, best"),
+        ({"labels": ("up", "up")}, "names a word twice; name each once"),
+        *(({"labels": ("up", name)}, "cannot be the name") for name in ("../down", "_down", ".up", "a\\b", "a\nb")),
+    ],
+)
+def test_what_makes_no_sense_is_refused(chosen: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        make_settings(chosen)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "cannot be read (No such file"),
+        ("{", "is no config.json of a run"),
+        ("[]", "is no config.json of a run"),
+        ('{"settings": {}, "versions": {}}', "is no config.json of a run"),
+        ('{"settings": {"magic": 1}, "data_digest": "", "versions": {}}', "does not know: magic"),
+        ('{"settings": {"epochs": "many"}, "data_digest": "", "versions": {}}', "--epochs many is out of range"),
+    ],
+)
+def test_a_config_that_is_none(tmp_path: Path, main: Cli, content: str | None, message: str) -> None:
+    path = tmp_path / "config.json"
+    if content is not None:
+        path.write_text(content)
+    assert message in one_line(main("train", "--config", path, "--output", tmp_path / "out"))
+
+
+def test_nothing_heavy_is_loaded_before_it_is_needed() -> None:
+    heavy = ("torch", "torchaudio", "onnx", "onnxruntime", "matplotlib", "scipy", "sklearn", "espeakng_loader")
+    code = f"import sys, model.cli; print([name for name in {heavy} if name in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"

@@ -1,0 +1,181 @@
+"""The training loop, on tones: the same weights each time, the best ones kept, and going on after a stop."""
+
+import dataclasses
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from model import corpus, train
+from model.corpus import Corpus
+from model.data.source import open_dataset
+from model.errors import UserError
+from model.settings import make_settings
+
+from .conftest import QUICK, ROOT, Cli, done, one_line
+
+RUN = {"profile": "quick", "labels": ("low", "high"), "epochs": 3, "batch_size": 32, "mixup": 0.2}
+
+
+@pytest.fixture(scope="module")
+def tone_corpus(tones: Path) -> Corpus:
+    settings = make_settings({**RUN, "dataset": str(tones)})
+    return corpus.load(open_dataset(settings), settings)
+
+
+@pytest.fixture(scope="module")
+def whole(tone_corpus: Corpus) -> train.Trained:
+    return train.train(make_settings(RUN), tone_corpus)
+
+
+def _same_weights(one: train.Trained, other: train.Trained) -> bool:
+    pairs = zip(one.network.state_dict().values(), other.network.state_dict().values(), strict=True)
+    return all(torch.equal(a, b) for a, b in pairs)
+
+
+def test_same_seed_same_weights_bit_for_bit(tone_corpus: Corpus, whole: train.Trained) -> None:
+    again = train.train(make_settings({**RUN, "threads": 3}), tone_corpus)
+    assert (again.history, _same_weights(again, whole)) == (whole.history, True)
+    assert not _same_weights(train.train(make_settings({**RUN, "seed": 1}), tone_corpus), whole)
+
+
+def test_the_best_epoch_s_weights_are_kept(tone_corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
+    losses, weights, told = iter([0.5, 0.2, 0.3]), [], []
+
+    def score(network: torch.nn.Module, _: object) -> tuple[float, float]:
+        weights.append(network.state_dict()["classifier.bias"].clone())
+        return next(losses), 1.0
+
+    monkeypatch.setattr(train, "score", score)
+    trained = train.train(make_settings(RUN), tone_corpus, lambda epoch, best: told.append((epoch.epoch, best)))
+    assert (trained.best_epoch, trained.best.val_loss) == (2, 0.2)
+    assert told == [(1, True), (2, True), (3, False)]
+    assert [torch.equal(trained.network.classifier.bias, each) for each in weights] == [False, True, False]
+
+
+def test_a_loss_that_runs_away_is_said(tone_corpus: Corpus) -> None:
+    split = tone_corpus.splits["training"]
+    endless = dataclasses.replace(split.stored, power=torch.full_like(split.stored.power, math.inf))
+    splits = {**tone_corpus.splits, "training": dataclasses.replace(split, stored=endless)}
+    with pytest.raises(UserError, match=r"training diverged in epoch 1 .*; lower --learning-rate"):
+        train.train(make_settings(RUN), dataclasses.replace(tone_corpus, splits=splits))
+
+
+class _StopError(Exception):
+    pass
+
+
+def _stopped(number: int, tone_corpus: Corpus, state: Path, resume: bool = True, **changed: Any) -> list[int]:
+    """The epochs that a run goes through until it is stopped at the end of one, before that one's state is kept."""
+    seen: list[int] = []
+
+    def on_epoch(epoch: train.Epoch, _: bool) -> None:
+        seen.append(epoch.epoch)
+        if epoch.epoch == number:
+            raise _StopError
+
+    with pytest.raises(_StopError):
+        train.train(make_settings({**RUN, **changed}), tone_corpus, on_epoch, state, resume)
+    return seen
+
+
+def test_a_run_stopped_twice_ends_as_one_in_one_go(tone_corpus: Corpus, whole: train.Trained, tmp_path: Path) -> None:
+    assert _stopped(2, tone_corpus, tmp_path) == [1, 2]
+    assert _stopped(3, tone_corpus, tmp_path) == [2, 3]
+    resumed = train.train(make_settings(RUN), tone_corpus, state=tmp_path, resume=True)
+    assert (resumed.history, resumed.clips) == (whole.history, whole.clips)
+    assert _same_weights(resumed, whole)
+    assert _stopped(1, tone_corpus, tmp_path, resume=False) == [1]  # without --resume it begins anew
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"epochs": 5}, "--epochs 3 there, 5 here"),
+        ({"seed": 5}, "--seed 0 there, 5 here"),
+        ({"speed_copies": False}, "--speed-copies True there, False here"),
+        ({"digest": "e"}, "data digest "),
+        ({"labels": ("low",)}, "labels ['low', 'high', '_unknown_', '_silence_'] there, ['low'] here"),
+        ({"unseen": ()}, "unseen words "),
+        ({"RECIPE": 0}, "features "),
+        ({"FRONT_END": {"n_mels": 41}}, "n_mels 40 there, 41 here"),
+        *(({"version of": name}, f"{name} ") for name in ("torch", "torchaudio", "numpy", "soundfile", "soxr")),
+        ({"version of": "onnxruntime"}, ""),
+        *(({name: value}, "") for name, value in (("threads", 3), ("stream_hours", 2.0), ("licence", "CC0"))),
+        *(({name: value}, "") for name, value in (("profile", "best"), ("labels ", ()), ("dataset", "elsewhere"))),
+    ],
+)
+def test_a_state_is_taken_where_the_weights_do_not_depend_on_what_changed(
+    tone_corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: dict[str, Any], message: str
+) -> None:
+    settings, path = make_settings(RUN), tmp_path / "state.pt"
+    train.save_state(path, train.identity_of(settings, tone_corpus, 1, train.CPU), {"kept": True})
+    ((name, value),) = changed.items()
+    found = tone_corpus
+    if name in ("digest", "labels", "unseen"):
+        found = dataclasses.replace(tone_corpus, **changed)
+    elif name.isupper():
+        monkeypatch.setattr(train, name, value)
+    elif name == "version of":
+        here = {**train.versions(), value: "0"}
+        monkeypatch.setattr(train, "versions", lambda: here)
+    else:
+        settings = dataclasses.replace(settings, **{name.strip(): value})
+    identity = train.identity_of(settings, found, 1, train.CPU)
+    if not message:
+        assert train.load_state(path, identity) == {"kept": True}
+        return
+    with pytest.raises(UserError, match="is of a different run") as caught:
+        train.load_state(path, identity)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 half", b"cos\nmkdir\n(Vevil\ntR."])  # data, not code
+def test_a_state_that_is_none_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("state.pt").write_bytes(content)
+    with pytest.raises(UserError, match=r"state.pt' cannot be read \([^.]{3,80}\); remove it to start anew"):
+        train.load_state(Path("state.pt"), {})
+    assert not Path("evil").exists()
+
+
+@pytest.mark.timeout(1800)  # against a hang: processes of their own take minutes where the machine is busy
+def test_a_run_killed_for_good_goes_on(main: Cli, tones: Path, tmp_path: Path) -> None:
+    options = ("train", *QUICK, "--dataset", tones, "--epochs", "6")
+    done(main(*options, "--output", tmp_path / "whole"))
+    killed = (*options, "--output", tmp_path / "killed")
+    process = subprocess.Popen([sys.executable, "-m", "model", *killed], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert process.stdout
+    assert any(line.startswith("epoch   3/") for line in process.stdout)
+    process.kill()
+    process.wait()
+    assert not (tmp_path / "killed").exists()
+    assert "--epochs 6 there, 7 here" in one_line(main(*killed, "--resume", "--epochs", "7"))
+    said = done(main(*killed, "--resume", "--threads", "3", "--licence", "mine"))
+    assert ("going on after epoch" in said, "epoch   1/6" in said) == (True, False)
+    weights = [torch.load(tmp_path / name / "best_model.pth")["weights"] for name in ("killed", "whole")]
+    assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
+    assert {path.name for path in tmp_path.iterdir()} == {"whole", "killed"}
+
+
+@pytest.mark.timeout(1800)
+def test_two_processes_train_one_model(tones: Path, tmp_path: Path) -> None:
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    arguments = ["-m", "model", "train", *QUICK, "--dataset", str(tones), "--output", str(tmp_path / "two")]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    result = subprocess.run(
+        [*torchrun, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done(result).count("epoch   2/2") == 1  # the first process alone speaks
+    metrics, config = (
+        json.loads((tmp_path / "two" / name).read_text()) for name in ("train_metrics.json", "config.json")
+    )
+    assert (len(metrics["history"]), config["processes"]) == (2, 2)
+    assert metrics["history"][-1]["train_loss"] < metrics["history"][0]["train_loss"]
+    assert {path.name for path in tmp_path.iterdir()} == {"two"}

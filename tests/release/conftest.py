@@ -1,0 +1,150 @@
+"""An artefact directory as the pipeline leaves it, small and written by hand, in which every gate holds."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from release.artifacts import Artifacts
+from release.gates import DENIED, Judgement, Verdict, judge, read_bounds
+from release.licences import of_sbom
+
+ROOT = Path(__file__).resolve().parents[2]
+DIGEST = f"sha256:{'d' * 64}"
+PUBLISHED = f"ghcr.io/me/words@{DIGEST}"
+CLASS = {"precision": 0.95, "recall": 0.95, "f1": 0.95, "clips": 100}
+PROBE = {
+    "http_status": 200,
+    "p50_ms": 1.1,
+    "p95_ms": 2.5,
+    "p99_ms": 3.5,
+    "server_latency_ms": 0.7,
+    "accuracy": 0.975,
+    "clips": 40,
+    "correct": 39,
+    "failures": [],
+    "model_version": "abc",
+}
+CONTENTS: dict[str, Any] = {
+    "model/evaluation.json": {
+        "n": 200,
+        "accuracy": 0.95,
+        "accuracy_interval_95": [0.91, 0.97],
+        "keyword_accuracy": 0.95,
+        "keyword_accuracy_interval_95": [0.91, 0.97],
+        "loss": 0.2,
+        "model_version": "abc",
+        "test_clips_digest": "c1",
+        "labels": ["up", "no", "_unknown_"],
+        "per_class": {"up": CLASS, "no": CLASS, "_unknown_": CLASS},
+        "confusion_matrix": [[94, 6, 0], [4, 96, 0], [0, 5, 95]],
+        "mistakes": [{"clip": "up/a|b.wav", "label": "up", "prediction": "no", "probability": 0.9}],
+        "robustness": {
+            "cases": [
+                {"group": "gain", "name": "gain of 6 dB", "accuracy": 0.95, "difference": 0.0},
+                {"group": "noise", "name": "noise at 0 dB", "accuracy": 0.87, "difference": -0.08},
+            ]
+        },
+        "data": {
+            "source": "synthetic",
+            "licence": "CC0 1.0",
+            "speakers_known": True,
+            "leaks": {"speakers": 0, "recordings": 0, "examples": []},
+        },
+        "caveats": ["9 clips were left out"],
+        "parity": {"clips": 200, "max_difference": 6.6e-7},
+        "not_measured": {"running audio": "0 hours were asked for"},
+    },
+    "model/train_metrics.json": {
+        "training_time_sec": 14.2,
+        "revision": "0123abc",
+        "settings": {"profile": "quick", "seed": 0},
+        "history": [{"train_acc": 0.52, "val_acc": 0.81}, {"train_acc": 0.91, "val_acc": 0.96}],
+    },
+    "inference/inference_metrics.json": PROBE,
+    "inference/start_time.json": {"seconds": 1.5, "runs": [1.4, 1.5, 1.6], "error": ""},
+    "inference/published/inference_metrics.json": PROBE,
+    "image/image.json": {
+        "digest": DIGEST,
+        "platform": "linux/amd64",
+        "platforms": ["linux/amd64"],
+        "size_bytes": 98_700_000,
+        "labels": {},
+        "layers": [{"digest": "sha256:bb", "size_bytes": 98_700_000}],
+    },
+    "image/sbom.cdx.json": {
+        "components": [
+            {"name": "flask", "licenses": [{"license": {"id": "BSD-3-Clause"}}]},
+            {"name": "packaging", "licenses": [{"expression": "Apache-2.0 OR BSD-2-Clause"}]},
+        ]
+    },
+    "image/osv.json": {
+        "error": "",
+        "asked": "api.osv.dev",
+        "packages": 2,
+        "unasked": ["python 3.13"],
+        "counts": [],
+        "unfixed": [],
+        "accepted": [],
+    },
+}
+# The files without which a run is not whole; the others are the image's that was published.
+FILES = list(CONTENTS)
+
+Change = Callable[..., Path]
+
+
+@pytest.fixture
+def change(tmp_path: Path) -> Change:
+    """``change("model/evaluation.json", accuracy=0.5)``: the directory with that key replaced (None: without it).
+
+    Without a key, the whole file: ``change("image/osv.json", None)`` removes it, a str is its text.
+    """
+    return lambda *change, **keys: write(tmp_path / "artifacts", *change, **keys)
+
+
+def write(folder: Path, name: str = "", whole: Any = ..., **keys: Any) -> Path:
+    """The directory of CONTENTS, unless it is there, with one file changed."""
+    for file, content in CONTENTS.items():
+        if not folder.joinpath("written").exists():
+            (folder / file).parent.mkdir(parents=True, exist_ok=True)
+            (folder / file).write_text(json.dumps(content))
+    folder.joinpath("written").touch()
+    path = folder / name
+    if name and whole is None:
+        path.unlink()
+    elif name:
+        content = whole if whole is not ... else json.loads(path.read_text())
+        content = {key: value for key, value in {**content, **keys}.items() if value is not None} if keys else content
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return folder
+
+
+@cache
+def of_project(bounds: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, Any]]:
+    return read_bounds(ROOT / "gates.toml", bounds)
+
+
+def judged(folder: Path, *bounds: str, published: str = PUBLISHED, **more: Any) -> Judgement:
+    """The verdict by the project's own bounds, as the command line makes it."""
+    held, by_hand = of_project(bounds)
+    run = Artifacts(folder)
+    components = of_sbom(run.read("image/sbom.cdx.json"), held[DENIED] or [], by_hand)
+    return judge(run, held, components, published=published, **more)
+
+
+def failed(folder: Path, *bounds: str, **more: Any) -> list[str]:
+    """The names of the gates that failed."""
+    return [gate.name for gate in judged(folder, *bounds, **more).those(Verdict.FAILED)]
+
+
+def contents(name: str) -> Any:
+    """A copy of a file's content, to be changed."""
+    return copy.deepcopy(CONTENTS[name])
