@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml  # type: ignore[import-untyped]
+import yaml
 
 WORKFLOW = yaml.safe_load((Path(__file__).resolve().parents[2] / ".github/workflows/pipeline.yml").read_text())
 TRIGGERS = WORKFLOW[True]  # YAML 1.1 reads "on" as true
