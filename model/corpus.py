@@ -144,7 +144,7 @@ def load(dataset: DataSet, settings: Settings, progress: features.Progress = lam
     known -= {SILENCE} - set(labels)  # recorded in another split than training alone
     if len(labels) < 2:
         raise UserError(
-            f"the one word '{labels[0]}' has nothing to be told from; give more --labels, other words or background noise"
+            f"the word '{labels[0]}' has nothing to be told from; name more --labels, or add other words or noise"
         )
     splits, others = {}, {}
     for name in SPLITS:

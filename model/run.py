@@ -153,6 +153,7 @@ def _read(settings: Settings, held_back: tuple[str, ...] | None = None) -> tuple
     ``held_back`` are words that a model has not heard: those that the data set has are, unless others are asked for.
     """
     dataset = open_dataset(settings)
+    require_clips(dataset)
     if settings.unseen_words is None and held_back is not None:
         there = {clip.word for clip in dataset.clips}
         settings = replace(settings, unseen_words=tuple(word for word in held_back if word in there))
