@@ -123,9 +123,6 @@ async def test_what_the_constructor_is_told_reaches_every_command_that_it_means(
     of_training = {"--profile=quick", "--seed=7", "--epochs=3", "--learning-rate=0.1"}
     for made, wanted in ((await kws.train(), of_data | of_training), (kws.clips(), of_data)):
         assert {part for part in commands(made)[-1] if part.startswith("--")} - {"--dataset", "--output"} == wanted
-    evaluated = commands(kws.evaluate(marked("m").file("m")))[-1]
-    assert set(evaluated) >= {"evaluate", "/model.onnx", *of_data}
-    assert not of_training & set(evaluated)
 
 
 @pytest.mark.parametrize(

@@ -134,7 +134,7 @@ def test_a_shell_has_the_data_in_place(dataset: Path, call: Call) -> None:
 def test_functions_read_well() -> None:
     listed = dagger("functions").stdout
     verbs = ("pipeline", "train", "build", "image-tar", "publish", "test-predict", "serve", "gates", "sweep", "shell")
-    for name in (*verbs, "releases", "doctor", "clips", "evaluate", "audit"):
+    for name in (*verbs, "releases", "doctor", "clips", "audit"):
         assert name in listed
     assert "--dataset-folder" in dagger("call", "--help").stdout
 

@@ -140,7 +140,7 @@ async def notes(kws: Settings, tag: str) -> dagger.File:
 async def doctor(kws: Settings) -> str:
     """A line a check, each made anew, from the containers' own network. Raises ProgramError where one failed."""
     release = Release(kws) if kws.address else None
-    found = await gather(_engine(kws), _base(kws), _outside(kws), *([_registry(release)] if release else []))
+    found = await gather(_engine(kws), _outside(kws), *([_registry(release)] if release else []))
     lines = "\n".join(found).splitlines()
     if failed := [line.split(maxsplit=1)[1].partition(":")[0] for line in lines if line.startswith(FAILED)]:
         raise ProgramError("\n".join([f"failed: {', '.join(failed)}", *lines]))
@@ -156,25 +156,20 @@ async def _engine(kws: Settings) -> str:
     return f"ok       {said}" if has == wants else f"{'warning' if has > wants else FAILED:<8} {said}; {remedy}"
 
 
-async def _base(kws: Settings) -> str:
+async def _outside(kws: Settings) -> str:
+    toolbox = Toolbox(kws)
+    asked = options(package_index=kws.package_index, torch_index=kws.torch_index, dataset_url=kws.dataset_url)
+    asked += [] if kws.vulnerability_database else ["--vulnerability-source=https://api.osv.dev"]
     try:
-        return f"ok       base image: {await Toolbox(kws).base().image_ref()}"
+        base = f"ok       base image: {await toolbox.base().image_ref()}"
+        container = uncached(toolbox.base().with_directory(f"{APP}/tools", kws.tools_source).with_workdir(APP))
+        run = container.with_exec(["python", "-m", "tools.doctor", *asked], expect=ReturnType.ANY)
+        if await run.exit_code() in (0, 3):
+            return f"{base}\n{(await run.stdout()).strip()}"
+        return f"{base}\n{FAILED:<8} network: {(await run.stderr()).strip().splitlines()[-1]}"
     except dagger.QueryError as error:
         remedy = "--base-image names another, the engine's settings a mirror of docker.io (docs/offline.md)"
         return f"{FAILED:<8} base image: {kws.base_image}: {_last(error)}; {remedy}"
-
-
-async def _outside(kws: Settings) -> str:
-    asked = options(package_index=kws.package_index, torch_index=kws.torch_index, dataset_url=kws.dataset_url)
-    asked += [] if kws.vulnerability_database else ["--vulnerability-source=https://api.osv.dev"]
-    container = Toolbox(kws).base().with_directory(f"{APP}/tools", kws.tools_source).with_workdir(APP)
-    try:
-        run = uncached(container).with_exec(["python", "-m", "tools.doctor", *asked], expect=ReturnType.ANY)
-        if await run.exit_code() in (0, 3):
-            return (await run.stdout()).strip()
-        return f"{FAILED:<8} network: {(await run.stderr()).strip().splitlines()[-1]}"
-    except dagger.QueryError as error:
-        return f"skipped  network: it is looked at from the base image ({_last(error)})"
 
 
 async def _registry(release: Release) -> str:

@@ -57,7 +57,9 @@ async def run(
     pulled = await span("pull back", publishing.pulled(image.digest))
     published = await span("test what was pulled", tester.findings(pulled, clips))
     reference = f"{kws.address}@{image.digest}"
-    judged = judge.over(artifacts.with_directory("inference/published", published), f"--published={reference}")
+    told = [f"--published={reference}", *options(not_proven=why_not_latest(kws))]
+    told += [] if publishing.party.signs else ["--not-proven=not signed: there is no key and no token"]
+    judged = judge.over(artifacts.with_directory("inference/published", published), *told)
     if await span("judge again", judged.exit_code()) != 0:
         return await judge.returned(judged)
     found = judged.directory(ARTIFACTS)
@@ -91,6 +93,12 @@ async def publish(
     return f"{kws.address}@{image.digest}"
 
 
+def why_not_latest(kws: Settings) -> str:
+    """Why a model is a toy; empty of one that may be served to all."""
+    toys = {"its voices are synthetic": kws.synthetic, f"it was trained with the profile {QUICK}": kws.profile == QUICK}
+    return next((f"not to be called latest: {why}" for why, holds in toys.items() if holds), "")
+
+
 async def checked_tags(release: Release, given: list[str] | None, untested: str = "") -> list[str]:
     """The tags of a release, ``latest`` last or not at all; the registry takes them, and who signs can.
 
@@ -98,9 +106,8 @@ async def checked_tags(release: Release, given: list[str] | None, untested: str 
     """
     kws = release.kws
     await release.party.check()
-    toy = "its voices are synthetic" if kws.synthetic else f"of the profile {QUICK}" if kws.profile == QUICK else ""
     told = options(revision=kws.revision, branch=kws.branch, version=kws.version, default_branch=kws.default_branch)
-    told += options(no_latest=untested or toy, cannot_sign=not release.party.signs and not kws.unsigned)
+    told += options(no_latest=untested or why_not_latest(kws), cannot_sign=not release.party.signs and not kws.unsigned)
     command = ["tags", *told, *(f"--tag={tag}" for tag in given or [])]
     try:
         names = (await stdout(Toolbox(kws).release(command, {}))).split()

@@ -198,7 +198,8 @@ class Releases:
         """Check the signature and each attestation by its type; fails on another key, digest, bytes, a missing type."""
         release = Release(self.settings)
         digest = await release.existing(reference)
-        return "\n".join([*await release.verified(digest), f"verified: {release.address}@{digest}"])
+        found = ["signature", *await release.verified(digest), f"{release.address}@{digest}"]
+        return "\n".join(f"verified: {name}" for name in found)
 
     @function
     async def attestations(self, reference: Reference = "latest") -> dagger.Directory:

@@ -94,7 +94,7 @@ class Trainer:
 
     def command(self, program: str, output: str, *more: str) -> list[str]:
         """The command line of a program over the data set."""
-        named = ["python", "-m", "model", *program.split(), "--dataset", self.dataset, "--output", output]
+        named = ["python", "-m", "model", program, "--dataset", self.dataset, "--output", output]
         return [*named, *self.of_data, *more]
 
     async def trained(self, *more: str) -> Model:
@@ -132,8 +132,3 @@ class Trainer:
     def clips(self) -> dagger.Directory:
         """Labelled recordings of the test split, a folder a label, for the test client."""
         return self.container().with_exec(self.command("clips", CLIPS)).directory(CLIPS)
-
-    def evaluation(self, onnx: dagger.File) -> dagger.Directory:
-        """``evaluation.json`` of a model file over the data set's test split."""
-        container = self.container().with_mounted_file("/model.onnx", onnx)
-        return container.with_exec(self.command("evaluate /model.onnx", MODEL)).directory(MODEL)
