@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -66,10 +67,10 @@ def places(hits: list[Hit]) -> list[tuple[int, int]]:
 def test_the_rule_however_the_audio_is_cut(rule: Rule, seed: int, windows: int, cuts: list[int]) -> None:
     found = wandering(seed, windows)
     at_once, in_pieces = Detector(NAMES, rule), Detector(NAMES, rule)
-    whole = at_once.feed(found) + at_once.finish()
+    whole = at_once.feed(found, ends=True)
     edges = [0, *sorted(min(cut, windows) for cut in cuts), windows]
     pieces = [hit for start, end in itertools.pairwise(edges) for hit in in_pieces.feed(found[start:end])]
-    assert pieces + in_pieces.finish() == whole
+    assert pieces + in_pieces.feed(found[:0], ends=True) == whole
     # Sums of float32 and of float64 may fall on two sides of a threshold or of a neighbour.
     near = np.abs(np.array([hit.confidence for hit in whole] or [2.0]) - rule.threshold).min() < 1e-5
     if not near and rule.smoothing == 1:
@@ -147,17 +148,14 @@ def test_below_the_threshold_nothing_is_accepted(model: Model) -> None:
 
 
 @pytest.mark.parametrize(
-    "text",
+    "fields",
     [
-        "[]",
-        "no",
-        "{",
-        '{"hop": 0.1}',
-        *[json.dumps({name: value}) for name, value in (("smoothing", 0), ("smoothing", 1.5), ("threshold", 0))],
-        *[json.dumps({name: value}) for name, value in (("threshold", 1.1), ("hop_seconds", "x"), ("hop_seconds", 9))],
+        {"hop": 0.1},
+        *[{name: value} for name, value in (("smoothing", 0), ("smoothing", 1.5), ("smoothing", 3.0), ("threshold", 0))],
+        *[{name: value} for name, value in (("threshold", 1.1), ("hop_seconds", "x"), ("hop_seconds", 9))],
     ],
 )
-def test_what_is_no_rule(text: str) -> None:
-    with pytest.raises(ValueError, match=r"."):
-        Rule.from_json(text)
-    assert Rule.from_json(Rule().to_json()) == Rule(threshold=DEFAULT_THRESHOLD)
+def test_what_is_no_rule(fields: dict[str, Any]) -> None:
+    with pytest.raises((ValueError, TypeError)):
+        Rule(**fields)
+    assert Rule(**json.loads(Rule().to_json())) == Rule(threshold=DEFAULT_THRESHOLD)
