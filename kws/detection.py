@@ -1,7 +1,4 @@
-"""Which window speaks for a clip, and the rule that makes detections of running audio; the defaults of both.
-
-The trainer chooses and measures by these very functions, and the service answers by them.
-"""
+"""Which window speaks for a clip, and the rule that makes detections of running audio: in trainer and service alike."""
 
 import json
 import time
@@ -173,7 +170,6 @@ class Listener:
         self._model, self._rule = model, rule or model.info.rule
         self._detector = Detector(model.info.labels, self._rule)
         self._hop = max(1, round(self._rule.hop_seconds * model.info.sample_rate))
-        self._none = np.empty((0, model.info.clip_samples), np.float32)  # windows
         self._kept = np.empty(0, np.float32)  # the newest samples
         self._first = 0  # the number of the first of them
         self._samples = self._windows = 0  # heard so far
@@ -190,15 +186,14 @@ class Listener:
         return self._hear(np.zeros(missing, np.float32), ends=True)
 
     def _hear(self, waveform: Waveform, ends: bool = False) -> list[Detection]:
-        info, hop, found = self._model.info, self._hop, []
+        info, size, hop, found = self._model.info, self._model.info.clip_samples, self._hop, []
         self._kept = np.concatenate([self._kept, waveform])
         rest = self._kept[self._windows * hop - self._first :]
-        every = sliding_window_view(rest, info.clip_samples) if len(rest) >= info.clip_samples else self._none
-        windows = every[::hop]
+        windows = sliding_window_view(rest, size)[::hop] if len(rest) >= size else np.empty((0, size), np.float32)
         for hit in self._detector.feed(running_probabilities(self._model, windows), ends):
             # The word is what is loud from the middle of its windows to the end of the next.
             begin, frame = round(middle(hit.window, self._rule) * info.sample_rate), info.sample_rate // 100
-            heard = self._kept[begin - self._first : (hit.window + 1) * hop + info.clip_samples - self._first]
+            heard = self._kept[begin - self._first : (hit.window + 1) * hop + size - self._first]
             power = _power(heard[: len(heard) // frame * frame].reshape(-1, frame))
             loud = begin + frame * np.flatnonzero(power >= power.max() * 10 ** (-_SOUND_RANGE_DB / 10))
             end = min(int(loud[-1]) + frame, self._samples) / info.sample_rate
