@@ -142,8 +142,7 @@ def stored_features(
 ) -> Stored:
     """The features of the audio files ``names`` below ``root``, whose content ``digest`` names; computed at most once.
 
-    ``copies`` is 0 (only see what is in the files), 1, or 1 + len(SPEEDS). Holds a few megabytes a worker; a broken
-    file's row is left zero.
+    ``copies`` is 0 (only see what is in the files), 1, or 1 + len(SPEEDS). A broken file's row is zero.
     """
     recipe = {
         "digest": digest,
@@ -185,24 +184,18 @@ def _open(entry: Path, count: int, copies: int) -> Stored | None:
 
 
 def _fill(folder: Path, root: Path, names: Sequence[str], copies: int, workers: int, progress: Progress) -> None:
+    def work(start: int) -> tuple[list[Found], bytes]:
+        waveforms, seen = _read(root, names[start : start + _CHUNK])
+        versions = [waveforms, *(change_speed(waveforms, *speed) for speed in SPEEDS[: copies - 1])][:copies]
+        return seen, b"" if not copies else torch.stack([*map(mel_power, versions)], 1).sqrt_().half().numpy().tobytes()
+
     found: list[Found] = []
     with (
         (folder / POWER).open("wb") as file,
         ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool,
     ):
-        file.truncate(len(names) * copies * _ROW * 2)
-
-        def work(start: int) -> list[Found]:
-            waveforms, seen = _read(root, names[start : start + _CHUNK])
-            if copies:
-                # Through the file, not through a mapping, whose pages would all count as this process's memory.
-                rest, place = memoryview(_power(waveforms, copies).numpy().tobytes()), start * copies * _ROW * 2
-                while rest:
-                    written = os.pwrite(file.fileno(), rest, place)
-                    rest, place = rest[written:], place + written
-            return seen
-
-        for seen in pool.map(work, range(0, len(names), _CHUNK)):
+        for seen, power in pool.map(work, range(0, len(names), _CHUNK)):
+            file.write(power)
             found += seen
             progress(len(found), len(names))
         file.flush()
@@ -219,8 +212,3 @@ def _read(root: Path, names: Sequence[str]) -> tuple[Tensor, list[Found]]:
         if pcm is not None:
             waveforms[row] = torch.from_numpy(from_pcm(pcm))
     return waveforms, found
-
-
-def _power(waveforms: Tensor, copies: int) -> Tensor:
-    versions = [waveforms] + [change_speed(waveforms, *speed) for speed in SPEEDS[: copies - 1]]
-    return torch.stack([mel_power(version) for version in versions], dim=1).sqrt_().half()

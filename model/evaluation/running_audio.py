@@ -81,8 +81,7 @@ class Heard:
         return [self.figures(replace(rule, threshold=threshold)) for threshold in THRESHOLDS]
 
     def _detect(self, found: Probabilities, rule: Rule) -> list[Hit]:
-        detector = Detector(self.labels, rule)
-        return detector.feed(found[:: round(rule.hop_seconds / HOP_SECONDS)]) + detector.finish()
+        return Detector(self.labels, rule).feed(found[:: round(rule.hop_seconds / HOP_SECONDS)], ends=True)
 
 
 def choose_rule(model: Model, corpus: Corpus, settings: Settings) -> Rule:
