@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from kws.model_file import Model
 
 Probabilities = npt.NDArray[np.float32]
+Hit = tuple[int, int, float]  # a detection: the last of the averaged windows, the label's index, its mean probability
 
 UNKNOWN, SILENCE = "_unknown_", "_silence_"  # classes beside the keywords: any other word, no word at all
 DEFAULT_THRESHOLD = 0.5  # of a clip and of running audio, where a model's file does not say
@@ -103,14 +104,6 @@ class Rule:
         return json.dumps(asdict(self))
 
 
-class Hit(NamedTuple):
-    """A detection in windows: the last of the averaged windows, the label's index, the averaged probability."""
-
-    window: int
-    label: int
-    confidence: float
-
-
 class Detector:
     """The rule over probabilities as they come; one for each stream.
 
@@ -130,7 +123,8 @@ class Detector:
 
     def feed(self, probabilities: Probabilities, ends: bool = False) -> list[Hit]:
         """The detections that float32[windows, classes] complete, and that the end of the audio does after them."""
-        rule, size, found = self._rule, len(probabilities), []
+        rule, size = self._rule, len(probabilities)
+        found: list[Hit] = []
         known, total = np.concatenate([self._recent, probabilities]), np.zeros_like(probabilities)
         for offset in range(rule.smoothing):  # the same sum for a window however the audio was cut into pieces
             total += known[offset : offset + size]
@@ -145,7 +139,7 @@ class Detector:
         for top in np.flatnonzero((labels[:-1] >= 0) & (sure[1:] <= sure[:-1])).tolist():
             window = self._windows - 1 + top
             if window >= self._free and stays[top] != self._counted:
-                found.append(Hit(window, int(labels[top]), float(sure[top])))
+                found.append((window, int(labels[top]), float(sure[top])))
                 self._free = window + max(1, round(rule.refractory_seconds / rule.hop_seconds))
                 self._counted = int(stays[top])
         self._recent, self._windows = known[size:], self._windows + size
@@ -190,14 +184,14 @@ class Listener:
         self._kept = np.concatenate([self._kept, waveform])
         rest = self._kept[self._windows * hop - self._first :]
         windows = sliding_window_view(rest, size)[::hop] if len(rest) >= size else np.empty((0, size), np.float32)
-        for hit in self._detector.feed(running_probabilities(self._model, windows), ends):
+        for window, label, confidence in self._detector.feed(running_probabilities(self._model, windows), ends):
             # The word is what is loud from the middle of its windows to the end of the next.
-            begin, frame = round(middle(hit.window, self._rule) * info.sample_rate), info.sample_rate // 100
-            heard = self._kept[begin - self._first : (hit.window + 1) * hop + size - self._first]
+            begin, frame = round(middle(window, self._rule) * info.sample_rate), info.sample_rate // 100
+            heard = self._kept[begin - self._first : (window + 1) * hop + size - self._first]
             power = _power(heard[: len(heard) // frame * frame].reshape(-1, frame))
             loud = begin + frame * np.flatnonzero(power >= power.max() * 10 ** (-_SOUND_RANGE_DB / 10))
             end = min(int(loud[-1]) + frame, self._samples) / info.sample_rate
-            found.append(Detection(info.labels[hit.label], int(loud[0]) / info.sample_rate, end, hit.confidence))
+            found.append(Detection(info.labels[label], int(loud[0]) / info.sample_rate, end, confidence))
         self._windows += len(windows)
         # What is detected next may begin as many windows ago as are averaged.
         drop = max(0, (self._windows - self._rule.smoothing - 1) * hop - self._first)

@@ -89,8 +89,7 @@ def read_model(path: Path, sha256: str = "") -> bytes:
     try:
         data = path.read_bytes()
     except OSError as error:
-        missing = isinstance(error, FileNotFoundError)
-        trouble = "does not exist" if missing else f"cannot be read ({error.strerror})"
+        trouble = "does not exist" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
         raise ModelError(f"model '{path}' {trouble}; {REMEDY}") from None
     if not data:
         raise ModelError(f"model '{path}' is empty; {REMEDY}")

@@ -61,10 +61,10 @@ Progress = Callable[[int, int], None]  # clips done, clips in all
 
 
 class MelSpectrogram(torch.nn.Module):
-    """The reference front end: a 32 ms Hann window every 16 ms, power of every second bin, 40 HTK mel bands.
+    """The reference front end, ``float32[batch, CLIP_SAMPLES]`` -> mel power ``float32[batch, N_MELS, FRAMES]``.
 
-    ``float32[batch, CLIP_SAMPLES]`` -> ``float32[batch, N_MELS, FRAMES]``. Every second bin is enough for the mel bands
-    and half the work; windows are symmetric and never padded so that the exported graph can fold them (``export.py``).
+    A 32 ms Hann window every 16 ms, power of every second bin (enough for the mel bands, and half the work), 40 HTK mel
+    bands. Windows are symmetric and never padded so that the exported graph can fold them (``export.py``).
     """
 
     def __init__(self) -> None:
@@ -97,8 +97,7 @@ def mel_power(waveforms: Tensor) -> Tensor:
 def log_mel(power: Tensor) -> Tensor:
     """Mel power ``[batch, N_MELS, frames]`` -> its logarithm, each band's mean 0, its deviation at most 1; same shape.
 
-    Taking out each band's mean takes out the recording's level, the microphone's colour and steady hums, so that a
-    model need not learn them: the cepstral mean normalisation of speech recognition (Atal 1974), in the mel domain.
+    With each band's mean the recording's level, the microphone's colour and steady hums go (Atal 1974).
     """
     log = torch.log(power + LOG_OFFSET)
     centred = log - log.mean(dim=2, keepdim=True)
@@ -107,10 +106,7 @@ def log_mel(power: Tensor) -> Tensor:
 
 
 def change_speed(waveforms: Tensor, numerator: int, denominator: int) -> Tensor:
-    """Play clips ``numerator / denominator`` times as fast, pitch included; same shape, the middle kept in the middle.
-
-    A small integer ratio keeps the polyphase resampler cheap.
-    """
+    """Play clips ``numerator / denominator`` times as fast, pitch included; same shape, the middle stays in place."""
     changed = torchaudio.functional.resample(waveforms, numerator, denominator)
     missing = waveforms.shape[-1] - changed.shape[-1]
     left = missing // 2
@@ -144,14 +140,8 @@ def stored_features(
 
     ``copies`` is 0 (only see what is in the files), 1, or 1 + len(SPEEDS). A broken file's row is zero.
     """
-    recipe = {
-        "digest": digest,
-        "copies": copies,
-        "speeds": SPEEDS,
-        "front_end": FRONT_END,
-        "recipe": RECIPE,
-        "versions": {package: version(package) for package in _PACKAGES},
-    }
+    recipe = {"digest": digest, "copies": copies, "speeds": SPEEDS, "front_end": FRONT_END, "recipe": RECIPE}
+    recipe["versions"] = {package: version(package) for package in _PACKAGES}
     key = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:32]
     entry = cache_root() / "features" / key
     if (stored := _open(entry, len(names), copies)) is None:

@@ -50,9 +50,6 @@ class Epoch:
     val_acc: float
 
 
-OnEpoch = Callable[[Epoch, bool], None]
-
-
 @dataclass
 class Trained:
     """What training leaves: the network with the best epoch's weights, the history, and the clips and time it took."""
@@ -72,18 +69,16 @@ class Trained:
 def train(
     settings: Settings,
     corpus: Corpus,
-    on_epoch: OnEpoch = lambda *_: None,
+    on_epoch: Callable[[Epoch, bool], None] = lambda *_: None,
     state: Path | None = None,
     resume: bool = False,
     device: torch.device = CPU,
 ) -> Trained:
     """Train on ``corpus.splits["training"]``, choose by ``["validation"]``; ``on_epoch`` is told whether it is best.
 
-    ``state`` is a folder where a run that was stopped at any moment finds, with ``resume``, what it needs to go on.
-    All that is random in an epoch follows from the seed and the epoch's number: the same settings and corpus give the
-    same weights, bit for bit, on one machine, in one go or resumed.
-
-    Raises UserError: the loss ran away; the state is of another run.
+    ``state`` is a folder where a run that was stopped finds, with ``resume``, what it needs to go on. All that is
+    random follows from the seed and the epoch's number: the same settings and corpus give the same weights, bit for
+    bit, on one machine, in one go or resumed. Raises UserError: the loss ran away; the state is of another run.
     """
     rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
     torch.set_num_threads(1)
@@ -129,8 +124,14 @@ def train(
                 if step % _STEPS_MAPPED == 0:
                     data.stored.release()  # else a large data set's features all end up in this process's memory
 
-                def part(twin: TCResNet8, part: Tensor, drawn: torch.Generator, whole: int = len(rows)) -> Tensor:
-                    power, targets = make_batch(data, part, labels, augment, drawn)
+                def part(twin: TCResNet8, rows: Tensor, drawn: torch.Generator, whole: int = len(rows)) -> Tensor:
+                    copies = torch.randint(0, data.stored.copies, rows.shape, generator=drawn, device=device).cpu()
+                    silent, rows = (rows == NO_CLIP).nonzero().flatten(), rows.clamp(min=0)
+                    power, answers = data.power(rows, copies).to(device), data.targets[rows]
+                    if len(silent):
+                        power[silent.to(device)] = augment.silence(len(silent), drawn)
+                        answers = answers.index_fill(0, silent, labels.index(SILENCE))
+                    targets = F.one_hot(answers, len(labels)).float().to(device)
                     features, targets = mixup(augment(power, drawn), targets, settings.mixup, drawn)
                     logits = twin(features, drawn)
                     loss = F.cross_entropy(logits, targets, label_smoothing=settings.label_smoothing, reduction="sum")
@@ -165,24 +166,6 @@ def train(
                 save_state(state / STATE, identity, so_far)
     trained.network.eval()
     return trained
-
-
-def make_batch(
-    data: Split, rows: Tensor, labels: tuple[str, ...], augment: Augmenter, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
-    """The mel power ``[batch, bands, frames]`` and one-hot targets ``[batch, classes]`` of a sampler's rows.
-
-    On the device of ``generator``; ``rows`` and the data are on the CPU.
-    """
-    device = generator.device
-    copies = torch.randint(0, data.stored.copies, (len(rows),), generator=generator, device=device).cpu()
-    silent = (rows == NO_CLIP).nonzero().flatten()
-    power = data.power(rows.clamp(min=0), copies).to(device)
-    targets = data.targets[rows.clamp(min=0)]
-    if len(silent):
-        power[silent.to(device)] = augment.silence(len(silent), generator)
-        targets = targets.index_fill(0, silent, labels.index(SILENCE))
-    return power, F.one_hot(targets, len(labels)).float().to(device)
 
 
 @torch.inference_mode()
