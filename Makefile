@@ -63,7 +63,8 @@ test-client: clips ## test a running service (URL=…)
 	$(CLIENT) $(URL)
 
 report: env ## artifacts/report.md and the verdict of the gates (BOUNDS='min_accuracy=0.95 …', RELEASE=gates.json of the last)
-	@$(BIN)/python -m release judge $(ARTIFACTS) --without image $(if $(RELEASE),--last '$(RELEASE)') $(BOUNDS:%=--bound '%')
+	@$(BIN)/python -m release judge $(ARTIFACTS) --without image $(if $(RELEASE),--last '$(RELEASE)') $(BOUNDS:%=--bound '%'); \
+	  code=$$?; head -n 1 $(ARTIFACTS)/report.md; exit $$code
 
 bench-service: env ## /predict beside FastAPI, LitServe, BentoML and plain Flask, with wrk (needs a trained model, Linux)
 	@$(BIN)/python -m tools.bench $(MODEL) --output $(ARTIFACTS)/bench/service.md

@@ -124,6 +124,10 @@ def load(dataset: DataSet, settings: Settings, progress: features.Progress = lam
     if not (pieces["training"] or SILENCE in trained):
         silence = set()  # recorded in another split than training alone
     labels = (*keywords, *((UNKNOWN,) if trained & heard_words else ()), *silence)
+    if len(labels) < 2:
+        raise UserError(
+            f"the word '{labels[0]}' has nothing to be told from; name more --labels, or add other words or noise"
+        )
     splits = {}
     for name in SPLITS:
         audit = Audit()

@@ -154,9 +154,7 @@ def option_name(name: str) -> str:
 
 
 def _check_labels(labels: tuple[str, ...]) -> None:
-    """Raises UserError: one word alone, a word twice, or one that cannot be the name of a folder."""
-    if len(labels) == 1:
-        raise UserError(f"--labels '{labels[0]}' names fewer than two words; give them as up,down,yes,no")
+    """Raises UserError: a word twice, or one that cannot be the name of a folder."""
     if len(set(labels)) != len(labels):
         raise UserError(f"--labels '{','.join(labels)}' names a word twice; name each once")
     for label in labels:

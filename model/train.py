@@ -194,8 +194,17 @@ def identity_of(settings: Settings, corpus: Corpus, processes: int, device: torc
         "data digest": corpus.digest,
         "processes": processes,
         "device": device.type,
+        "source": _source(),
         **{name: found for name, found in versions().items() if not name.startswith("onnx")},
     }
+
+
+def _source() -> str:
+    """A digest over the code that makes the weights of the data."""
+    digest = hashlib.sha256()
+    for name in ("augment", "corpus", "features", "network", "parallel", "train", "data/background", "data/recording"):
+        digest.update((Path(__file__).parent / f"{name}.py").read_bytes())
+    return digest.hexdigest()[:12]
 
 
 def save_state(path: Path, identity: dict[str, Any], state: dict[str, Any]) -> None:

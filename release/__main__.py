@@ -12,9 +12,9 @@ from typing import Annotated
 
 import typer
 
-from release import archive, gates, licences, pipeline_report, provenance, sbom, tags, vulnerabilities
+from release import gates, licences, pipeline_report, provenance, sbom, tags, vulnerabilities
 from release.artifacts import SBOM, Artifacts, InputError, ToolError, read_json, write_json
-from release.bounds import DENIED, read_bounds
+from release.gates import DENIED, read_bounds
 
 FAILED = 3
 PARTS = tuple(gates.Part)
@@ -41,7 +41,9 @@ def make_sbom(image: Path, output: Output, platform: str = "", artifacts: Path =
 
     PLATFORM is the image of an index that was tested, ARTIFACTS the run's directory, for the model card.
     """
-    facts = archive.describe(image, platform)
+    facts = sbom.describe(image, platform)
+    if not platform and len(facts["platforms"]) > 1:
+        raise InputError(f"{image} holds {', '.join(facts['platforms'])}: name by --platform the one that was tested")
     write_json(output / "image.json", facts)
     document = sbom.merge(sbom.run_syft(image, facts), facts, Artifacts(artifacts))
     (output / "sbom.cdx.json").write_text(sbom.written(document), encoding="utf-8")
@@ -99,7 +101,7 @@ def verdict(artifacts: Path, image: Annotated[Path | None, typer.Option("--archi
     if image is not None:
         absent = [one for one in listed if one.get("verdict") == gates.Verdict.ABSENT and one.get("part") in PARTS]
         failed += [f"{one.get('name')}: {gates.Verdict.ABSENT}, and nothing is released without" for one in absent]
-        if archive.describe(image)["digest"] != Artifacts(artifacts).get("gates.json", "run/image_digest"):
+        if sbom.describe(image)["digest"] != Artifacts(artifacts).get("gates.json", "run/image_digest"):
             failed.append(f"the verdict is not about {image}")
     if content.get("passed") is not True and not failed:
         failed.append("the run did not pass")
@@ -137,8 +139,8 @@ def choose_tags(
     cannot_sign: Annotated[bool, typer.Option("--cannot-sign", help="There is nothing to sign with.")] = False,
 ) -> None:
     """Print the tags that a release may get, a line each, latest last. Ask before any work."""
-    origin = tags.Origin(revision, branch, version, default_branch)
-    print("\n".join(tags.release_tags(origin, tag or [], no_latest, cannot_sign)))
+    found = tags.release_tags(tag or [], revision, branch, version, default_branch, no_latest, cannot_sign)
+    print("\n".join(found))
 
 
 @cli.command()

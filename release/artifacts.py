@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import re
+import subprocess
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,28 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise InputError(f"{path} is not a JSON object; run the stage that writes it again")
     return content
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Raises InputError where there is none."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read as TOML ({error})") from error
+
+
+def run_tool(*command: str) -> subprocess.CompletedProcess[str]:
+    """What a program ended with and said. Raises ToolError where it cannot be started."""
+    try:
+        return subprocess.run(command, capture_output=True, text=True)
+    except OSError as error:
+        raise ToolError(f"{command[0]} cannot be run ({error.strerror}): install it") from error
+
+
+def last_line(text: str) -> str:
+    """The last line that is not blank."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else ""
 
 
 def write_json(path: Path, content: object) -> None:
@@ -86,11 +110,7 @@ class Artifacts:
         lines = str(self.read(name).get("error") or "").splitlines()
         return lines[0] if lines else f"{name} does not tell"
 
-    def line(self, name: str, which: int) -> str:
-        """A line of a text file that is not blank (0: the first, -1: the last); empty where there is none."""
-        try:
-            text = (self.root / name).read_text(encoding="utf-8", errors="replace")
-        except OSError:
-            return ""
-        lines = [line.strip() for line in text.splitlines() if line.strip()]
-        return lines[which] if lines else ""
+    def text(self, name: str) -> str:
+        """What a text file says; empty where there is none."""
+        path = self.root / name
+        return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""

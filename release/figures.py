@@ -34,7 +34,8 @@ class Figure:
     def find(self, run: Artifacts) -> Found:
         """The figure; None where it was not measured, or is nothing that could have been."""
         found, more = (as_number(run.get(self.file, self.path)), "") if self.path else COMPUTED[self.key](run)
-        if found is None or found < 0 or (self.unit == "%" and found > 1):
+        # A file that tells of an error measured nothing, whatever else stands in it.
+        if run.get(self.file, "error") or found is None or found < 0 or (self.unit == "%" and found > 1):
             return None, more or run.why_not(self.file)
         return found * 1e-6 if self.unit == "MB" else found, more
 
@@ -54,7 +55,7 @@ FIGURES = (
     Figure("keyword_accuracy", "keywords heard", EVALUATION, "keyword_accuracy", "%"),
     Figure("disturbed_accuracy", "keywords heard when disturbed", EVALUATION, "", "%", "min_disturbed_accuracy"),
     Figure("loss", "test loss", EVALUATION, "loss", digits=4),
-    Figure("parity", "ONNX against PyTorch", METRICS, "onnx/parity_max_difference", "", "max_parity_difference"),
+    Figure("parity", "ONNX against PyTorch", EVALUATION, "parity/max_difference", "", "max_parity_difference"),
     Figure("speakers", "speakers in two splits", EVALUATION, "", "", "max_leaked_speakers", 0),
     Figure(
         "recordings", "recordings in two splits", EVALUATION, "data/leaks/recordings", "", "max_leaked_recordings", 0
@@ -98,7 +99,7 @@ def _disturbed(run: Artifacts) -> Found:
     # Other speakers are another test set, no disturbance of this one.
     found = [(as_number(one.get("accuracy")), str(one.get("name"))) for one in cases if one.get("group") != "voices"]
     if not found or any(accuracy is None for accuracy, _ in found):
-        return None, "a disturbance was not measured"
+        return None, ""
     return min((accuracy or 0.0, name) for accuracy, name in found)
 
 
@@ -150,7 +151,10 @@ def shortened(entries: list[str], most: int = 3) -> str:
 def collect(run: Artifacts, published: str = "") -> tuple[dict[str, Any], dict[str, Any]]:
     """The figures by key (None: not measured) with their intervals, and what tells one run from another."""
     intervals = {name: run.get(EVALUATION, name) for name in INTERVALS.values()}
-    about = {name: run.get(EVALUATION, name) for name in ("model_version", "test_clips_digest", "data", "clips")}
+    about = {
+        name: run.get(EVALUATION, name)
+        for name in ("model_version", "test_clips_digest", "data_digest", "data", "clips")
+    }
     about |= {name: run.get(METRICS, name) for name in ("revision", "settings")}
     about |= {"image_digest": run.get(IMAGE, "digest"), "published": published or None}
     return {figure.key: figure.find(run)[0] for figure in FIGURES} | intervals, about

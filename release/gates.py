@@ -6,15 +6,32 @@ such as an image where nothing builds one, is "not part of this run" only where 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+import tomllib
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
-from release.artifacts import EVALUATION, IMAGE, INFERENCE, METRICS, PUBLISHED, SBOM, Artifacts, as_number
-from release.bounds import DENIED
-from release.figures import FIGURES, Figure, collect, recalls, shortened
+from release.artifacts import (
+    EVALUATION,
+    IMAGE,
+    INFERENCE,
+    METRICS,
+    PUBLISHED,
+    SBOM,
+    Artifacts,
+    InputError,
+    as_number,
+    last_line,
+    read_toml,
+)
+from release.figures import CLASSES, FIGURES, Figure, collect, recalls, shortened
 from release.licences import Component
+
+DENIED = "denied_licences"
+NAMES = (*dict.fromkeys(figure.bound for figure in FIGURES if figure.bound), *CLASSES, "max_loss_increase", DENIED)
+SHARES = {*CLASSES, *(figure.bound for figure in FIGURES if figure.unit == "%")}
 
 
 class Verdict(StrEnum):
@@ -80,6 +97,52 @@ class Judgement:
         return {"passed": self.passed, "headline": self.headline, **asdict(self)}
 
 
+def read_bounds(path: Path, replaced: Sequence[str] = ()) -> tuple[dict[str, Any], Any]:
+    """The bounds of the file with ``NAME=VALUE`` in place of some (False: off), and its table ``[licences]``.
+
+    Raises InputError on a value that cannot be meant; every bound must be there, ``false`` where unwanted.
+    """
+    content = read_toml(path)
+    by_hand = content.pop("licences", {})
+    found: dict[str, Any] = {}
+    for name, table in content.items():
+        if not isinstance(table, dict):
+            raise InputError(f"{path}: {name} stands in no table, such as [model]")
+        found |= {key: _checked(key, value, str(path)) for key, value in table.items()}
+    if missing := [name for name in NAMES if name not in found]:
+        raise InputError(f"{path} lacks {', '.join(missing)}; `false` switches a gate off")
+    for text in replaced:
+        name, _, value = text.partition("=")
+        found[name] = _checked(name, _parsed(name, value), f"the bound {text!r}")
+    return found, by_hand if isinstance(by_hand, dict) else {}
+
+
+def _parsed(name: str, text: str) -> Any:
+    if name == DENIED and text != "false":
+        # Apart by semicolons: Dagger's command line splits at commas before a list comes here.
+        return [item.strip(" \"'") for item in text.strip("[] ").split(";")]
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except ValueError:
+        return text
+
+
+def _checked(name: str, value: Any, where: str) -> Any:
+    if name not in NAMES:
+        raise InputError(f"{where}: no gate has a bound {name!r}; there are {', '.join(NAMES)}")
+    if value is False:
+        return False
+    if name == DENIED:
+        if not isinstance(value, list) or not value or not all(isinstance(item, str) and item for item in value):
+            raise InputError(f"{where}: {name} is a list of names or false, not {value!r}")
+        return value
+    number = as_number(value)
+    if number is None or number < 0 or (name in SHARES and number > 1):
+        kind = "a share from 0 to 1" if name in SHARES else "a number from 0 on"
+        raise InputError(f"{where}: {name} is {kind} or false, not {value!r}")
+    return number
+
+
 def judge(
     run: Artifacts,
     bounds: dict[str, Any],
@@ -95,7 +158,8 @@ def judge(
     ``published`` is the reference of the image that was pulled back, ``last`` the last release's ``gates.json``.
     """
     now, about = collect(run, published)
-    before = None if last is None else {**last.get("figures", {}), **last.get("run", {})}
+    told = [last.get(part) for part in ("figures", "run")] if last is not None else []
+    before = {key: value for part in told if isinstance(part, dict) for key, value in part.items()} if told else None
     gates = [
         _training(run),
         *(_of_figure(figure, run, bounds) for figure in (*FIGURES, *recalls(run)) if figure.bound),
@@ -130,8 +194,9 @@ def _number(figure: Figure, value: float | None, bound: float | bool, shown: str
 
 def _training(run: Artifacts) -> Gate:
     """Whether there is a model to judge at all."""
-    missing = [run.why_not(name) for name in (EVALUATION, METRICS) if "error" in run.read(name)]
-    said = run.line("model/train.log", -1)
+    told = {EVALUATION: "accuracy", METRICS: "training_time_sec"}
+    missing = [run.why_not(name) for name, key in told.items() if as_number(run.get(name, key)) is None]
+    said = last_line(run.text("model/train.log"))
     value = f"ended without a model ({said})" if missing and said else "; ".join(missing)
     return _verdict("training", "complete", value or "complete", not missing)
 
@@ -163,15 +228,15 @@ def _answers(name: str, file: str, part: str, run: Artifacts) -> Iterator[Gate]:
     version, there = run.get(EVALUATION, "model_version"), run.get(file, "model_version")
     failures, status = run.get(file, "failures"), run.get(file, "http_status")
     if not isinstance(failures, list):
-        reason = run.line(f"{file.rpartition('/')[0]}/error.txt", 0) or run.why_not(file)
-        failures = [f"the service never answered ({reason})"]
+        said = run.text(f"{file.rpartition('/')[0]}/error.txt").strip().partition("\n")[0]
+        failures = [f"the service never answered ({said or run.why_not(file)})"]
     elif status != 200:
         failures = [*failures, f"its status is {status}"]
     value = shortened([str(failure) for failure in failures]) or "no failure"
     yield _verdict(f"{name} answers", "no failure", value, not failures, part)
     held = bool(version) and there == version
-    # Where no model is part of the run, there is none to compare with.
-    ours = "model" if "error" in run.read(EVALUATION) else part
+    # A service that is tested alone has no model of this run to compare with.
+    ours = "model" if "error" in run.read(EVALUATION) and "error" not in run.read(file) else part
     yield _verdict(f"{name} model", f"version {version}", f"version {there}", held, ours)
 
 

@@ -11,17 +11,8 @@ from release.artifacts import EVALUATION, IMAGE, INFERENCE, METRICS, OSV, PUBLIS
 from release.figures import FIGURES, INTERVALS, Figure, change_interval
 from release.gates import Judgement, Verdict
 
-MARKS = {Verdict.HELD: "✅", Verdict.FAILED: "❌", Verdict.OFF: "off", Verdict.ABSENT: "–"}
-FILES = {
-    "model/report.md": "training report",
-    "model/model_card.md": "model card",
-    "model/train.log": "training log",
-    "inference/response.json": "an answer of /predict",
-    "image/sbom.cdx.json": "SBOM",
-    "image/osv.json": "vulnerabilities",
-    "image/licences.json": "licences",
-    "gates.json": "gates and figures",
-}
+MARKS = {Verdict.HELD: "✅", Verdict.FAILED: "❌", Verdict.OFF: "off"}
+CLIENTS = {"as built": INFERENCE, "published": PUBLISHED}
 WORST = 10
 
 
@@ -42,19 +33,16 @@ def _page(template: Template, run: Artifacts, judged: Judgement, not_proven: lis
     return template.render(
         judged=judged,
         marks=MARKS,
-        figures=[_row(figure, judged) for figure in FIGURES if _known(figure, judged)],
+        figures=[cells for cells in (_row(figure, judged) for figure in FIGURES) if cells[1:3] != ["–", "–"]],
         changes=_changes(judged),
         evaluation=run.read(EVALUATION),
-        metrics=run.read(METRICS),
         image=run.read(IMAGE),
         osv=run.read(OSV),
         curves=_curves(run.get(METRICS, "history")),
         worst=_worst(run.get(EVALUATION, "mistakes")),
-        clients={"as built": run.read(INFERENCE), "published": run.read(PUBLISHED)},
+        clients={name: run.read(file) for name, file in CLIENTS.items() if "error" not in run.read(file)},
         absent=judged.those(Verdict.ABSENT),
-        off=judged.those(Verdict.OFF),
         not_proven=[*_limits(run), *not_proven],
-        files={path: title for path, title in FILES.items() if (run.root / path).is_file()},
     )
 
 
@@ -62,10 +50,6 @@ def cell(value: Any) -> str:
     """Text from outside in a table: on one line, without what would end the cell or begin markup."""
     text = " ".join(str(value).split())
     return "".join(f"\\{letter}" if letter in "|`*_<>[]\\#" else letter for letter in text)[:300]
-
-
-def _known(figure: Figure, judged: Judgement) -> bool:
-    return judged.figures[figure.key] is not None or (judged.last or {}).get(figure.key) is not None
 
 
 def _row(figure: Figure, judged: Judgement) -> list[str]:
@@ -84,7 +68,10 @@ def _changes(judged: Judgement) -> list[list[Any]]:
     """Settings and data that differ from the last release's: name, then, now."""
     if not judged.last:
         return []
-    sides = [_flat({key: run.get(key) for key in ("settings", "data", "clips")}) for run in (judged.last, judged.run)]
+    sides = [
+        _flat({key: run.get(key) for key in ("settings", "data_digest", "data", "clips")})
+        for run in (judged.last, judged.run)
+    ]
     names = dict.fromkeys([*sides[0], *sides[1]])
     return [
         [name, *(side.get(name, "–") for side in sides)] for name in names if sides[0].get(name) != sides[1].get(name)

@@ -5,9 +5,10 @@ The same archive gives the same bytes: syft's serial number and time are replace
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-import subprocess
+import tarfile
 import tempfile
 import uuid
 from pathlib import Path
@@ -16,9 +17,57 @@ from typing import Any
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
-from release.artifacts import EVALUATION, Artifacts, InputError, ToolError, read_json
+from release.artifacts import EVALUATION, Artifacts, InputError, ToolError, last_line, read_json, run_tool
 
 EPOCH = "1970-01-01T00:00:00Z"
+
+
+def describe(path: Path, platform: str = "") -> dict[str, Any]:
+    """Facts of the archive's one image, or of the image of ``platform`` where the archive holds an index.
+
+    ``digest`` is what is pushed: the manifest's, or the index's. ``size_bytes`` is compressed, as pulled.
+    Raises InputError on anything but an archive with one image or index.
+    """
+    try:
+        with tarfile.open(path, "r:") as archive:
+            return _facts(archive, platform)
+    except (tarfile.TarError, OSError, LookupError, ValueError, TypeError, AttributeError) as error:
+        raise InputError(f"{path} is not a whole OCI archive of one image ({error}); build it again") from error
+
+
+def _facts(archive: tarfile.TarFile, platform: str) -> dict[str, Any]:
+    (root,) = json.loads(_read(archive, "index.json"))["manifests"]
+    found = {}
+    for descriptor in _document(archive, root).get("manifests", [root]):
+        manifest = _document(archive, descriptor)
+        config = _document(archive, manifest["config"])
+        found["/".join(config[key] for key in ("os", "architecture", "variant") if config.get(key))] = manifest, config
+    # Which of several is described does not matter to who asks for the digest alone.
+    manifest, config = found[platform or next(iter(found))]
+    return {
+        "digest": root["digest"],
+        "platform": platform or next(iter(found)),
+        "platforms": list(found),
+        "size_bytes": sum(layer["size"] for layer in manifest["layers"]),
+        "created": config.get("created", ""),
+        "labels": config["config"].get("Labels") or {},
+        "layers": [{"digest": layer["digest"], "size_bytes": layer["size"]} for layer in manifest["layers"]],
+    }
+
+
+def _document(archive: tarfile.TarFile, descriptor: dict[str, str]) -> dict[str, Any]:
+    algorithm, _, value = descriptor["digest"].partition(":")
+    content = _read(archive, f"blobs/{algorithm}/{value}")
+    if hashlib.new(algorithm, content).hexdigest() != value:
+        raise ValueError(f"{descriptor['digest']} was changed")
+    return dict(json.loads(content))
+
+
+def _read(archive: tarfile.TarFile, name: str) -> bytes:
+    member = archive.extractfile(name)
+    if member is None:
+        raise ValueError(f"{name} is not a file")
+    return member.read()
 
 
 def run_syft(archive: Path, image: dict[str, Any]) -> dict[str, Any]:
@@ -29,14 +78,10 @@ def run_syft(archive: Path, image: dict[str, Any]) -> dict[str, Any]:
         command = ["syft", "scan", f"oci-archive:{archive}", "--select-catalogers", "-file", "--source-name", "kws"]
         command += ["--source-version", image["digest"], "--output", f"cyclonedx-json@1.6={written}"]
         command += ["--platform", image["platform"]] if len(image["platforms"]) > 1 else []
-        environment = {**os.environ, "SYFT_CHECK_FOR_APP_UPDATE": "false"}
-        try:
-            done = subprocess.run(command, env=environment, capture_output=True, text=True)
-        except OSError as error:
-            raise ToolError(f"syft cannot be run ({error.strerror}): install it, it makes the SBOM") from error
+        os.environ["SYFT_CHECK_FOR_APP_UPDATE"] = "false"
+        done = run_tool(*command)
         if done.returncode or not written.is_file():
-            lines = done.stderr.strip().splitlines() or ["it said nothing"]
-            raise ToolError(f"syft ended with {done.returncode}: {lines[-1]}")
+            raise ToolError(f"syft ended with {done.returncode}: {last_line(done.stderr)}")
         found = read_json(written)
     if not any(component.get("type") == "library" for component in found.get("components", [])):
         raise ToolError(f"syft found no package in {archive}")
@@ -49,19 +94,17 @@ def merge(found: dict[str, Any], image: dict[str, Any], model: Artifacts) -> dic
     ``image`` is ``image.json``; ``model`` an artefact directory for the model card, which may be empty.
     """
     added = _model(image["labels"], model)
-    document = dict(found)
-    document["serialNumber"] = f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_URL, image['digest'])}"
-    document["metadata"] = {**found["metadata"], "timestamp": image["created"] or EPOCH}
-    document["components"] = sorted([*found["components"], *added], key=lambda component: str(component["bom-ref"]))
-    edges = {edge["ref"]: set(edge.get("dependsOn", [])) for edge in found.get("dependencies", [])}
-    references = [component["bom-ref"] for component in added]
-    for dependent, dependency in zip(
-        [found["metadata"]["component"]["bom-ref"], *references], references, strict=False
-    ):
-        edges.setdefault(dependent, set()).add(dependency)
-        edges.setdefault(dependency, set())
-    document["dependencies"] = [{"ref": ref, "dependsOn": sorted(edges[ref])} for ref in sorted(edges)]
-    return document
+    edges = {edge["ref"]: edge.get("dependsOn", []) for edge in found.get("dependencies", [])}
+    if added:
+        container = found["metadata"]["component"]["bom-ref"]
+        edges |= {container: [*edges.get(container, []), "model"], "model": ["data"], "data": []}
+    return {
+        **found,
+        "serialNumber": f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_URL, image['digest'])}",
+        "metadata": {**found["metadata"], "timestamp": image["created"] or EPOCH},
+        "components": sorted([*found["components"], *added], key=lambda component: str(component["bom-ref"])),
+        "dependencies": [{"ref": ref, "dependsOn": sorted(edges[ref])} for ref in sorted(edges)],
+    }
 
 
 def _model(labels: dict[str, str], model: Artifacts) -> list[dict[str, Any]]:
@@ -77,7 +120,7 @@ def _model(labels: dict[str, str], model: Artifacts) -> list[dict[str, Any]]:
         "licenses": _licence(str(model.get(EVALUATION, "data/licence") or "")),
         "description": str(model.get(EVALUATION, "data/source") or ""),
     }
-    limits = model.get(EVALUATION, "not_measured")
+    limits = (model.get(EVALUATION, "not_measured") or {}).items()
     card = {
         "modelParameters": {
             "task": "keyword spotting",
@@ -85,14 +128,12 @@ def _model(labels: dict[str, str], model: Artifacts) -> list[dict[str, Any]]:
             "approach": {"type": "supervised"},
             "datasets": [{"ref": "data"}],
             "inputs": [{"format": "waveform float32[batch, samples]"}],
-            "outputs": [{"format": f"probabilities float32[batch, {len(names) or 'classes'}]"}],
+            "outputs": [{"format": "probabilities float32[batch, classes]"}],
         },
         "quantitativeAnalysis": {"performanceMetrics": _metrics(model)},
         "considerations": {
             "useCases": [f"tells {', '.join(names)} apart in short recordings"] if names else [],
-            "technicalLimitations": [f"{what}: {why}" for what, why in limits.items()]
-            if isinstance(limits, dict)
-            else [],
+            "technicalLimitations": [f"{what}: {why}" for what, why in limits],
         },
     }
     component = {

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import re
-from dataclasses import dataclass
 from typing import Any
 
 from release.artifacts import InputError
@@ -18,39 +17,35 @@ _REVISION = re.compile(r"[0-9a-f]{7,64}")
 TYPES = {"slsaprovenance1": "https://slsa.dev/provenance/v1", "cyclonedx": "https://cyclonedx.org/bom"}
 
 
-@dataclass(frozen=True)
-class Origin:
-    """Where a release comes from, as the wiring was told; empty: not known."""
-
-    revision: str = ""
-    branch: str = ""
-    version: str = ""
-    default_branch: str = "main"
-
-
-def release_tags(origin: Origin, given: list[str], no_latest: str = "", cannot_sign: bool = False) -> list[str]:
+def release_tags(
+    given: list[str],
+    revision: str = "",
+    branch: str = "",
+    version: str = "",
+    default_branch: str = "main",
+    no_latest: str = "",
+    cannot_sign: bool = False,
+) -> list[str]:
     """The tags in the order in which they are moved, ``latest`` last: those given, or commit, branch and version.
 
     ``no_latest`` says why this release may not be called ``latest``; nor may one that nothing can sign.
     Raises InputError on what is no tag, on one that is another's, and on a ``latest`` that is not to be had.
     """
-    branch = re.sub(r"[^A-Za-z0-9._-]", "-", origin.branch)
-    version = re.sub(r"^v(?=\d)", "", origin.version).replace("+", "-")
-    taken = (_VERSION, _REVISION) if branch and not given else ()
-    if branch == LATEST or any(pattern.fullmatch(branch) for pattern in taken):
+    name = re.sub(r"[^A-Za-z0-9._-]", "-", branch)
+    if name == LATEST or (not given and any(pattern.fullmatch(name) for pattern in (_VERSION, _REVISION))):
         raise InputError(f"--branch {branch} would take a tag of another kind: name the tags by --tag")
     if version and not _VERSION.fullmatch(version):
-        raise InputError(f"--version {origin.version!r} is not a version such as v1.2.0")
-    found = given or [tag for tag in (origin.revision, branch, version) if tag]
+        raise InputError(f"--version {version!r} is not a version such as v1.2.0")
+    number = re.sub(r"^v(?=\d)", "", version).replace("+", "-")
+    found = given or [tag for tag in (revision, name, number) if tag]
     if not found:
         raise InputError("nothing says what is released: give --revision, --branch, --version or --tag")
     if wrong := [tag for tag in found if not _TAG.fullmatch(tag)]:
         raise InputError(f"{wrong[0]!r} is not a tag: letters, digits, '_', '.', '-', at most 128")
-    wanted = LATEST in found
-    if not given and not no_latest:
-        wanted = bool(branch) and origin.branch == origin.default_branch
-    elif wanted and (no_latest or origin.branch != origin.default_branch):
-        raise InputError(f"--tag latest: {no_latest or f'this is not the branch {origin.default_branch}'}")
+    default = bool(branch) and branch == default_branch
+    if LATEST in found and (no_latest or not default):
+        raise InputError(f"--tag latest: {no_latest or f'this is not the branch {default_branch}'}")
+    wanted = LATEST in found or (not given and default and not no_latest)
     if wanted and cannot_sign:
         raise InputError("there is nothing to sign with, and an unsigned image is not called latest: give a key")
     return [*dict.fromkeys(tag for tag in found if tag != LATEST), *([LATEST] if wanted else [])]

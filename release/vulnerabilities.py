@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 import tempfile
-import tomllib
 import zipfile
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -18,7 +16,7 @@ from typing import Any
 
 from packageurl import PackageURL
 
-from release.artifacts import InputError, ToolError, package_name, read_json
+from release.artifacts import InputError, ToolError, last_line, package_name, read_json, read_toml, run_tool
 
 MOST_DAYS = 90
 FOLDER = "osv-scalibr"  # where osv-scanner 2.6 looks for a local database
@@ -31,10 +29,7 @@ def read_accepted(path: Path, today: date) -> list[dict[str, Any]]:
 
     The scanner itself takes an entry without either, for ever, and knows other ways to leave packages out.
     """
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read as TOML: {error}") from error
+    content = read_toml(path)
     if others := set(content) - {"IgnoredVulns"}:
         raise InputError(f"{path}: {', '.join(sorted(others))} is not taken, [[IgnoredVulns]] alone")
     entries: list[dict[str, Any]] = content.get("IgnoredVulns", [])
@@ -118,10 +113,7 @@ def scan(sbom: dict[str, Any], config: Path, database: Path | None = None) -> di
                 if any(package["purl"].startswith(kind) for package in listed):
                     mirror(database, Path(folder), ecosystem)
             command += ["--offline", "--local-db-path", folder]
-        try:
-            done = subprocess.run(command, capture_output=True, text=True)
-        except OSError as error:
-            raise ToolError(f"osv-scanner cannot be run ({error.strerror}): install it") from error
+        done = run_tool(*command)
         found = judge(done.returncode, done.stderr, written)
     return {
         "error": "",
@@ -137,10 +129,9 @@ def scan(sbom: dict[str, Any], config: Path, database: Path | None = None) -> di
 
 def judge(code: int, stderr: str, written: Path) -> list[dict[str, Any]]:
     """What the scanner found. Raises ToolError where that is not a whole answer."""
-    lines = [line for line in stderr.splitlines() if line.strip()]
     # An extractor that stumbled leaves its packages out, at times with the exit code of a whole answer.
     if code not in (0, 1) or "extracting as vulnmatch/" in stderr:
-        raise ToolError(f"osv-scanner ended with {code}: {lines[-1] if lines else 'it said nothing'}")
+        raise ToolError(f"osv-scanner ended with {code}: {last_line(stderr)}")
     try:
         packages = [package for result in read_json(written)["results"] or [] for package in result["packages"]]
         found = [_hole(one["package"], hole) for one in packages for hole in one.get("vulnerabilities") or []]
@@ -164,9 +155,7 @@ def _hole(package: dict[str, str], hole: dict[str, Any]) -> dict[str, Any]:
     fixed = sorted({event["fixed"] for one in ranges for event in one.get("events") or [] if "fixed" in event})
     return {
         "id": hole["id"],
-        "aliases": hole.get("aliases") or [],
         "package": package["name"],
         "version": package["version"],
         "fixed": fixed if about else ["?"],
-        "summary": hole.get("summary") or str(hole.get("details", ""))[:120],
     }

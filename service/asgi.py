@@ -104,10 +104,11 @@ class Service:
         finally:
             self._held -= request.held
         await self._send(request, answer, send)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(self._settings.request_timeout):
-                while request.more:
-                    request.more = (await receive()).get("more_body", False)
+        if request.more:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._settings.request_timeout):
+                    while (await receive()).get("more_body", False):
+                        pass
         return None
 
     async def _answer(self, request: Request, receive: Any) -> Answer:

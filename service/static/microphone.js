@@ -87,7 +87,7 @@ class Microphone {
   }
 
   // Calls `take` with the samples to come, a tenth of a second at a time, as 16-bit ones.
-  stream(take) {
+  eachFrame(take) {
     const frame = new Int16Array(Math.round(this.context.sampleRate / 10));
     let filled = 0;
     this.frames = (samples) => {

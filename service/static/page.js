@@ -181,7 +181,7 @@ byId("live").addEventListener("click", () => {
       socket = listen(sampleRate);
     };
     threshold.addEventListener("change", again);
-    microphone.stream((frame) => socket.readyState === WebSocket.OPEN && socket.send(frame));
+    microphone.eachFrame((frame) => socket.readyState === WebSocket.OPEN && socket.send(frame));
     while (live && socket.readyState <= WebSocket.OPEN) {
       draw(microphone.ring);
       await pause(100);

@@ -145,7 +145,8 @@ async def test_the_doctor_looks_at_everything(engine: Engine) -> None:
         "skipped  pull: nothing is published as latest yet",
     ]
     asked = next(command for command in engine.ran() if "tools.doctor" in command)
-    assert asked[3:] == ["--package-index=https://pypi.mirror", "--dataset-url=http://d"]
+    mirrored = ["--package-index=https://pypi.mirror", "--dataset-url=http://d"]
+    assert asked[3:] == [*mirrored, "--vulnerability-source=https://api.osv.dev"]
 
 
 @pytest.mark.parametrize(
@@ -179,13 +180,15 @@ async def test_an_older_engine_fails(engine: Engine, version: str, state: str) -
         assert (await settings().doctor()).startswith(f"{state:<8} engine: {version}, linux/amd64")
 
 
-async def test_without_the_base_image_the_rest_is_skipped(engine: Engine) -> None:
+async def test_without_the_base_image_nothing_else_is_looked_at(engine: Engine) -> None:
     def refuse(_: list[str]) -> Any:
         raise query_error("input: resolve\nfailed to resolve python:3.13-slim")
 
     well(engine, **{"tools.doctor": refuse})
-    said = await settings().doctor()
-    assert "skipped  network: it is looked at from the base image (failed to resolve python:3.13-slim)" in said
+    with pytest.raises(
+        RuntimeError, match=r"failed: base image\n(.*\n)*.*failed to resolve python:3.13-slim; --base-image"
+    ):
+        await settings().doctor()
 
 
 # The sweep.
@@ -223,7 +226,7 @@ async def test_a_run_that_fails_sinks_no_other(engine: Engine) -> None:
 def test_the_validation_split_chooses() -> None:
     from kws_ci.sweep import rank
 
-    runs = [{"name": name, "validation_accuracy": accuracy, "validation_loss": loss} for name, accuracy, loss in
+    runs = [{"name": name, "best_val_acc": accuracy, "best_val_loss": loss} for name, accuracy, loss in
             (("a", 0.8, 0.1), ("b", 0.9, 0.3), ("c", 0.9, 0.2), ("d", 0.9, 0.2))]  # fmt: skip
     assert [run["name"] for run in rank(runs)] == ["c", "d", "b", "a"]
 

@@ -70,7 +70,7 @@ async def test_the_image_says_where_all_of_it_comes_from(engine: Engine) -> None
 
 
 async def test_the_archive_is_packed_with_the_commits_time_and_the_base_left_alone(engine: Engine) -> None:
-    made = await archive(engine, created="1772366400")
+    made = await archive(engine, created="2026-03-01T12:00:00Z")
     packed = [command for command in commands(made) if command[0] in ("tar", "regctl")]
     source, sealed = f"ocidir:///oci@{DIGEST}", "ocidir:///oci:sealed"
     assert packed == [
@@ -85,11 +85,9 @@ async def test_the_archive_is_packed_with_the_commits_time_and_the_base_left_alo
     ("created", "moment"),
     [
         ("", "1970-01-01T00:00:00Z"),
-        ("0", "1970-01-01T00:00:00Z"),
         ("2026-03-01T12:00:00+01:00", "2026-03-01T11:00:00Z"),
         ("2026-03-01T12:00:00", "has no time zone"),
-        ("yesterday", "is neither ISO 8601 nor seconds"),
-        ("9" * 30, "is neither ISO 8601 nor seconds"),
+        ("yesterday", "is not ISO 8601"),
     ],
 )
 async def test_moments(created: str, moment: str) -> None:
@@ -165,7 +163,7 @@ async def test_what_is_tested_is_loaded_from_the_archive(engine: Engine) -> None
     assert bound
     for service in bound:
         assert [args["source"] for name, args in chain(service) if name == "import"]
-    kept = [args["source"] for name, args in everything(result) if args.get("path") == "image/inference_image.tar"]
+    kept = [args["source"] for name, args in everything(result) if args.get("path") == "inference_image.tar"]
     (imported,) = {id(args["source"]) for service in bound for name, args in chain(service) if name == "import"}
     assert imported == id(kept[0])
 

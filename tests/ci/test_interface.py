@@ -44,9 +44,7 @@ def test_everything_is_documented_and_nothing_hidden_by_the_cli(objects: dict[st
 
 
 def test_the_verbs_are_all_there(objects: dict[str, Any]) -> None:
-    verbs = (
-        "train build test_predict publish serve _pipeline gates sweep shell doctor releases clips evaluate image_tar"
-    )
+    verbs = "train build test_predict publish serve _pipeline gates sweep shell doctor releases clips image_tar"
     checks = {"lint", "workflows", "types", "unit_tests", "predict"}
     functions = objects["Kws"].functions
     assert {*verbs.split(), *checks} <= set(functions)

@@ -130,8 +130,8 @@ async def test_the_last_release_is_read_from_its_verified_attestation(engine: En
 @pytest.mark.parametrize(
     ("given", "why"),
     [
-        ({"synthetic": True}, "--no-latest=its voices are synthetic"),
-        ({"profile": "quick"}, "--no-latest=of the profile quick"),
+        ({"synthetic": True}, "--no-latest=not to be called latest: its voices are synthetic"),
+        ({"profile": "quick"}, "--no-latest=not to be called latest: it was trained with the profile quick"),
         ({"signing_key": None}, "--cannot-sign"),
         ({"signing_key": None, "unsigned": True}, ""),
         ({}, ""),

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from . import record
-from .conftest import PASSWORD, ROOT, Call, Repository, Run
+from .conftest import PASSWORD, PIPELINE, ROOT, Call, Repository, Run
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 
@@ -116,7 +116,7 @@ def test_the_model_knows_its_source(first_run: Run) -> None:
 def test_an_identical_call_trains_nothing_and_compares_with_the_last_release(
     first_run: Run, call: Call, tmp_path: Path
 ) -> None:
-    again = call(*first_run.shared, "pipeline", "--publish=false", "export", f"--path={tmp_path / 'artifacts'}")
+    again = call(*first_run.shared, *PIPELINE, "--publish=false", "export", f"--path={tmp_path / 'artifacts'}")
     seen = record.read(again.stderr)
     assert "model train" in seen.cached
     assert not {"model train", "service.test_client", "regctl image mod"} & seen.ran
@@ -130,7 +130,7 @@ def test_a_missed_gate_publishes_nothing_and_still_reports(
 ) -> None:
     output = tmp_path / "artifacts"
     target = [*repository.options, "--unsigned"]
-    call(*shared, *target, "pipeline", "--bounds=min_accuracy=0.999", "export", f"--path={output}")
+    call(*shared, *target, *PIPELINE, "--bounds=min_accuracy=0.999", "export", f"--path={output}")
     assert repository.all_tags() == []
     verdict = json.loads((output / "gates.json").read_text())
     assert [gate["name"] for gate in verdict["gates"] if gate["verdict"] == "failed"] == ["test accuracy"]
@@ -146,7 +146,7 @@ def test_a_training_that_fails_leaves_its_log_first_in_the_report(dataset: Path,
     with (broken / "network.py").open("a") as source:
         source.write("\nraise RuntimeError('the processor is on fire')\n")
     output = tmp_path / "artifacts"
-    call(f"--model-source={broken}", f"--dataset={dataset}", "pipeline", "export", f"--path={output}")
+    call(f"--model-source={broken}", f"--dataset={dataset}", *PIPELINE, "export", f"--path={output}")
     assert "the processor is on fire" in (output / "model" / "train.log").read_text()
     assert "the processor is on fire" in (output / "report.md").read_text().split("\n\n")[0]
     assert "training" in call("gates", f"--artifacts={output}", fails=True).stderr
@@ -172,6 +172,6 @@ def test_a_broken_service_is_never_published(
     )
     output = tmp_path / "artifacts"
     target = [*repository.options, "--unsigned", f"--service-source={broken}"]
-    call(*shared, *target, "pipeline", "export", f"--path={output}")
+    call(*shared, *target, *PIPELINE, "export", f"--path={output}")
     assert repository.all_tags() == []
     assert "/predict" in call("gates", f"--artifacts={output}", fails=True).stderr

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from . import record
-from .conftest import ROOT, Call, Run, dagger
+from .conftest import PIPELINE, ROOT, Call, Run, dagger
 
 pytestmark = [pytest.mark.e2e, pytest.mark.long, pytest.mark.timeout(1800)]
 HOST = "_EXPERIMENTAL_DAGGER_RUNNER_HOST"
@@ -109,7 +109,7 @@ def edited(tmp_path_factory: pytest.TempPathFactory, shared: list[str], call: Ca
     git(folder, "init", "--quiet")
 
     def run() -> record.Record:
-        return record.read(call(*shared, "pipeline", "sync", folder=folder).stderr)
+        return record.read(call(*shared, *PIPELINE, "sync", folder=folder).stderr)
 
     run.folder = folder  # type: ignore[attr-defined]
     run()
@@ -164,7 +164,7 @@ def test_a_remote_engine_gives_the_same_model(
     first_run: Run, remote: str, tools: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(HOST, remote)
-    shared = [each for each in first_run.shared if each.startswith(("--dataset", "--profile", "--revision"))]
+    shared = [each for each in first_run.shared if each.startswith(("--dataset", "--training", "--revision"))]
     done = dagger("call", *tools, *shared, "train", "export", f"--path={tmp_path}")
     assert done.returncode == 0, done.stderr[-6000:]
     # Nothing trains again: the engine is the same, only the way to it is another.

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import ROOT, Call, Run, advisory, dagger, database, free_port
+from .conftest import PIPELINE, ROOT, Call, Run, advisory, dagger, database, free_port
 from .registry import Repository
 
 pytestmark = [pytest.mark.e2e, pytest.mark.long, pytest.mark.timeout(1800)]
@@ -43,7 +43,7 @@ def test_a_release_verifies_and_gives_its_files_back(first_run: Run, keys: Path,
     assert stated == first_run.json("image/slsa.json")
     made = {entry["name"]: entry["digest"]["sha256"] for entry in stated["runDetails"]["byproducts"]}
     assert made["model.onnx"] == hashlib.sha256((first_run.artifacts / "model/model.onnx").read_bytes()).hexdigest()
-    assert stated["buildDefinition"]["externalParameters"]["profile"] == "quick"
+    assert stated["buildDefinition"]["externalParameters"]["revision"] == "0123abc"
 
 
 def test_another_key_verifies_nothing_and_promotes_nothing(first_run: Run, keys: Path, call: Call) -> None:
@@ -65,7 +65,7 @@ def test_promotion_and_rollback_move_a_tag_alone(first_run: Run, keys: Path, cal
 def test_a_repeated_release_changes_nothing_in_the_registry(first_run: Run, call: Call, tmp_path: Path) -> None:
     repository = first_run.repository
     before = {tag: repository.get(f"manifests/{tag}") for tag in repository.all_tags()}
-    call(*first_run.shared, "pipeline", "--tags=latest,v1", "export", f"--path={tmp_path / 'again'}")
+    call(*first_run.shared, *PIPELINE, "--tags=latest,v1", "export", f"--path={tmp_path / 'again'}")
     assert {tag: repository.get(f"manifests/{tag}") for tag in repository.all_tags()} == before
 
 
@@ -131,7 +131,7 @@ def test_with_nobody_to_ask_nothing_is_published(
     (tmp_path / "empty").mkdir()
     output = tmp_path / "artifacts"
     asked = [*shared[:2], *shared[3:], f"--vulnerability-database={tmp_path / 'empty'}", *repository.options]
-    call(*asked, "--unsigned", "pipeline", "--tags=latest", "export", f"--path={output}")
+    call(*asked, "--unsigned", *PIPELINE, "--tags=latest", "export", f"--path={output}")
     assert repository.all_tags() == []
     assert "vulnerabilities" in (output / "report.md").read_text().splitlines()[0]
     assert "vulnerabilities" in call("gates", f"--artifacts={output}", fails=True).stderr
@@ -180,7 +180,7 @@ def test_a_service_that_breaks_only_after_the_push_is_never_tagged(
         call(*arguments, "sbom", first_run.model, "export", f"--path={tmp_path / 'image'}")
         digest = json.loads((tmp_path / "image" / "image.json").read_text())["digest"]
         output = tmp_path / "artifacts"
-        call(*arguments, f"--address={repository.address}", "pipeline", "--tags=a", "export", f"--path={output}")
+        call(*arguments, f"--address={repository.address}", *PIPELINE, "--tags=a", "export", f"--path={output}")
         server.shutdown()
     assert pushed
     assert repository.all_tags() == []
@@ -190,9 +190,17 @@ def test_a_service_that_breaks_only_after_the_push_is_never_tagged(
 def test_a_toy_and_an_unsigned_image_do_not_become_latest(
     shared: list[str], repository: Repository, keys: Path, call: Call
 ) -> None:
-    model = ["--synthetic", *repository.options, "--branch=main"]
-    failed = call(*model, "publish", "--tags=latest", fails=True)
-    assert "latest" in failed.stderr
+    key = f"--signing-key=file:{keys / 'cosign.key'}"
+    for toy in (["--synthetic", key], ["--profile=quick", key], []):
+        failed = call(
+            *shared[:1][bool(toy and toy[0] == "--synthetic") :],
+            *toy,
+            *repository.options,
+            "publish",
+            "--tags=latest",
+            fails=True,
+        )
+        assert "latest" in failed.stderr
     assert repository.all_tags() == []
 
 
@@ -237,7 +245,7 @@ def test_the_whole_road_with_a_login(
     monkeypatch.setenv("KWS_TEST_RIGHT", RIGHT)
     login = [*guarded.options, f"--username={USER}", "--password=env:KWS_TEST_RIGHT"]
     shared = [each for each in first_run.shared if not each.startswith(("--address", "--registry", "--user", "--pass"))]
-    done = call(*shared, *login, "pipeline", "--tags=a", "export", f"--path={tmp_path / 'artifacts'}")
+    done = call(*shared, *login, *PIPELINE, "--tags=a", "export", f"--path={tmp_path / 'artifacts'}")
     assert guarded.tags() == ["a"]
     clips = [*login, f"--public-key={keys / 'cosign.pub'}"]
     verified = call(*clips, "releases", "verify", "--reference=a")
@@ -251,7 +259,7 @@ def test_refused_credentials_stop_before_any_training(
 ) -> None:
     monkeypatch.setenv("KWS_TEST_WRONG", WRONG)
     seed = f"--seed={uuid.uuid4().int % 10_000 + 1}"  # this training is in no cache
-    arguments = [f"--dataset={dataset}", seed, *guarded.options, *login, "--unsigned", "pipeline", "--tags=b", "sync"]
+    arguments = [f"--dataset={dataset}", seed, *guarded.options, *login, "--unsigned", *PIPELINE, "--tags=b", "sync"]
     done = dagger("call", *tools, *arguments)
     assert done.returncode != 0
     assert "cannot be pushed to" in done.stderr
@@ -266,7 +274,7 @@ def test_an_interrupted_run_leaves_nothing_behind_and_can_be_repeated(
     output = tmp_path / "artifacts"
     shared = [each for each in first_run.shared if not each.startswith("--address")]
     seed = f"--seed={uuid.uuid4().int % 10_000 + 1}"  # this training is in no cache
-    arguments = [*shared, seed, f"--address={repository.address}", "pipeline", "--tags=a", "export", f"--path={output}"]
+    arguments = [*shared, seed, f"--address={repository.address}", *PIPELINE, "--tags=a", "export", f"--path={output}"]
     environment = {**os.environ, "DAGGER_NO_NAG": "1", "DAGGER_PROGRESS": "plain", "KWS_TEST_PASSWORD": "x"}
     log = tmp_path / "log"
     command = ["dagger", "call", *tools, *arguments]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import ROOT, Call, Run, dagger, free_port
+from .conftest import ROOT, Call, Run, dagger, database, free_port
 from .registry import Repository
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
@@ -51,15 +51,16 @@ def test_nothing_that_the_service_needs_was_trimmed_from_the_image(first_run: Ru
     assert said.startswith("inside: ")
 
 
-def test_the_doctor_looks_from_the_containers(repository: Repository, call: Call) -> None:
-    lines = call("--torch-index=", *repository.options, "doctor").stdout.splitlines()
+def test_the_doctor_looks_from_the_containers(repository: Repository, call: Call, tmp_path: Path) -> None:
+    without = ["--torch-index=", database(tmp_path)]
+    lines = call(*without, *repository.options, "doctor").stdout.splitlines()
     assert f"ok       push: a blob was pushed to {repository.address}, which nothing names" in lines
     assert {line.split(":")[0].split(maxsplit=1)[1] for line in lines if line.startswith("ok ")} >= {
         *("engine", "base image", "package index", "push")
     }
     assert repository.all_tags() == []
     # The container's own loopback, where nothing listens: each check is made all the same.
-    nowhere = ["--torch-index=", "--dataset-url=http://127.0.0.1:1/set", "--package-index=http://127.0.0.1:1/simple"]
+    nowhere = [*without, "--dataset-url=http://127.0.0.1:1/set", "--package-index=http://127.0.0.1:1/simple"]
     failed = call(*nowhere, *repository.options, "doctor", fails=True).stderr
     assert "FAILED   package index" in failed
     assert "ok       push:" in failed
@@ -133,7 +134,7 @@ def test_a_shell_has_the_data_in_place(dataset: Path, call: Call) -> None:
 def test_functions_read_well() -> None:
     listed = dagger("functions").stdout
     verbs = ("pipeline", "train", "build", "image-tar", "publish", "test-predict", "serve", "gates", "sweep", "shell")
-    for name in (*verbs, "releases", "doctor", "clips", "evaluate", "audit"):
+    for name in (*verbs, "releases", "doctor", "clips", "audit"):
         assert name in listed
     assert "--dataset-folder" in dagger("call", "--help").stdout
 

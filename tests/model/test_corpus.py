@@ -170,14 +170,3 @@ def test_background_recordings_are_cut_in_time() -> None:
     np.testing.assert_array_equal(np.concatenate(pieces), long)
     assert [len(piece) for piece in pieces] == [160_000, 20_000, 20_000]
     assert [len(piece) for (piece,) in background.cut([np.ones(20_000, np.float32)]).values()] == [16_000] * 3
-
-
-@pytest.mark.parametrize(("split", "value"), [("validation", 0.25), ("testing", 0.5)])
-def test_silence_to_judge_by_is_the_same_each_time_and_of_its_own_part(split: str, value: float) -> None:
-    piece = [np.full(20_000, value, np.float32)]
-    samples = background.silence_waveforms(piece, split, 50)
-    assert {clip.split for clip in background.silence_clips(split, 50)} == {split}
-    np.testing.assert_array_equal(samples, background.silence_waveforms(piece, split, 50))
-    assert (samples == 0).all(axis=1).any()
-    np.testing.assert_array_equal(samples * 32768, np.rint(samples * 32768))
-    assert 0 < samples.max() <= value * 10 ** (background.GAIN_DB[1] / 20) + 1e-4

@@ -43,6 +43,7 @@ def test_other_data_need_not_have_the_words_that_were_held_back(main: Cli, train
     assert found["not_measured"][UNSEEN] == "the data set has no other words"
     line = one_line(main("evaluate", model, "--dataset", tmp_path / "own", "--unseen-words", "cow"))
     assert "the data set has no other word 'cow'" in line
+    assert "--threads -1 is out of range; give 0 to" in one_line(main("evaluate", model, "--threads", "-1"))
 
 
 def test_a_model_without_the_classes_and_a_threshold_is_judged_by_the_defaults_it_is_served_by(

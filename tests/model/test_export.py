@@ -27,14 +27,6 @@ def exported(network: TCResNet8) -> bytes:
     return export.export_onnx(network, METADATA, temperature=3.0)
 
 
-def test_batches_of_any_size_give_the_same_probabilities(exported: bytes) -> None:
-    model = Model(exported, "m")
-    together = model(WAVEFORMS)
-    assert together.shape == (70, 3)
-    np.testing.assert_allclose(together.sum(axis=1), 1.0, atol=1e-5)
-    np.testing.assert_allclose(np.concatenate([model(row[None]) for row in WAVEFORMS[:5]]), together[:5], atol=1e-5)
-
-
 def test_the_format_is_no_newer_than_the_opset(exported: bytes, trained: Path) -> None:
     for data in (exported, (trained / "model.onnx").read_bytes()):
         proto = onnx.load_from_string(data)

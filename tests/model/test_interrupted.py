@@ -3,8 +3,7 @@
 import errno
 import logging
 import signal
-import subprocess
-import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import pytest
 from model import export, files, run
 from model.errors import Interrupted, UserError
 
-from .conftest import QUICK, ROOT, Cli, one_line
+from .conftest import QUICK, Cli, one_line
 
 
 @pytest.fixture
@@ -93,27 +92,25 @@ def test_an_output_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
-SECOND = """
-import sys
-from pathlib import Path
-from model import files
-print(flush=True)
-with files.locked(Path(sys.argv[2])), files.atomic_directory(Path(sys.argv[1]), lambda _: True) as folder:
-    (folder / "second").touch()
-"""
-
-
-def test_a_working_folder_in_use_is_not_tidied_away_and_a_lock_makes_others_wait(tmp_path: Path) -> None:
-    output, lock = tmp_path / "out", tmp_path / "lock"
-    with files.atomic_directory(output, lambda _: True) as first:
-        with files.locked(lock):
-            arguments = [sys.executable, "-c", SECOND, str(output), str(lock)]
-            process = subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE, text=True)
-            assert process.stdout
-            assert process.stdout.readline() == "\n"
-            assert process.poll() is None
-            assert not output.exists()
-        assert process.wait() == 0
-        assert [path.name for path in output.iterdir()] == ["second"]
+def test_a_working_folder_in_use_is_not_tidied_away(tmp_path: Path) -> None:
+    (tmp_path / ".out.left.tmp").mkdir()  # by a run that was killed
+    with files.atomic_directory(tmp_path / "out", lambda _: True) as first:
+        with files.atomic_directory(tmp_path / "out", lambda _: True) as second:
+            (second / "second").touch()
         (first / "first").touch()
-    assert [path.name for path in output.iterdir()] == ["first"]
+    assert {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")} == {"out", "out/first"}
+
+
+def test_a_lock_makes_others_wait(tmp_path: Path) -> None:
+    told: list[str] = []
+
+    def second() -> None:
+        with files.locked(tmp_path / "lock"):
+            told.append("second")
+
+    with ThreadPoolExecutor() as pool, files.locked(tmp_path / "lock"):
+        waiting = pool.submit(second)
+        with pytest.raises(TimeoutError):
+            waiting.result(timeout=0.2)
+        told.append("first")
+    assert told == ["first", "second"]

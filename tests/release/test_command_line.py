@@ -98,12 +98,22 @@ def test_a_verdict_is_about_one_archive(run: Run, change: Change, tmp_path: Path
     assert run("verdict", folder, "--archive", other)[0] == 3
 
 
+def test_of_several_platforms_the_tested_one_is_named(run: Run, tmp_path: Path) -> None:
+    layout = Layout()
+    root = layout.add({"manifests": [layout.image("amd64"), layout.image("arm64")]})
+    archive = layout.write(tmp_path / "image.tar", root)
+    code, _, said = run("sbom", archive, "--output", tmp_path)
+    assert (code, "linux/amd64, linux/arm64: name by --platform" in said) == (2, True)
+
+
 def test_what_could_not_be_asked_is_written_down(run: Run, change: Change) -> None:
     folder = change("image/sbom.cdx.json", {"components": []})
     code, _, said = run("vulnerabilities", folder / "image/sbom.cdx.json", "--output", folder / "image/osv.json")
     assert (code, said.count("\n")) == (2, 1)
     run("judge", folder)
-    assert "known vulnerabilities: not measured (the SBOM lists no" in (folder / "report.md").read_text()
+    assert "known vulnerabilities: not measured (the SBOM lists no" in (folder / "report.md").read_text().replace(
+        "\\", ""
+    )
 
 
 def test_an_attestation_is_there_or_not(run: Run, tmp_path: Path) -> None:

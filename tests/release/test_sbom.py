@@ -11,10 +11,9 @@ from typing import Any
 
 import pytest
 
-from release.archive import describe
 from release.artifacts import Artifacts, InputError, ToolError
 from release.provenance import predicate
-from release.sbom import merge, run_syft, written
+from release.sbom import describe, merge, run_syft, written
 
 from .conftest import Change
 

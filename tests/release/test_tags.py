@@ -9,59 +9,63 @@ from typing import Any
 import pytest
 
 from release.artifacts import InputError
-from release.tags import Origin, attestations, notes, release_tags
+from release.tags import attestations, notes, release_tags
 
 from .conftest import DIGEST
 
 COMMIT = "0123abcd" * 5
 
 
+def origin(revision: str = "", branch: str = "", version: str = "", **more: str) -> dict[str, str]:
+    return {"revision": revision, "branch": branch, "version": version, **more}
+
+
 @pytest.mark.parametrize(
     ("origin", "more", "expected"),
     [
-        (Origin(COMMIT, "main"), {}, [COMMIT, "main", "latest"]),
-        (Origin(COMMIT, "master", default_branch="master"), {}, [COMMIT, "master", "latest"]),
-        (Origin(COMMIT, "master"), {}, [COMMIT, "master"]),
-        (Origin(COMMIT, "topic/new words"), {}, [COMMIT, "topic-new-words"]),
-        (Origin(COMMIT, "", "v1.2.0"), {}, [COMMIT, "1.2.0"]),
-        (Origin(COMMIT, "", "v1.2.0+b1"), {}, [COMMIT, "1.2.0-b1"]),
-        (Origin(COMMIT, "main"), {"no_latest": "untested"}, [COMMIT, "main"]),
-        (Origin(COMMIT, "main"), {"given": ["try"]}, ["try"]),
-        (Origin(COMMIT, "main"), {"given": ["latest", "try", "try"]}, ["try", "latest"]),
-        (Origin(COMMIT, "topic"), {"cannot_sign": True}, [COMMIT, "topic"]),
+        (origin(COMMIT, "main"), {}, [COMMIT, "main", "latest"]),
+        (origin(COMMIT, "master", default_branch="master"), {}, [COMMIT, "master", "latest"]),
+        (origin(COMMIT, "master"), {}, [COMMIT, "master"]),
+        (origin(COMMIT, "topic/new words"), {}, [COMMIT, "topic-new-words"]),
+        (origin(COMMIT, "", "v1.2.0"), {}, [COMMIT, "1.2.0"]),
+        (origin(COMMIT, "", "v1.2.0+b1"), {}, [COMMIT, "1.2.0-b1"]),
+        (origin(COMMIT, "main"), {"no_latest": "untested"}, [COMMIT, "main"]),
+        (origin(COMMIT, "main"), {"given": ["try"]}, ["try"]),
+        (origin(COMMIT, "main"), {"given": ["latest", "try", "try"]}, ["try", "latest"]),
+        (origin(COMMIT, "topic"), {"cannot_sign": True}, [COMMIT, "topic"]),
     ],
 )
-def test_the_tags_of_a_release(origin: Origin, more: dict[str, Any], expected: list[str]) -> None:
-    assert release_tags(origin, **{"given": [], **more}) == expected
+def test_the_tags_of_a_release(origin: dict[str, str], more: dict[str, Any], expected: list[str]) -> None:
+    assert release_tags(**{"given": [], **origin, **more}) == expected
 
 
 @pytest.mark.parametrize(
     ("origin", "more", "message"),
     [  # REVIEW 36: each of these moved `latest`, or another release's tag
-        (Origin(), {}, "nothing says what is released"),
-        (Origin(COMMIT, "latest"), {}, "--branch latest"),
-        (Origin(COMMIT, "latest", default_branch="latest"), {}, "--branch latest"),
-        (Origin(COMMIT, "1.2.0"), {}, "--branch 1.2.0"),
-        (Origin(COMMIT, "v1.2.0"), {}, "--branch v1.2.0"),
-        (Origin(COMMIT, "0123abc"), {}, "--branch 0123abc"),
-        (Origin(COMMIT, "", "latest"), {}, "--version 'latest'"),
-        (Origin(COMMIT, "topic"), {"given": ["latest"]}, "not the branch main"),
-        (Origin(COMMIT), {"given": ["latest"]}, "not the branch main"),
+        (origin(), {}, "nothing says what is released"),
+        (origin(COMMIT, "latest"), {}, "--branch latest"),
+        (origin(COMMIT, "latest", default_branch="latest"), {}, "--branch latest"),
+        (origin(COMMIT, "1.2.0"), {}, "--branch 1.2.0"),
+        (origin(COMMIT, "v1.2.0"), {}, "--branch v1.2.0"),
+        (origin(COMMIT, "0123abc"), {}, "--branch 0123abc"),
+        (origin(COMMIT, "", "latest"), {}, "--version 'latest'"),
+        (origin(COMMIT, "topic"), {"given": ["latest"]}, "not the branch main"),
+        (origin(COMMIT), {"given": ["latest"]}, "not the branch main"),
         (
-            Origin(COMMIT, "main"),
+            origin(COMMIT, "main"),
             {"given": ["latest"], "no_latest": "the data are synthetic"},
             "the data are synthetic",
         ),
-        (Origin(COMMIT, "main"), {"cannot_sign": True}, "nothing to sign with"),
-        (Origin(COMMIT, "main"), {"given": ["latest"], "cannot_sign": True}, "nothing to sign with"),
-        (Origin(COMMIT, "main"), {"given": ["a b"]}, "'a b' is not a tag"),
-        (Origin(COMMIT, "main"), {"given": ["x" * 129]}, "is not a tag"),
-        (Origin(COMMIT, "-topic"), {}, "'-topic' is not a tag"),
+        (origin(COMMIT, "main"), {"cannot_sign": True}, "nothing to sign with"),
+        (origin(COMMIT, "main"), {"given": ["latest"], "cannot_sign": True}, "nothing to sign with"),
+        (origin(COMMIT, "main"), {"given": ["a b"]}, "'a b' is not a tag"),
+        (origin(COMMIT, "main"), {"given": ["x" * 129]}, "is not a tag"),
+        (origin(COMMIT, "-topic"), {}, "'-topic' is not a tag"),
     ],
 )
-def test_tags_that_are_refused(origin: Origin, more: dict[str, Any], message: str) -> None:
+def test_tags_that_are_refused(origin: dict[str, str], more: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        release_tags(origin, **{"given": [], **more})
+        release_tags(**{"given": [], **origin, **more})
 
 
 def line(kind: str, predicate: Any, digest: str = DIGEST) -> str:

@@ -19,7 +19,7 @@ class Client:
 
         async def ask() -> httpx.Response:
             transport = httpx.ASGITransport(self.service, client=(peer, 1))
-            async with httpx.AsyncClient(transport=transport, base_url="http://service") as client:
+            async with httpx.AsyncClient(transport=transport, base_url="http://service", trust_env=False) as client:
                 return await client.request(method, path, **options)
 
         return anyio.run(ask)

@@ -10,7 +10,7 @@ from service.app import create_app
 from service.settings import Settings
 
 from .client import Client
-from .server import Server
+from .server import LOCAL, Server
 from .tones import save_model, save_samples
 
 
@@ -30,7 +30,7 @@ def server(tone_model_path: Path, tmp_path_factory: pytest.TempPathFactory) -> I
 @pytest.fixture(scope="session")
 def http(server: Server) -> Iterator[httpx.Client]:
     """A client of `server`."""
-    with httpx.Client(base_url=server.url, timeout=20, trust_env=False) as client:
+    with httpx.Client(base_url=server.url, timeout=20, **LOCAL) as client:
         yield client
 
 

@@ -1,85 +1,83 @@
 """Run by the image's own Python, in the image: everything that the service does works with what was left in there.
 
-`python inside_image.py`, in the folder that holds `service`, with KWS_MODEL set. Nothing but what the image has is
-imported. Prints one line; a missing piece is a traceback.
+`python inside_image.py`, in the folder that holds `service` and `kws`, with KWS_MODEL set. Nothing but what the image
+has is imported. Prints one line; a missing piece is a traceback.
 """
 
-import base64
+import asyncio
+import dataclasses
 import hashlib
 import io
 import json
-import pkgutil
 import sys
-from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path.cwd()))
 
+import gunicorn.app.wsgiapp  # noqa: F401  # the image's entry point
 import numpy as np
-import service.routes
 import soundfile
-from werkzeug.test import Client
 
-import service
-from service.app import create_app, load_model
+import service.connections  # noqa: F401
+from service.app import create_app
 from service.settings import Settings
 
-# The probe tests a service from outside: the image has neither it nor what it needs.
-SKIPPED = ("service.probe", "service.__main__", "service.gunicorn")
+KEY = "a key"
 FORMATS = [
-    *(("WAV", kind) for kind in ("PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE")),
+    *(("WAV", kind) for kind in ("PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE")),
     *(("WAVEX", "PCM_16"), ("RF64", "PCM_16"), ("FLAC", "PCM_16"), ("OGG", "VORBIS"), ("OGG", "OPUS")),
-    ("MP3", "MPEG_LAYER_III"),
+    *(("MP3", "MPEG_LAYER_III"), ("AIFF", "PCM_16"), ("CAF", "PCM_16")),
 ]
 
 
-def main() -> None:
-    for package in (service, service.routes):
-        for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
-            if not module.name.startswith(SKIPPED):
-                import_module(module.name)
-    import gunicorn.app.wsgiapp  # the image's entry point
+def ask(app: Any, path: str, body: bytes | None = None, **headers: str) -> tuple[int, bytes]:
+    """Status and content of the answer to one request; a POST where there is a body."""
+    sent: list[Any] = []
+    named = {"x-api-key": KEY, "content-length": str(len(body or b""))} | headers
+    scope: dict[str, Any] = {
+        "type": "http",
+        "method": "GET" if body is None else "POST",
+        "path": path,
+        "raw_path": path.encode(),
+    }
+    scope |= {"query_string": b"", "scheme": "http", "server": ("a", 1), "client": ("b", 2)}
+    scope["headers"] = [(name.replace("_", "-").encode(), value.encode()) for name, value in named.items()]
 
-    assert gunicorn
-    key = "a key"
-    digest = hashlib.sha256(key.encode()).hexdigest()
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": body or b"", "more_body": False}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    asyncio.run(app(scope, receive, send))
+    return sent[0]["status"], sent[1]["body"]
+
+
+def main() -> None:
     settings = Settings.from_env()
-    guarded = Settings(
-        model=settings.model, samples=settings.samples, api_keys=(digest,), rate_limit="100000/second", proxies=1
-    )
-    app = create_app(guarded)
-    info, verdict = load_model(app)
-    assert verdict.ready, verdict.summary
-    client = Client(app)
-    headers = {"X-API-Key": key}
-    word = next(name.removesuffix(".wav") for name in verdict.checked if name not in " ".join(verdict.wrong))
+    guard = {"api_keys": (hashlib.sha256(KEY.encode()).hexdigest(),), "rate_limit": "100000/second"}
+    app = create_app(dataclasses.replace(settings, **guard, cors_origins=("https://a.example",), access_log=False))  # type: ignore[arg-type]
+    app.state.load(settings.model.read_bytes())
+    info, verdict = app.state.ready().info, app.state.verdict
+    word = next(path.stem for path in settings.samples.glob("*.wav") if path.name not in " ".join(verdict.wrong))
     samples, rate = soundfile.read(settings.samples / f"{word}.wav", dtype="float32")
     for container, subtype in FORMATS:
         buffer = io.BytesIO()
         soundfile.write(buffer, samples, rate, format=container, subtype=subtype)
-        answer = client.post("/predict", data=buffer.getvalue(), headers=headers)
-        assert answer.status_code == 200, (container, subtype, answer.text)
-        assert subtype == "PCM_U8" or json.loads(answer.data)["prediction"] == word, (container, subtype, answer.text)
-    slow = io.BytesIO()
-    soundfile.write(slow, np.repeat(np.tile(samples, 4), 3)[:, None].repeat(2, 1), 3 * rate, format="WAV")
-    slow_bytes = slow.getvalue()  # the form closes its file
-    slow.seek(0)
-    long = client.post("/predict", data={"file": (slow, "a.wav")}, headers=headers)
-    assert json.loads(long.data)["windows"], long.text
-    assert "detections" in json.loads(client.post("/detect", data=slow_bytes, headers=headers).data)
-    tensor = {"name": "waveform", "datatype": "FP32", "shape": [2, info.clip_samples]}
-    window = np.zeros(info.clip_samples, np.float32)
-    window[: len(samples)] = samples[: info.clip_samples]
-    body = json.dumps({"inputs": [tensor | {"data": [window.tolist()] * 2}]})
-    inferred = json.loads(client.post("/v2/models/kws/infer", data=body, headers=headers).data)
-    assert inferred["outputs"][0]["shape"][0] == 2
-    basic = {"Authorization": "Basic " + base64.b64encode(f"x:{key}".encode()).decode()}
+        status, content = ask(app, "/predict", buffer.getvalue())
+        assert (status, json.loads(content).get("prediction")) == (200, word), (container, subtype, content)
+    long = io.BytesIO()
+    soundfile.write(long, np.repeat(np.tile(samples, 4), 3)[:, None].repeat(2, 1), 3 * rate, format="WAV")
+    assert json.loads(ask(app, "/predict", long.getvalue())[1])["windows"]
+    assert "detections" in json.loads(ask(app, "/detect", long.getvalue())[1])
+    tensor = {"name": "waveform", "datatype": "FP32", "shape": [1, info.clip_samples]}
+    request = json.dumps({"inputs": [tensor | {"data": [0.0] * info.clip_samples}]}).encode()
+    assert json.loads(ask(app, "/v2/models/kws/infer", request)[1])["outputs"][0]["shape"][0] == 1
     for path in ("/", "/docs", "/static/page.js", "/openapi.json", "/metrics", "/model-card", "/samples", "/readyz"):
-        assert client.get(path, headers=basic).status_code == 200, path
-    assert client.post("/predict", data=b"no audio", headers=headers).status_code == 415
-    assert client.get("/").status_code == 401
-    absent = {"torch", "onnx", "google.protobuf", "matplotlib", "pytest"}
-    found = {name for name in absent if name.partition(".")[0] in sys.modules}
+        assert ask(app, path, origin="https://a.example")[0] == 200, path
+    assert ask(app, "/", x_api_key="another")[0] == 401
+    found = {"torch", "onnx", "google.protobuf", "matplotlib", "pytest", "model"} & set(sys.modules)
     assert not found, found
     print(f"inside: {len(FORMATS)} formats, {info.version}, {verdict.summary}")
 

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -17,6 +18,8 @@ from .tones import save_samples
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "service"]
+# For httpx: no proxy from the environment, and no certificates, which would be read anew for each client.
+LOCAL: Any = {"trust_env": False, "verify": ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)}
 
 
 def free_port() -> int:
@@ -76,7 +79,7 @@ class Server:
             if self.process.poll() is not None:
                 break
             try:
-                if httpx.get(f"{self.url}{path}", timeout=5, trust_env=False).status_code == 200:
+                if httpx.get(f"{self.url}{path}", timeout=5, **LOCAL).status_code == 200:
                     return
             except httpx.HTTPError:
                 time.sleep(0.05)
@@ -94,12 +97,12 @@ class Server:
 
     def ask(self, *requests: tuple[str, str, bytes]) -> list[Any]:
         """The JSON answers to requests over one connection, as long as the server keeps it."""
-        with httpx.Client(base_url=self.url, timeout=20, trust_env=False) as client:
+        with httpx.Client(base_url=self.url, timeout=20, **LOCAL) as client:
             return [client.request(method, path, content=body or None).json() for method, path, body in requests]
 
     def metrics(self) -> dict[str, float]:
         """What /metrics has, by name and labels."""
-        text = httpx.get(f"{self.url}/metrics", trust_env=False).text
+        text = httpx.get(f"{self.url}/metrics", **LOCAL).text
         lines = [line.rpartition(" ") for line in text.splitlines() if not line.startswith("#")]
         return {name: float(value) for name, _, value in lines}
 

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from .client import Client
-from .server import ROOT, Server
+from .server import LOCAL, ROOT, Server
 from .tones import wav
 
 KEY, SCRAPER = "correct horse battery staple", "prometheus"
@@ -182,7 +182,7 @@ def test_a_key_made_by_the_command_opens_the_server(tone_model_path: Path, tmp_p
     digest = re.findall(r"[0-9a-f]{64}", made.stderr)[0]
     assert key not in made.stderr
     with Server(tmp_path, tone_model_path, workers=1, api_keys=digest) as server:
-        with httpx.Client(base_url=server.url, trust_env=False) as asker:
+        with httpx.Client(base_url=server.url, **LOCAL) as asker:
             for _ in range(5):  # over one connection: the body of what is refused is read and dropped
                 refused = asker.post("/predict", content=wav("up") * 50)
                 assert refused.status_code == 401

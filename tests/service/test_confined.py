@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from .server import COMMAND, Server
+from .server import COMMAND, LOCAL, Server
 from .tones import save_samples, wav
 
 USER = 10001
@@ -61,10 +61,10 @@ def test_it_serves_confined(scratch: Path, tmp_path: Path) -> None:
             assert "NoNewPrivs:\t1" in status
         # Longer than what any layer keeps in memory by itself.
         form = {"file": ("yes.wav", wav("yes", 20.0, 44_100, 2))}
-        answer = httpx.post(f"{server.url}/predict", files=form, timeout=30, trust_env=False)
+        answer = httpx.post(f"{server.url}/predict", files=form, timeout=30, **LOCAL)
         assert answer.json()["prediction"] == "yes"
-        assert httpx.get(f"{server.url}/metrics", trust_env=False).status_code == 200
-        assert httpx.get(f"{server.url}/", trust_env=False).status_code == 200
+        assert httpx.get(f"{server.url}/metrics", **LOCAL).status_code == 200
+        assert httpx.get(f"{server.url}/", **LOCAL).status_code == 200
         assert server.stop() == 0
         assert not any(line["level"] in ("warning", "error", "critical") for line in server.log())
     assert set(scratch.iterdir()) == before

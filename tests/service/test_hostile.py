@@ -228,7 +228,7 @@ def test_hostile_headers(server: Server, http: httpx.Client) -> None:
         "audio/L16;rate=16000",
         "audio/l16;rate=",
         "audio/pcm;rate=16000;channels=0",
-        "audio/pcm; rate=\xff",
+        "audio/pcm; rate=x",
         "audio/",
     ]
     for turn in range(200):

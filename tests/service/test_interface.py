@@ -16,17 +16,17 @@ from kws.detection import detect
 from kws.model_file import open_model
 
 from .client import Client
-from .server import Server
+from .server import LOCAL, Server
 from .tones import CLIP_SAMPLES, LABELS, METADATA, SAMPLE_RATE, VERSION, encode, save_model, tone, wav
 
 
 def test_metrics_add_the_workers_up(tone_model_path: Path, tmp_path: Path) -> None:
     with Server(tmp_path, tone_model_path) as server:
         for path in ["/predict"] * 20 + ["/detect"] * 4:  # new connections, so that both workers answer
-            assert httpx.post(f"{server.url}{path}", content=wav("yes"), trust_env=False).status_code == 200
+            assert httpx.post(f"{server.url}{path}", content=wav("yes"), **LOCAL).status_code == 200
         for _ in range(3):
-            httpx.post(f"{server.url}/predict", content=b"no audio", trust_env=False)
-        answer = httpx.get(f"{server.url}/metrics", trust_env=False)
+            httpx.post(f"{server.url}/predict", content=b"no audio", **LOCAL)
+        answer = httpx.get(f"{server.url}/metrics", **LOCAL)
         assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
         found = server.metrics()
         assert found['kws_predictions_total{accepted="true",label="yes"}'] == 20

@@ -24,7 +24,12 @@ DIGEST = hashlib.sha256(KEY.encode()).hexdigest()
 @pytest.fixture(scope="module")
 def guarded(tone_model_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One worker with keys, three streams and a listed origin."""
-    settings = {"api_keys": DIGEST, "streams": 3, "cors_origins": "https://app.example", "request_timeout": 3}
+    settings: dict[str, Any] = {
+        "api_keys": DIGEST,
+        "streams": 3,
+        "cors_origins": "https://app.example",
+        "request_timeout": 3,
+    }
     with Server(tmp_path_factory.mktemp("guarded"), tone_model_path, workers=1, **settings) as server:
         yield server
 

@@ -13,7 +13,7 @@ import httpx
 import numpy as np
 import pytest
 
-from .server import Server, free_port
+from .server import LOCAL, Server, free_port
 from .tones import encode, tone
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
@@ -30,7 +30,7 @@ class Page:
         ]  # fmt: skip
         options = {"browserName": "chrome", "goog:chromeOptions": {"binary": CHROMIUM, "args": arguments}}
         options["goog:loggingPrefs"] = {"browser": "ALL"}
-        self.http = httpx.Client(base_url=driver, timeout=60, trust_env=False)
+        self.http = httpx.Client(base_url=driver, timeout=60, **LOCAL)
         created = self.http.post("/session", json={"capabilities": {"alwaysMatch": options}}).json()["value"]
         self.session = f"/session/{created['sessionId']}"
         self.call("url", url=url)
@@ -65,7 +65,7 @@ def page(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
     try:
         for _ in range(200):
             try:
-                httpx.get(f"{driver}/status", trust_env=False)
+                httpx.get(f"{driver}/status", **LOCAL)
                 break
             except httpx.HTTPError:
                 time.sleep(0.05)

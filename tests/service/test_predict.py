@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from .client import Client
-from .server import Server
+from .server import LOCAL, Server
 from .tones import CLIP_SAMPLES, LABELS, METADATA, VERSION, encode, save_model, tone, wav
 
 
@@ -123,7 +123,7 @@ def test_concurrent_requests_get_their_own_answers(server: Server) -> None:
 
     def work(index: int) -> int:
         label = LABELS[index % 4]
-        with httpx.Client(base_url=server.url, timeout=30, trust_env=False) as client:
+        with httpx.Client(base_url=server.url, timeout=30, **LOCAL) as client:
             barrier.wait()
             for turn in range(20):
                 request_id = f"{index}-{turn}"

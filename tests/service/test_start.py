@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -16,7 +17,7 @@ from service.readiness import Verdict
 from service.settings import Settings
 
 from .client import Client
-from .server import COMMAND, ROOT, Server, environment, free_port
+from .server import COMMAND, LOCAL, ROOT, Server, environment, free_port
 from .tones import LABELS, METADATA, save_model, save_samples, wav
 
 Run = subprocess.CompletedProcess[str]
@@ -54,7 +55,8 @@ def test_what_cannot_be_served_is_one_line(
     save_model(tmp_path / "other.onnx", METADATA | {"labels": "up,down"})
     save_samples(tmp_path / "samples")
     (tmp_path / "samples" / "up.wav").write_text("no audio")
-    run = start(**({"model": tone_model_path} | {name: text.format(tmp=tmp_path) for name, text in settings.items()}))
+    given: dict[str, Any] = {name: text.format(tmp=tmp_path) for name, text in settings.items()}
+    run = start(**({"model": tone_model_path} | given))
     assert (run.returncode, run.stdout) == (2, "")
     assert run.stderr.startswith("service: ")
     assert run.stderr.count("\n") == 1
@@ -100,7 +102,7 @@ def test_what_is_imported(tone_model_path: Path, tmp_path: Path, code: str, need
     assert not absent & modules
 
 
-def health_check(**settings: object) -> Run:
+def health_check(**settings: Any) -> Run:
     return start(command=[sys.executable, "-m", "service.healthcheck"], **settings)
 
 
@@ -119,7 +121,7 @@ def test_health_check(server: Server) -> None:
 def test_both_families_of_addresses(tone_model_path: Path, tmp_path: Path, host: str, asked: list[str]) -> None:
     with Server(tmp_path, tone_model_path, host=host, workers=1, address=asked[0]) as server:
         for address in asked:
-            assert httpx.get(f"http://{address}:{server.port}/readyz", trust_env=False).status_code == 200
+            assert httpx.get(f"http://{address}:{server.port}/readyz", **LOCAL).status_code == 200
         assert health_check(port=server.port, host=host).returncode == 0
 
 
@@ -212,7 +214,7 @@ def test_it_stays_up_but_not_ready_and_says_why(tmp_path: Path) -> None:
     """As an operator meets it: the process lives, `/readyz` and the log name the clips."""
     with Server(tmp_path, save_model(tmp_path / "model.onnx", SHIFTED), wait=False, workers=1) as server:
         server.wait_for("/livez")
-        answer = httpx.get(f"{server.url}/readyz", trust_env=False)
+        answer = httpx.get(f"{server.url}/readyz", **LOCAL)
         assert answer.status_code == 503
         assert "up.wav was heard as 'down'" in answer.json()["detail"]
         errors = [line["message"] for line in server.log() if line["level"] == "error"]

@@ -134,7 +134,7 @@ def test_the_plain_form_is_read_as_werkzeug_reads_it(client: Callable[..., Clien
         for place in rng.integers(0, len(form), rng.integers(0, 3)):
             form[place] = rng.choice([13, 10, 45, 98, 34, 0, 120])
         found = []
-        for head in (upload._PLAIN_HEAD, upload.re.compile(b"(?!)")):  # type: ignore[attr-defined]
+        for head in (upload._PLAIN_HEAD, upload.re.compile(b"(?!)")):
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(upload, "_PLAIN_HEAD", head)
                 try:

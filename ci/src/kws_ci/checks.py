@@ -12,10 +12,9 @@ from .image import ARCHIVE, Image, Tester
 from .publish import Release
 from .settings import Settings
 from .steps import ProgramError, UserError, gather, stdout, uncached
-from .train import BAD_INPUT
+from .train import BAD_INPUT, options
 
 GATES, EXCEPTIONS, SBOM, DATABASE = "/gates.toml", "/osv-scanner.toml", "/sbom.cdx.json", "/osv"
-RELEASE = ["python", "-m", "release"]
 WORKFLOWS = ".github/workflows"
 LINES = 25  # of a failed check that stand in the error itself; all of them are in the log
 FAILED = "FAILED"
@@ -42,23 +41,18 @@ class Verdict:
 
 def described(kws: Settings, image: Image, model: dagger.Directory | None = None) -> dagger.Directory:
     """``image.json`` and ``sbom.cdx.json`` of an archive; ``model`` is the training's, for the model's card in it."""
-    command = [*RELEASE, "sbom", ARCHIVE, "--output", "/image", "--platform", image.platforms[0]]
-    container = Toolbox(kws).programs("syft").with_mounted_file(ARCHIVE, image.archive)
-    if model is not None:
-        container = container.with_mounted_directory(f"{ARTIFACTS}/model", model)
-        command += ["--artifacts", ARTIFACTS]
-    return container.with_exec(command).directory("/image")
+    toolbox, files = Toolbox(kws), {ARCHIVE: image.archive, **({f"{ARTIFACTS}/model": model} if model else {})}
+    command = ["sbom", ARCHIVE, "--output", "/image", "--platform", image.platforms[0], "--artifacts", ARTIFACTS]
+    return toolbox.release(command, files, toolbox.programs("syft")).directory("/image")
 
 
 async def scan(kws: Settings, sbom: dagger.File) -> Scan:
     """Ask for known vulnerabilities, each time anew; without a database of the caller's own, osv.dev."""
-    command = [*RELEASE, "vulnerabilities", SBOM, "--config", EXCEPTIONS, "--output", "/osv.json"]
-    container = Toolbox(kws).programs("osv-scanner").with_mounted_file(SBOM, sbom)
-    container = container.with_mounted_file(EXCEPTIONS, kws.exceptions)
-    if kws.vulnerability_database is not None:
-        container = container.with_mounted_directory(DATABASE, kws.vulnerability_database)
-        command += ["--database", DATABASE]
-    asked = uncached(container).with_exec(command, expect=ReturnType.ANY)
+    toolbox, database = Toolbox(kws), kws.vulnerability_database
+    files = {SBOM: sbom, EXCEPTIONS: kws.exceptions, **({DATABASE: database} if database else {})}
+    command = ["vulnerabilities", SBOM, "--config", EXCEPTIONS, "--output", "/osv.json"]
+    command += ["--database", DATABASE] if database else []
+    asked = toolbox.release(command, files, uncached(toolbox.programs("osv-scanner")), ReturnType.ANY)
     if (code := await asked.exit_code()) == BAD_INPUT:
         raise UserError((await asked.stderr()).strip())
     text = await asked.file("/osv.json").contents()
@@ -73,37 +67,32 @@ async def scan(kws: Settings, sbom: dagger.File) -> Scan:
 
 
 async def papers(kws: Settings, image: Image, model: dagger.Directory) -> dagger.Directory:
-    """image.json, sbom.cdx.json and osv.json."""
-    found = described(kws, image, model)
+    """The archive with image.json, sbom.cdx.json and osv.json."""
+    found = described(kws, image, model).with_file("inference_image.tar", image.archive)
     return found.with_file("osv.json", (await scan(kws, found.file("sbom.cdx.json"))).file)
-
-
-async def check_bounds(kws: Settings, bounds: list[str]) -> None:
-    """Raise UserError on a bound that cannot be meant, before any work."""
-    container = Toolbox(kws).programs().with_mounted_file(GATES, kws.gates_file)
-    command = [*RELEASE, "bounds", "--gates", GATES, *(f"--bound={bound}" for bound in bounds)]
-    try:
-        await stdout(container.with_exec(command))
-    except ProgramError as error:
-        raise UserError(f"--bounds: {error}") from None
 
 
 class Judge:
     """Judges artefacts, each time by the same bounds and beside the same last release, or the reason for none."""
 
-    def __init__(self, kws: Settings, last: dagger.File | str, bounds: list[str] | None) -> None:
-        self.container = Toolbox(kws).programs().with_mounted_file(GATES, kws.gates_file)
-        self.command = [*RELEASE, "judge", ARTIFACTS, "--gates", GATES, *(f"--bound={each}" for each in bounds or [])]
-        if isinstance(last, str):
-            self.command += ["--no-last", last]
-        else:
-            self.container = self.container.with_mounted_file("/last.json", last)
-            self.command += ["--last", "/last.json"]
+    def __init__(self, kws: Settings, bounds: list[str] | None, last: dagger.File | str = "") -> None:
+        self.toolbox, self.last, self.gates = Toolbox(kws), last, {GATES: kws.gates_file}
+        self.bounds = ["--gates", GATES, *(f"--bound={each}" for each in bounds or [])]
+
+    async def check(self) -> None:
+        """Raise UserError on a bound that cannot be meant, before any work."""
+        try:
+            await stdout(self.toolbox.release(["bounds", *self.bounds], self.gates))
+        except ProgramError as error:
+            raise UserError(f"--bounds: {error}") from None
 
     def over(self, artifacts: dagger.Directory, *more: str) -> dagger.Container:
         """Writes gates.json and report.md among the artefacts; exit code 3: a gate failed."""
-        container = self.container.with_directory(ARTIFACTS, artifacts)
-        return container.with_exec([*self.command, *more], expect=ReturnType.ANY)
+        given = isinstance(self.last, dagger.File)
+        files = {**self.gates, **({"/last.json": self.last} if isinstance(self.last, dagger.File) else {})}
+        last = ["--last", "/last.json"] if given else ["--no-last", str(self.last)]
+        container = self.toolbox.programs().with_directory(ARTIFACTS, artifacts)
+        return self.toolbox.release(["judge", ARTIFACTS, *self.bounds, *last, *more], files, container, ReturnType.ANY)
 
     async def returned(self, judged: dagger.Container) -> dagger.Directory:
         """The artefacts with their verdict. Raises ProgramError where nobody could judge."""
@@ -117,9 +106,9 @@ async def answers(
 ) -> dagger.Directory:
     """What the test client finds, judged alone. Raises ProgramError, with a line a failed gate."""
     found = await Tester(kws).findings(image, clips)
-    artifacts = dag.directory().with_directory("inference", found)
     parts = [f"--without={part}" for part in ("model", "image", "start")]
-    judged = Judge(kws, "only /predict was tested", bounds).over(artifacts, *parts)
+    judge = Judge(kws, bounds, "only /predict was tested")
+    judged = judge.over(dag.directory().with_directory("inference", found), *parts)
     if await judged.exit_code() != 0:
         raise ProgramError((await judged.stderr()).strip())
     return found
@@ -137,24 +126,21 @@ async def verdict(artifacts: dagger.Directory) -> Verdict:
 
 async def gates(kws: Settings, artifacts: dagger.Directory, archive: dagger.File | None = None) -> str:
     """What was judged; ``archive`` must be its image. Raises ProgramError, with a line a failed gate, on a no."""
-    container = Toolbox(kws).programs().with_mounted_directory(ARTIFACTS, artifacts)
-    command = [*RELEASE, "verdict", ARTIFACTS]
-    if archive is not None:
-        container, command = container.with_mounted_file(ARCHIVE, archive), [*command, "--archive", ARCHIVE]
-    return await stdout(container.with_exec(command), lines=LINES)
+    files = {ARTIFACTS: artifacts, **({ARCHIVE: archive} if archive else {})}
+    command = ["verdict", ARTIFACTS, *(["--archive", ARCHIVE] if archive else [])]
+    return await stdout(Toolbox(kws).release(command, files), lines=LINES)
 
 
 async def notes(kws: Settings, tag: str) -> dagger.File:
     """The changelog's section about a tag. Raises ProgramError where there is none."""
-    container = Toolbox(kws).programs().with_mounted_file("/CHANGELOG.md", kws.changelog)
-    text = await stdout(container.with_exec([*RELEASE, "notes", "/CHANGELOG.md", "--tag", tag]))
-    return dag.directory().with_new_file("notes.md", f"{text}\n").file("notes.md")
+    run = Toolbox(kws).release(["notes", "/CHANGELOG.md", "--tag", tag], {"/CHANGELOG.md": kws.changelog})
+    return dag.directory().with_new_file("notes.md", f"{await stdout(run)}\n").file("notes.md")
 
 
 async def doctor(kws: Settings) -> str:
     """A line a check, each made anew, from the containers' own network. Raises ProgramError where one failed."""
     release = Release(kws) if kws.address else None
-    found = await gather(_engine(kws), _base(kws), _outside(kws), *([_registry(release)] if release else []))
+    found = await gather(_engine(kws), _outside(kws), *([_registry(release)] if release else []))
     lines = "\n".join(found).splitlines()
     if failed := [line.split(maxsplit=1)[1].partition(":")[0] for line in lines if line.startswith(FAILED)]:
         raise ProgramError("\n".join([f"failed: {', '.join(failed)}", *lines]))
@@ -170,25 +156,20 @@ async def _engine(kws: Settings) -> str:
     return f"ok       {said}" if has == wants else f"{'warning' if has > wants else FAILED:<8} {said}; {remedy}"
 
 
-async def _base(kws: Settings) -> str:
+async def _outside(kws: Settings) -> str:
+    toolbox = Toolbox(kws)
+    asked = options(package_index=kws.package_index, torch_index=kws.torch_index, dataset_url=kws.dataset_url)
+    asked += [] if kws.vulnerability_database else ["--vulnerability-source=https://api.osv.dev"]
     try:
-        return f"ok       base image: {await Toolbox(kws).base().image_ref()}"
+        base = f"ok       base image: {await toolbox.base().image_ref()}"
+        container = uncached(toolbox.base().with_directory(f"{APP}/tools", kws.tools_source).with_workdir(APP))
+        run = container.with_exec(["python", "-m", "tools.doctor", *asked], expect=ReturnType.ANY)
+        if await run.exit_code() in (0, 3):
+            return f"{base}\n{(await run.stdout()).strip()}"
+        return f"{base}\n{FAILED:<8} network: {(await run.stderr()).strip().splitlines()[-1]}"
     except dagger.QueryError as error:
         remedy = "--base-image names another, the engine's settings a mirror of docker.io (docs/offline.md)"
         return f"{FAILED:<8} base image: {kws.base_image}: {_last(error)}; {remedy}"
-
-
-async def _outside(kws: Settings) -> str:
-    mirrors = {"package-index": kws.package_index, "torch-index": kws.torch_index, "dataset-url": kws.dataset_url}
-    options = [f"--{name}={address}" for name, address in mirrors.items() if address]
-    container = Toolbox(kws).base().with_directory(f"{APP}/tools", kws.tools_source).with_workdir(APP)
-    try:
-        asked = uncached(container).with_exec(["python", "-m", "tools.doctor", *options], expect=ReturnType.ANY)
-        if await asked.exit_code() in (0, 3):
-            return (await asked.stdout()).strip()
-        return f"{FAILED:<8} network: {(await asked.stderr()).strip().splitlines()[-1]}"
-    except dagger.QueryError as error:
-        return f"skipped  network: it is looked at from the base image ({_last(error)})"
 
 
 async def _registry(release: Release) -> str:

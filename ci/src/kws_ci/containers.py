@@ -1,7 +1,10 @@
 """The base image, and containers with the locked dependencies of a stage or with the tools of a release."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import dagger
-from dagger import dag
+from dagger import ReturnType, dag
 
 from .settings import Settings
 from .steps import UserError
@@ -82,3 +85,17 @@ class Toolbox:
         """A container that runs ``python -m release``, with the tools that are named."""
         container = self.installed("release").with_directory(f"{APP}/release", self.kws.release_source)
         return self.with_tools(container, *tools)
+
+    def release(
+        self,
+        command: list[str],
+        files: Mapping[str, Any],
+        container: dagger.Container | None = None,
+        expect: ReturnType = ReturnType.SUCCESS,
+    ) -> dagger.Container:
+        """``python -m release`` with files and folders (by path) mounted where the command names them."""
+        container = container or self.programs()
+        for path, source in files.items():
+            mount = container.with_mounted_file if isinstance(source, dagger.File) else container.with_mounted_directory
+            container = mount(path, source)
+        return container.with_exec(["python", "-m", "release", *command], expect=expect)

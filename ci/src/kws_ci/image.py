@@ -15,7 +15,7 @@ from .steps import ProgramError, UserError, settled, stdout, uncached
 PORT = 8000
 # Numeric, so that Kubernetes' runAsNonRoot can be checked without a passwd entry.
 USER = "10001:10001"
-ENTRYPOINT = ["gunicorn", "--config", "service/gunicorn.conf.py", "service.app:create_app()"]
+ENTRYPOINT = ["python", "-m", "service"]
 HEALTHCHECK = ["python", "-m", "service.healthcheck"]
 LAYERS = 3  # over the base image, bottom first: dependencies, code, model; a retraining changes the last alone
 PLATFORMS = ("linux/amd64", "linux/arm64")
@@ -25,11 +25,10 @@ ARCHIVE = "/inference_image.tar"
 
 def moment(created: str) -> str:
     """``--created`` as OCI wants it (RFC 3339), in UTC; the epoch where it is not known. Raises UserError."""
-    created = created or "0"
     try:
-        time = datetime.fromtimestamp(int(created), UTC) if created.isdecimal() else datetime.fromisoformat(created)
-    except (ValueError, OverflowError):
-        raise UserError(f"--created {created!r} is neither ISO 8601 nor seconds since 1970") from None
+        time = datetime.fromisoformat(created or "1970-01-01T00:00:00Z")
+    except ValueError:
+        raise UserError(f"--created {created!r} is not ISO 8601, such as 2026-03-01T12:00:00Z") from None
     if time.tzinfo is None:
         raise UserError(f"--created {created!r} has no time zone: add Z or an offset such as +01:00")
     return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

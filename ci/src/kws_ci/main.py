@@ -52,11 +52,6 @@ class Kws(Settings):
         return model.folder
 
     @function
-    def evaluate(self, model: Annotated[dagger.File, Doc("model.onnx")]) -> dagger.Directory:
-        """Judge a model file on the data set's test split: evaluation.json."""
-        return Trainer(self).evaluation(model)
-
-    @function
     def clips(self) -> dagger.Directory:
         """Labelled recordings of the test split, a folder a label."""
         return Trainer(self).clips()

@@ -28,13 +28,12 @@ async def run(
     trainer, builder, tester = Trainer(kws), Builder(kws), Tester(kws)
     release = Release(kws) if kws.address else None
     publishing = release if publish else None
+    judge = checks.Judge(kws, bounds, last or "neither --address nor --last-release was given")
+    await judge.check()
     await builder.platforms()
-    await checks.check_bounds(kws, bounds or [])
     names = await checked_tags(publishing, tags) if publishing else []
-    compared: dagger.File | str = last or "neither --address nor --last-release was given"
     if release and last is None:
-        compared = await span("last release", release.last())
-    judge = checks.Judge(kws, compared, bounds)
+        judge.last = await span("last release", release.last())
 
     # The other containers install while the model trains.
     others = (builder.packages(), tester.container(), Toolbox(kws).programs("syft"))
@@ -50,7 +49,6 @@ async def run(
         span("SBOM and scan", checks.papers(kws, image, model.folder)),
     )
     artifacts = artifacts.with_directory("inference", inference).with_directory("image", papers)
-    artifacts = artifacts.with_file("image/inference_image.tar", image.archive)
     judged = judge.over(artifacts)
     if await span("judge", judged.exit_code()) != 0 or publishing is None:
         return await judge.returned(judged)
@@ -59,7 +57,9 @@ async def run(
     pulled = await span("pull back", publishing.pulled(image.digest))
     published = await span("test what was pulled", tester.findings(pulled, clips))
     reference = f"{kws.address}@{image.digest}"
-    judged = judge.over(artifacts.with_directory("inference/published", published), f"--published={reference}")
+    told = [f"--published={reference}", *options(not_proven=why_not_latest(kws))]
+    told += [] if publishing.party.signs else ["--not-proven=not signed: there is no key and no token"]
+    judged = judge.over(artifacts.with_directory("inference/published", published), *told)
     if await span("judge again", judged.exit_code()) != 0:
         return await judge.returned(judged)
     found = judged.directory(ARTIFACTS)
@@ -93,6 +93,12 @@ async def publish(
     return f"{kws.address}@{image.digest}"
 
 
+def why_not_latest(kws: Settings) -> str:
+    """Why a model is a toy; empty of one that may be served to all."""
+    toys = {"its voices are synthetic": kws.synthetic, f"it was trained with the profile {QUICK}": kws.profile == QUICK}
+    return next((f"not to be called latest: {why}" for why, holds in toys.items() if holds), "")
+
+
 async def checked_tags(release: Release, given: list[str] | None, untested: str = "") -> list[str]:
     """The tags of a release, ``latest`` last or not at all; the registry takes them, and who signs can.
 
@@ -100,12 +106,11 @@ async def checked_tags(release: Release, given: list[str] | None, untested: str 
     """
     kws = release.kws
     await release.party.check()
-    toy = "its voices are synthetic" if kws.synthetic else f"of the profile {QUICK}" if kws.profile == QUICK else ""
     told = options(revision=kws.revision, branch=kws.branch, version=kws.version, default_branch=kws.default_branch)
-    told += options(no_latest=untested or toy, cannot_sign=not release.party.signs and not kws.unsigned)
-    command = ["python", "-m", "release", "tags", *told, *(f"--tag={tag}" for tag in given or [])]
+    told += options(no_latest=untested or why_not_latest(kws), cannot_sign=not release.party.signs and not kws.unsigned)
+    command = ["tags", *told, *(f"--tag={tag}" for tag in given or [])]
     try:
-        names = (await stdout(Toolbox(kws).programs().with_exec(command))).split()
+        names = (await stdout(Toolbox(kws).release(command, {}))).split()
     except ProgramError as error:
         raise UserError(str(error)) from None
     await span("check the registry", release.check_push())
@@ -119,8 +124,7 @@ async def provenance(
 
     ``described`` is the image.json, ``untested`` are the platforms that no machine here could run.
     """
-    toolbox = Toolbox(kws)
-    command = ["python", "-m", "release", "provenance", "/image.json", "--output=/slsa.json"]
+    toolbox, command = Toolbox(kws), ["provenance", "/image.json", "--output=/slsa.json"]
     command += options(builder=kws.builder, invocation=kws.invocation)
     command += [f"--untested={platform}" for platform in untested]
     given = {field.name: getattr(kws, field.name) for field in fields(kws)}
@@ -130,14 +134,13 @@ async def provenance(
     for name, address in toolbox.images.items():
         found = await dag.container().from_(address).image_ref()
         command.append(f"--material={name}={found.rpartition('@')[2]}")
-    container = toolbox.programs().with_mounted_file("/image.json", described)
+    files = {"/image.json": described}
     materials = {"uv.lock": kws.dependencies.file("uv.lock"), "gates.toml": kws.gates_file}
     materials["osv-scanner.toml"] = kws.exceptions
-    for kind, files in (("material", materials), ("byproduct", byproducts)):
-        for name, file in files.items():
-            container = container.with_mounted_file(f"/{kind}/{name}", file)
-            command.append(f"--{kind}={name}=/{kind}/{name}")
-    return await plain(container.with_exec(command).file("/slsa.json").sync())
+    for kind, named in (("material", materials), ("byproduct", byproducts)):
+        files |= {f"/{kind}/{name}": file for name, file in named.items()}
+        command += [f"--{kind}={name}=/{kind}/{name}" for name in named]
+    return await plain(toolbox.release(command, files).file("/slsa.json").sync())
 
 
 async def sign_and_tag(release: Release, image: Image, files: dict[str, dagger.File], tags: list[str]) -> None:

@@ -123,11 +123,10 @@ class Release:
         command = self._cosign("verify-attestation", *self.party.verifying(), "--type", kind, self.at(digest))
         container = (await self._container()).with_new_file(PREDICATE, "")
         asked = container.with_exec(command, redirect_stdout=FOUND, expect=ReturnType.ANY)
-        judge = ["python", "-m", "release", "attestation", FOUND, "--type", kind, "--digest", digest]
-        judged = asked
-        if equals is not None:
-            judged, judge = asked.with_mounted_file(EQUALS, equals), [*judge, "--equals", EQUALS]
-        judged = judged.with_exec([*judge, "--output", PREDICATE], expect=ReturnType.ANY)
+        judge = ["attestation", FOUND, "--type", kind, "--digest", digest, "--output", PREDICATE]
+        files = {EQUALS: equals} if equals else {}
+        judge += ["--equals", EQUALS] if equals else []
+        judged = Toolbox(self.kws).release(judge, files, asked, ReturnType.ANY)
         if await judged.exit_code() == 0:
             return judged.file(PREDICATE)
         said = (await asked.stderr(), await judged.stderr())
@@ -199,7 +198,8 @@ class Releases:
         """Check the signature and each attestation by its type; fails on another key, digest, bytes, a missing type."""
         release = Release(self.settings)
         digest = await release.existing(reference)
-        return "\n".join([*await release.verified(digest), f"verified: {release.address}@{digest}"])
+        found = ["signature", *await release.verified(digest), f"{release.address}@{digest}"]
+        return "\n".join(f"verified: {name}" for name in found)
 
     @function
     async def attestations(self, reference: Reference = "latest") -> dagger.Directory:

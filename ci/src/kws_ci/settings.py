@@ -52,6 +52,9 @@ class Settings:
     synthetic: Annotated[bool, Doc("Words spoken by espeak-ng in place of recordings: needs no download")] = False
     labels: Annotated[list[str] | None, Doc("The words to tell apart (default: up,down,yes,no, or the data's)")] = None
     only_keywords: Annotated[bool, Doc("Train without other words")] = False
+    unseen_words: Annotated[list[str] | None, Doc("Other words to hold back for the test (default: six at most)")] = (
+        None
+    )
     licence: Annotated[str, Doc("Licence of own recordings, for model card and SBOM")] = ""
     attribution: Annotated[str, Doc("Whom own recordings are from")] = ""
     speaker_pattern: Annotated[str, Doc("Regular expression: the speaker in a clip's name")] = ""
@@ -81,7 +84,7 @@ class Settings:
     version: Annotated[str, Doc("Of the release, from its git tag")] = ""
     branch: Annotated[str, Doc("Of the source")] = ""
     default_branch: Annotated[str, Doc("The branch whose images are latest")] = "main"
-    created: Annotated[str, Doc("The commit's time, ISO 8601 or seconds since 1970: the image's only time")] = ""
+    created: Annotated[str, Doc("The commit's time, ISO 8601: the image's only time")] = ""
     builder: Annotated[str, Doc("URI of who runs the build, for the provenance")] = BUILDER
     invocation: Annotated[str, Doc("URI of the run, for the provenance")] = ""
 

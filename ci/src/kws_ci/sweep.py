@@ -67,14 +67,8 @@ async def run(trainer: Trainer, named: dict[str, list[str]], parallel: int) -> S
 async def _figures(name: str, folder: dagger.Directory) -> dict[str, Any]:
     metrics = json.loads(await folder.file("train_metrics.json").contents())
     evaluation = json.loads(await folder.file("evaluation.json").contents())
-    return {
-        "name": name,
-        "validation_accuracy": metrics["best_val_acc"],
-        "validation_loss": metrics["best_val_loss"],
-        "test_accuracy": evaluation["accuracy"],
-        "seconds": metrics["training_time_sec"],
-        "model_version": metrics["model_version"],
-    }
+    found = {name: metrics[name] for name in ("best_val_acc", "best_val_loss", "training_time_sec", "model_version")}
+    return {"name": name, **found, "test_accuracy": evaluation["accuracy"]}
 
 
 def rank(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -82,17 +76,13 @@ def rank(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     done = [each for each in runs if "error" not in each]
     if not done:
         raise ProgramError("no run succeeded: " + "; ".join(f"{each['name']}: {each['error']}" for each in runs))
-    done.sort(key=lambda each: (-each["validation_accuracy"], each["validation_loss"], each["name"]))
+    done.sort(key=lambda each: (-each["best_val_acc"], each["best_val_loss"], each["name"]))
     return done + [each for each in runs if "error" in each]
 
 
 def table(runs: list[dict[str, Any]]) -> str:
     """The runs as Markdown; the validation split has chosen the first, the test split is told beside it."""
-    rows = ["| run | validation | its loss | test | seconds |", "| --- | ---: | ---: | ---: | ---: |"]
-    for each in runs:
-        if "error" in each:
-            rows.append(f"| {each['name']} | failed: {each['error']} | | | |")
-        else:
-            shares = f"{each['validation_accuracy']:.1%} | {each['validation_loss']:.4f} | {each['test_accuracy']:.1%}"
-            rows.append(f"| {each['name']} | {shares} | {each['seconds']:.0f} |")
-    return "\n".join(rows) + "\n"
+    form = "| {name} | {best_val_acc:.1%} | {best_val_loss:.4f} | {test_accuracy:.1%} | {training_time_sec:.0f} |"
+    failed = "| {name} | failed: {error} | | | |"
+    head = ["| run | validation | its loss | test | seconds |", "| --- | ---: | ---: | ---: | ---: |"]
+    return "\n".join([*head, *((failed if "error" in each else form).format(**each) for each in runs)]) + "\n"

@@ -14,16 +14,15 @@ MODEL, CLIPS = f"{ARTIFACTS}/model", "/clips"
 QUICK = "quick"  # the profile of a toy
 BAD_INPUT = 2  # the exit code of every program where what it was given cannot be meant
 # The constructor's arguments that are options of the trainer: of every command over a data set, and of a training.
-OF_DATA = ["labels", "only_keywords", "licence", "attribution", "speaker_pattern", "synthetic_size", "synthetic_seed"]
-OF_DATA += ["dataset_url", "dataset_sha256"]
+OF_DATA = ["labels", "only_keywords", "unseen_words", "speaker_pattern", "licence", "attribution"]
+OF_DATA += ["dataset_url", "dataset_sha256", "synthetic_size", "synthetic_seed"]
 OF_TRAINING = ["profile", "seed"]
 
 
 def options(**values: str | float | list[str] | None) -> list[str]:
     """Command-line options of those values that are given; lists are joined by commas, true stands alone."""
-    named = {
-        f"--{name.replace('_', '-')}": value for name, value in values.items() if value not in (None, "", [], False)
-    }
+    given = {name: value for name, value in values.items() if value is not None and value is not False}
+    named = {f"--{name.replace('_', '-')}": value for name, value in given.items() if value not in ("", [])}
     joined = {name: ",".join(value) if isinstance(value, list) else value for name, value in named.items()}
     return [name if value is True else f"{name}={value}" for name, value in joined.items()]
 
@@ -95,7 +94,7 @@ class Trainer:
 
     def command(self, program: str, output: str, *more: str) -> list[str]:
         """The command line of a program over the data set."""
-        named = ["python", "-m", "model", *program.split(), "--dataset", self.dataset, "--output", output]
+        named = ["python", "-m", "model", program, "--dataset", self.dataset, "--output", output]
         return [*named, *self.of_data, *more]
 
     async def trained(self, *more: str) -> Model:
@@ -133,8 +132,3 @@ class Trainer:
     def clips(self) -> dagger.Directory:
         """Labelled recordings of the test split, a folder a label, for the test client."""
         return self.container().with_exec(self.command("clips", CLIPS)).directory(CLIPS)
-
-    def evaluation(self, onnx: dagger.File) -> dagger.Directory:
-        """``evaluation.json`` of a model file over the data set's test split."""
-        container = self.container().with_mounted_file("/model.onnx", onnx)
-        return container.with_exec(self.command("evaluate /model.onnx", MODEL)).directory(MODEL)
