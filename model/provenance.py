@@ -23,7 +23,16 @@ def revision() -> str:
     if (given := os.environ.get("KWS_REVISION")) or not (root / ".git").exists():
         return given or ""  # a copy inside another repository is not that repository's commit
     try:
-        arguments = ["git", "-C", root, "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+dirty"]
+        arguments: list[str | Path] = [
+            "git",
+            "-C",
+            root,
+            "describe",
+            "--always",
+            "--abbrev=40",
+            "--exclude=*",
+            "--dirty=+dirty",
+        ]
         done = subprocess.run(arguments, capture_output=True, text=True, check=True, timeout=20)
         return done.stdout.strip()
     except (OSError, subprocess.SubprocessError) as error:

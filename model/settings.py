@@ -124,7 +124,9 @@ def make_settings(chosen: Mapping[str, Any], former: Mapping[str, Any] | None = 
         raise UserError(f"--profile '{profile}' is unknown; choose one of {', '.join(PROFILES)}")
     if not former or "profile" in given:
         base = {name: value for name, value in base.items() if panels[name] != RECIPE} | PROFILES[profile]
-    values = {name: tuple(value) if isinstance(value, list) else value for name, value in {**base, **given}.items()}
+    values: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in {**base, **given}.items()
+    }
     settings = replace(Settings(), **values)
     for each in fields(Settings):
         value, low, high = getattr(settings, each.name), each.metadata["low"], each.metadata["high"]
