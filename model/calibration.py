@@ -1,7 +1,6 @@
-"""Probabilities that mean what they say, and the threshold from which a keyword is accepted.
+"""Probabilities that mean what they say, and the threshold of a keyword; both are chosen on the validation split.
 
-One number does the first, the temperature that the logits are divided by; it changes no answer, only how sure the model
-is (Guo et al. 2017, arXiv:1706.04599). Both are chosen on the validation split.
+One number does the first, the temperature that the logits are divided by (Guo et al. 2017, arXiv:1706.04599).
 """
 
 import logging

@@ -1,12 +1,8 @@
 """Log-mel features: mel power, computed once a clip and kept on disk, and its normalised logarithm for the network.
 
-The cache has one folder a split, under a digest of all that its content depends on, put in place whole::
-
-    $KWS_CACHE/features/<digest>/power.f16     float16[clips, copies, N_MELS, FRAMES]: the square root of mel power
-    $KWS_CACHE/features/<digest>/files.json    what was found in each file; written last
-
-Half precision of the square root keeps 1 part in 1,000 of the power over 15 decades, silence to full scale, in half the
-memory, and squaring costs next to nothing.
+The cache has a folder a split, ``$KWS_CACHE/features/<digest of all that it depends on>``: ``power.f16``, the square
+root of mel power as float16[clips, copies, N_MELS, FRAMES], and ``files.json``, what was found in each file. Half
+precision of the root keeps 1 part in 1,000 of the power over 15 decades, silence to full scale, in half the memory.
 """
 
 import hashlib

@@ -35,16 +35,9 @@ def run(
 ) -> None:
     """Train, choose on the validation split, test once, and write every artefact but ``train.log`` into ``folder``.
 
-    Args:
-        settings: of the run.
-        folder: empty; None in all processes of ``torchrun`` but the first.
-        state: a folder for what another process needs to go on after a kill.
-        resume: go on from there.
-        former: the ``config.json`` that is repeated, if one is: its data must be these.
-
-    Raises:
-        UserError: the data set lacks what the settings ask for, or the state is of another run.
-        ParityError: the exported model does not compute what the trained one does.
+    ``folder`` is empty, and None in all processes of ``torchrun`` but the first. ``state`` is a folder for what another
+    process needs to go on after a kill, with ``resume``. ``former`` is the ``config.json`` that is repeated, if one is:
+    its data must be these. Raises UserError where data or state do not fit the settings, and ParityError.
     """
     data = _read(settings)
     if former and former["settings"]["dataset"] == settings.dataset and former["data_digest"] != data.digest:

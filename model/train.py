@@ -184,7 +184,10 @@ def score(network: nn.Module, split: Split) -> tuple[float, float]:
 
 
 def identity_of(settings: Settings, corpus: Corpus, processes: int, device: torch.device) -> dict[str, Any]:
-    """All that the weights depend on, by the names that a user knows."""
+    """All that the weights depend on, by the names that a user knows; the code that makes them of the data, too."""
+    digest = hashlib.sha256()
+    for name in ("augment", "corpus", "features", "network", "parallel", "train", "data/background", "data/recording"):
+        digest.update((Path(__file__).parent / f"{name}.py").read_bytes())
     return {
         **{option_name(name): value for name, value in settings.of_weights().items()},
         "labels": list(corpus.labels),
@@ -194,17 +197,9 @@ def identity_of(settings: Settings, corpus: Corpus, processes: int, device: torc
         "data digest": corpus.digest,
         "processes": processes,
         "device": device.type,
-        "source": _source(),
+        "source": digest.hexdigest()[:12],
         **{name: found for name, found in versions().items() if not name.startswith("onnx")},
     }
-
-
-def _source() -> str:
-    """A digest over the code that makes the weights of the data."""
-    digest = hashlib.sha256()
-    for name in ("augment", "corpus", "features", "network", "parallel", "train", "data/background", "data/recording"):
-        digest.update((Path(__file__).parent / f"{name}.py").read_bytes())
-    return digest.hexdigest()[:12]
 
 
 def save_state(path: Path, identity: dict[str, Any], state: dict[str, Any]) -> None:
