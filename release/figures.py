@@ -83,7 +83,7 @@ def recalls(run: Artifacts) -> Iterator[Figure]:
         for name in found:
             yield Figure(name, f"recall of {name}", EVALUATION, f"per_class/{name}/recall", "%", bound)
         if not found:
-            yield Figure(bound, title, EVALUATION, "per_class/no such class", "%", bound)
+            yield Figure(bound, title, EVALUATION, "", "%", bound)
 
 
 Found = tuple[float | None, str]  # a figure, and what a reader asks next: which, or why it was not measured
@@ -103,10 +103,17 @@ def _disturbed(run: Artifacts) -> Found:
     return min((accuracy or 0.0, name) for accuracy, name in found)
 
 
+def _no_such_class(run: Artifacts) -> Found:
+    """A model that was trained without other words and without noise has no class for what is no keyword."""
+    if not isinstance(run.get(EVALUATION, "labels"), list):
+        return None, ""
+    return None, "no such class: add other words or background noise to the data, or set the bound to false"
+
+
 def _speakers(run: Artifacts) -> Found:
     """Of names that tell no speaker, none is found in two splits: that is no measurement."""
     if run.get(EVALUATION, "data/speakers_known") is False:
-        return None, "the names of the data tell no speaker"
+        return None, "the names of the data tell no speaker: see `model check`, or set the bound to false"
     told = run.get(EVALUATION, "data/speakers_known") is True
     return as_number(run.get(EVALUATION, "data/leaks/speakers")) if told else None, ""
 
@@ -136,6 +143,8 @@ def _untested(run: Artifacts) -> Found:
 
 COMPUTED = {
     "disturbed_accuracy": _disturbed,
+    "min_recall": _no_such_class,
+    "min_rejection": _no_such_class,
     "speakers": _speakers,
     "vulnerabilities": _vulnerabilities,
     "untested_platforms": _untested,

@@ -6,7 +6,8 @@ import hmac
 import math
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 
 from flask import Flask
 from flask_cors.core import get_cors_headers, get_cors_options
@@ -18,6 +19,14 @@ from service.settings import Settings, SettingsError, read_digests
 _HEALTH = {"/livez", "/readyz", "/healthz", "/v2/health/live", "/v2/health/ready"}
 # A browser asks the person for the Basic one; its own later requests from the page then carry it.
 _CHALLENGE = [("WWW-Authenticate", 'Basic realm="kws", charset="UTF-8"'), ("WWW-Authenticate", 'Bearer realm="kws"')]
+
+
+def merged(headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """Headers by their names; several of one name as one, separated by commas."""
+    found: dict[bytes, bytes] = {}
+    for name, value in headers:
+        found[name] = found[name] + b"," + value if name in found else value
+    return found
 
 
 def is_health(path: str) -> bool:
@@ -32,20 +41,13 @@ def presented(headers: Mapping[bytes, bytes]) -> bytes:
     scheme, _, rest = headers.get(b"authorization", b"").partition(b" ")
     if scheme.lower() == b"bearer":
         return rest.strip()
-    if scheme.lower() == b"basic":
-        try:
-            return base64.b64decode(rest, validate=True).partition(b":")[2]
-        except ValueError:
-            return b""
+    with suppress(ValueError):
+        return base64.b64decode(rest, validate=True).partition(b":")[2] if scheme.lower() == b"basic" else b""
     return b""
 
 
 class Access:
-    """The settings' word on each request; `app` is where flask-cors looks for options.
-
-    Raises:
-        SettingsError: the file of keys, the limit or its storage cannot be used.
-    """
+    """The settings' word on each request; `app` is where flask-cors looks for options. Raises SettingsError."""
 
     def __init__(self, app: Flask, settings: Settings) -> None:
         self._settings, self._limit, self._cors = settings, None, None
@@ -79,11 +81,7 @@ class Access:
         return forwarded[-count].strip() or address if len(forwarded) >= count else address
 
     def check(self, path: str, headers: Mapping[bytes, bytes], client: str) -> None:
-        """Let a request for `path` pass.
-
-        Raises:
-            Problem: unauthorized or rate-limited.
-        """
+        """Let a request for `path` pass. Raises Problem: unauthorized or rate-limited."""
         digests = self._digests
         if path == "/metrics":
             digests = [] if self._settings.metrics_open else [*digests, *self._settings.metrics_keys]

@@ -28,11 +28,7 @@ def create_views(settings: Settings) -> Flask:
 
 
 def create_app(settings: Settings | None = None) -> Service:
-    """The application as it is served; the settings by default from the environment.
-
-    Raises:
-        SettingsError: the environment holds an impossible value.
-    """
+    """The application as it is served; the settings by default from the environment. Raises SettingsError."""
     return Service(create_views(settings or Settings.from_env()))
 
 

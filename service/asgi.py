@@ -14,14 +14,13 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from functools import cache
 from typing import Any
 
 from flask import Flask
 
 from kws.audio import AudioError
 from service import logs, metrics, predict, problems, upload
-from service.access import Access, is_health
+from service.access import Access, is_health, merged
 from service.problems import Problem
 from service.readiness import state_of
 from service.websocket import Streams
@@ -55,23 +54,14 @@ class Request:
     def __init__(self, scope: Any) -> None:
         self.begin = time.perf_counter()
         self.scope, self.method, self.path = scope, scope["method"], scope["path"].rstrip("/") or "/"
-        self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        self.headers = merged(scope["headers"])
         given = self.headers.get(b"x-request-id", b"")
         self.id = given.decode() if _HARMLESS.fullmatch(given) else os.urandom(16).hex()
         self.length = int(self.headers.get(b"content-length", b"0"))  # gunicorn has checked it
         self.more = self.length > 0 or b"transfer-encoding" in self.headers  # of the body is to come
         self.held, self.client, self.endpoint = 0, "", "none"
         self.raw_path = scope["raw_path"].decode("latin-1")
-
-    def header(self, name: bytes) -> str:
-        """A header's text."""
-        return self.headers.get(name, b"").decode("latin-1")
-
-
-@cache
-def _key(name: bytes) -> str:
-    key = name.decode("latin-1").upper().replace("-", "_")
-    return key if key == "CONTENT_TYPE" else f"HTTP_{key}"
+        self.kind = self.headers.get(b"content-type", b"").decode("latin-1")
 
 
 class Service:
@@ -150,10 +140,10 @@ class Service:
         while True:
             if max(request.length, request.held) > most:
                 raise Problem("too-large", f"A request may have at most {most} bytes.")
-            if self._held > max(most, self._settings.max_held_bytes):
-                raise Problem("overloaded", "The bodies of other requests fill the memory.", ("Retry-After", "1"))
             if not request.more:
                 return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            if self._held > max(most, self._settings.max_held_bytes):
+                raise Problem("overloaded", "The bodies of other requests fill the memory.", ("Retry-After", "1"))
             message = await receive()
             if message["type"] != "http.request":
                 request.more = False
@@ -165,14 +155,12 @@ class Service:
 
     def _ask(self, request: Request, body: bytes) -> Answer:
         """The answer to a whole request; `/predict` without Flask, which would cost half as much again."""
-        if b"content-encoding" in request.headers:
-            body = upload.inflate(body, request.header(b"content-encoding"), self._settings.max_upload_bytes)
+        if encoding := request.headers.get(b"content-encoding"):
+            body = upload.inflate(body, encoding.decode("latin-1"), self._settings.max_upload_bytes)
         if request.path != "/predict" or request.method != "POST":
             return self._ask_flask(request, body)
         request.endpoint = "predict.predict"
-        text, timing = predict.answer(
-            self.state, body, request.header(b"content-type"), request.id, begin=request.begin
-        )
+        text, timing = predict.answer(self.state, body, request.kind, request.id, request.begin)
         return 200, _content("application/json", text, ("Server-Timing", timing)), text
 
     def _ask_flask(self, request: Request, body: bytes) -> Answer:
@@ -181,16 +169,14 @@ class Service:
         environ |= {"REQUEST_METHOD": request.method, "PATH_INFO": request.path.encode().decode("latin-1")}
         environ |= {"SERVER_NAME": scope["server"][0], "SERVER_PORT": str(scope["server"][1])}
         environ |= {"QUERY_STRING": scope["query_string"].decode("latin-1"), "kws.id": request.id}
-        for name, value in scope["headers"]:
-            key, text = _key(name), value.decode("latin-1")
-            environ[key] = f"{environ[key]},{text}" if key in environ else text
-        environ |= {"CONTENT_LENGTH": str(len(body)), "kws.path": request.raw_path}
+        environ |= {"CONTENT_TYPE": request.kind, "CONTENT_LENGTH": str(len(body)), "kws.path": request.raw_path}
+        for name, value in request.headers.items():
+            environ[f"HTTP_{name.decode('latin-1').upper().replace('-', '_')}"] = value.decode("latin-1")
         head: list[Any] = []
         try:
             chunks = self._flask(environ, lambda *given: head.extend(given[:2]))  # type: ignore[arg-type]
             content = b"".join(chunks)
-            if hasattr(chunks, "close"):
-                chunks.close()
+            getattr(chunks, "close", bool)()
         finally:
             request.endpoint = environ.get("kws.endpoint", "none")
         return int(head[0][:3]), head[1], content

@@ -61,10 +61,11 @@ def stop_gently(worker: Any) -> None:
 
     async def stop() -> None:
         worker.asgi.stopping = True
-        await worker.asgi.streams.stop()
+        told = worker.loop.create_task(worker.asgi.streams.stop())
         end = worker.loop.time() + notice
         while worker.nr_conns and worker.loop.time() < end:
             await asyncio.sleep(0.05)
         worker.handle_exit_signal()
+        await told
 
     worker.loop.add_signal_handler(signal.SIGTERM, lambda: worker.loop.create_task(stop()))

@@ -12,12 +12,7 @@ _EVERYWHERE = {"*": "localhost", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S
 
 
 def status(host: str, port: int) -> int:
-    """The HTTP status of `GET /readyz`.
-
-    Raises:
-        OSError: nothing listens there, or it does not answer within `TIMEOUT_SECONDS`.
-        ValueError: what answers is not HTTP.
-    """
+    """The HTTP status of `GET /readyz`. Raises OSError, ValueError (what answers is not HTTP)."""
     with socket.create_connection((host, port), TIMEOUT_SECONDS) as connection:
         connection.sendall(b"GET /readyz HTTP/1.0\r\nHost: localhost\r\n\r\n")
         answer = connection.makefile("rb").readline(64)
@@ -29,10 +24,8 @@ def status(host: str, port: int) -> int:
 if __name__ == "__main__":
     listening = (os.environ.get("KWS_HOST") or "127.0.0.1").strip().strip("[]")
     try:
-        found = status(
-            _EVERYWHERE.get(listening, listening),
-            int(os.environ.get("KWS_PORT") or os.environ.get("PORT") or 8000),
-        )
+        port = int(os.environ.get("KWS_PORT") or os.environ.get("PORT") or 8000)
+        found = status(_EVERYWHERE.get(listening, listening), port)
     except (OSError, ValueError) as error:
         sys.exit(f"healthcheck: {error}")
     if found != 200:

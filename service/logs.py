@@ -44,17 +44,14 @@ class JSONLogger(Logger):
         service.propagate = False
 
     def keep_stderr(self) -> None:
-        """Keep stderr for JSON lines: libmpg123 writes about every oddity of an MP3 there, a sender's own.
-
-        What Python says when a signal kills the process still gets there.
-        """
+        """Keep stderr for JSON lines and a crash's last words: libmpg123 writes of every oddity of an MP3 there."""
+        own = os.fdopen(os.dup(sys.stderr.fileno()), "w")
         for handler in self.error_log.handlers:
             if isinstance(handler, logging.StreamHandler) and handler.stream is sys.stderr:
-                own = os.fdopen(os.dup(sys.stderr.fileno()), "w")
                 handler.setStream(own)
-                faulthandler.enable(own)
-                with Path(os.devnull).open("w") as nowhere:
-                    os.dup2(nowhere.fileno(), sys.stderr.fileno())
+        faulthandler.enable(own)
+        with Path(os.devnull).open("w") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stderr.fileno())
 
 
 def access(status: int, size: int, begin: float, **asked: str) -> None:

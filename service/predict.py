@@ -22,11 +22,7 @@ def predict() -> Response:
 
 
 def answer(state: State, body: bytes, content_type: str, request_id: str, begin: float) -> tuple[bytes, str]:
-    """The JSON and the Server-Timing header for the audio in `body`, begun at `begin`.
-
-    Raises:
-        Problem, AudioError: the service is not ready, or `body` holds no audio that it takes.
-    """
+    """The JSON and the Server-Timing header for the audio in `body`, begun at `begin`. Raises Problem, AudioError."""
     info = (model := state.ready()).info
     received = time.perf_counter()
     audio = decode(upload.audio_file(body, content_type), info.sample_rate, state.settings.max_seconds)

@@ -60,13 +60,7 @@ _BY_STATUS |= {426: "upgrade-required", 431: "headers-too-large"}
 
 
 class Problem(Exception):  # noqa: N818  # the RFC's word; it is an answer
-    """An error to be answered as a problem document.
-
-    Args:
-        name: a key of `PROBLEMS`.
-        detail: what was wrong with this request; the kind's remedy (what to do) is appended.
-        headers: further response headers.
-    """
+    """An error to be answered as the document `name` of `PROBLEMS`; its remedy is appended to `detail`."""
 
     def __init__(self, name: str, detail: str, *headers: tuple[str, str]) -> None:
         super().__init__(detail)

@@ -45,11 +45,7 @@ class Verdict:
 
 
 def check(model: Model, folder: Path) -> Verdict:
-    """Have `model` classify the recordings of `folder` (each named for its word) whose words it knows.
-
-    Raises:
-        SettingsError: one of them cannot be read.
-    """
+    """What `model` makes of the recordings of `folder`, each named for its word. Raises SettingsError."""
     known = [path for path in sorted(folder.glob("*.wav")) if path.stem in model.info.labels]
     wrong = []
     for path in known:
@@ -83,16 +79,10 @@ class State:
         self.loaded = model
 
     def ready(self) -> Model:
-        """The model.
-
-        Raises:
-            Problem: not-ready, it is not loaded or fails on the samples.
-        """
+        """The model. Raises Problem: it is not loaded, or fails on the samples."""
         if self.loaded is not None and self.verdict.ready:
             return self.loaded
-        why = (
-            f"does not classify the service's own samples: {self.verdict.summary}" if self.loaded else "is not loaded."
-        )
+        why = f"fails on the service's own samples: {self.verdict.summary}" if self.loaded else "is not loaded."
         raise Problem("not-ready", f"The model {why}", ("Retry-After", "1"))
 
 

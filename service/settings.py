@@ -55,8 +55,7 @@ def _text(pattern: str, what: str) -> Callable[[str], str]:
 def read_digests(text: str) -> tuple[str, ...]:
     """SHA-256 digests separated by commas or white space, with comments from # to the line's end.
 
-    Raises:
-        ValueError: there are none, or what stands there is none; it is not repeated, it may be a key.
+    Raises ValueError where there are none; what stands there is not repeated, it may be a key.
     """
     words = re.sub(r"#.*", "", text.removeprefix("\ufeff")).replace(",", " ").split()
     digests = tuple(word.lower().removeprefix("sha256:") for word in words)
@@ -110,11 +109,7 @@ class Settings:
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> "Settings":
-        """Read the settings from `environ` (the process's by default); unset or empty means the default.
-
-        Raises:
-            SettingsError: a value cannot be read or is out of range.
-        """
+        """The settings in `environ`, by default the process's; unset or empty is the default. Raises SettingsError."""
         environ = os.environ if environ is None else environ
         values: dict[str, Any] = {"workers": min(8, processors())}
         for each in fields(cls):

@@ -1,12 +1,13 @@
 """What a request's body holds: inflated, taken out of its form, JSON or `data:` address, raw samples given a header."""
 
 import base64
+import io
 import json
 import re
-import struct
 import zlib
 
 import numpy as np
+import soundfile
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.http import parse_options_header
 from werkzeug.sansio.multipart import Data, Epilogue, Field, File, MultipartDecoder
@@ -24,11 +25,7 @@ _PLAIN_HEAD = re.compile(
 
 
 def inflate(body: bytes, encoding: str, limit: int) -> bytes:
-    """The body without its Content-Encoding.
-
-    Raises:
-        Problem: content-encoding; bad-request; too-large, after `limit` bytes, so that a bomb costs little.
-    """
+    """The body without its Content-Encoding. Raises Problem, after `limit` bytes: a bomb costs little."""
     name = encoding.strip().lower()
     if name in ("", "identity"):
         return body
@@ -53,11 +50,7 @@ def inflate(body: bytes, encoding: str, limit: int) -> bytes:
 
 
 def audio_file(body: bytes, content_type: str) -> bytes:
-    """The bytes of the one audio file in `body`.
-
-    Raises:
-        Problem: nothing-uploaded, several-files, bad-request, too-large, not-audio.
-    """
+    """The bytes of the one audio file in `body`. Raises Problem."""
     kind = content_type[:19].lower()
     if kind == "multipart/form-data":
         body = _form_file(body, content_type)
@@ -130,9 +123,8 @@ def _with_header(body: bytes, content_type: str) -> bytes:
     rate, channels = options.get("rate", ""), options.get("channels", "1")
     if not re.fullmatch(r"[1-9]\d{3,5}", rate) or not re.fullmatch(r"[1-9]\d?", channels):
         raise Problem("bad-request", f"Raw samples need their rate in Content-Type: {kind};rate=16000.")
-    if len(body) % (frame := 2 * int(channels)):
-        raise Problem("bad-request", f"The {len(body)} bytes are no whole number of frames of {frame} bytes.")
-    samples = np.frombuffer(body, _PCM[kind.lower()]).astype("<i2").tobytes()
-    form = (1, int(channels), int(rate), int(rate) * frame, frame, 16)
-    head = (b"RIFF", len(samples) + 36, b"WAVEfmt ", 16, *form, b"data", len(samples))
-    return struct.pack("<4sI8sIHHIIHH4sI", *head) + samples
+    if len(body) % (2 * int(channels)):
+        raise Problem("bad-request", f"The {len(body)} bytes are no whole number of samples of all channels.")
+    samples = np.frombuffer(body, _PCM[kind.lower()]).astype(np.int16).reshape(-1, int(channels))
+    soundfile.write(file := io.BytesIO(), samples, int(rate), format="WAV")
+    return file.getvalue()

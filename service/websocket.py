@@ -18,7 +18,7 @@ import soxr
 from kws.audio import MAX_RATE, MIN_RATE
 from kws.detection import Listener
 from service import metrics
-from service.access import Access
+from service.access import Access, merged
 from service.detect import as_json, read_threshold
 from service.problems import Problem
 from service.readiness import State
@@ -59,7 +59,7 @@ class Streams:
         await asyncio.gather(*closing, return_exceptions=True)
 
     def _check(self, scope: Any) -> None:
-        headers = dict(scope["headers"])
+        headers = merged(scope["headers"])
         if scope["path"].rstrip("/") != "/listen":
             raise Problem("not-found", "The one WebSocket here is /listen.")
         if not self._access.same_origin(headers):

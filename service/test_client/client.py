@@ -15,13 +15,7 @@ class ServiceError(Exception):
 
 
 class Client:
-    """A client of one service, over one kept-alive connection.
-
-    Args:
-        url: base address of the service, for example http://127.0.0.1:8000.
-        timeout: seconds for one request.
-        version: the model version that must answer; by default the first one that does.
-    """
+    """A client of the service at `url`, over one connection; `version` must answer, by default the first that does."""
 
     def __init__(self, url: str, timeout: float, version: str | None = None) -> None:
         self._http = httpx.Client(base_url=url, timeout=timeout, trust_env=False)

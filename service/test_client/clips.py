@@ -1,9 +1,7 @@
 """What the test client sends, and what it measures."""
 
-import math
 import statistics
 from collections import Counter
-from collections.abc import Callable
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
@@ -26,30 +24,29 @@ def find_clips(folder: Path) -> list[Clip]:
     return clips
 
 
-def score(client: Client, clips: list[Clip], failed: Callable[[str], None]) -> tuple[dict[str, Any], Any]:
-    """Send each clip once, as a form and raw in turn; what is wrong in form is told to `failed` and is incorrect.
+def score(client: Client, clips: list[Clip], failures: dict[str, None]) -> tuple[dict[str, Any], Any]:
+    """Send each clip once, as a form and raw in turn; what is wrong in form is a failure, and incorrect.
 
     Returns the metrics, and the first correct answer (else the first one, or None).
     """
     labels: dict[str, dict[str, Any]] = {}
-    shown: tuple[bool, Any] = (False, None)
+    answers: list[tuple[bool, Any]] = []
     for (label, path), upload in zip(clips, cycle(UPLOADS), strict=False):
         row = labels.setdefault(label, {"clips": 0, "correct": 0, "predicted": Counter()})
         row["clips"] += 1
         try:
             answer, _ = client.predict(path.read_bytes(), f"{label}/{path.name}", upload)
         except ServiceError as error:
-            failed(str(error))
+            failures[str(error)] = None
             continue
-        right = answer["prediction"] == label
+        answers.append((answer["prediction"] == label, answer))
         row["predicted"][answer["prediction"]] += 1
-        row["correct"] += right
-        if shown[1] is None or (right and not shown[0]):
-            shown = (right, answer)
+        row["correct"] += answers[-1][0]
     for row in labels.values():
         row |= {"accuracy": row["correct"] / row["clips"], "predicted": dict(row["predicted"].most_common())}
-    correct = sum(row["correct"] for row in labels.values())
-    return {"clips": len(clips), "correct": correct, "accuracy": correct / len(clips), "labels": labels}, shown[1]
+    correct = sum(right for right, _ in answers)
+    metrics = {"clips": len(clips), "correct": correct, "accuracy": correct / len(clips), "labels": labels}
+    return metrics, max(answers, key=lambda one: one[0], default=(False, None))[1]
 
 
 def time_requests(client: Client, clips: list[Clip], requests: int) -> dict[str, Any]:
@@ -57,25 +54,13 @@ def time_requests(client: Client, clips: list[Clip], requests: int) -> dict[str,
 
     The first clip goes both ways and must be answered alike.
     """
-    both = [client.predict(clips[0][1].read_bytes(), clips[0][1].name, upload)[0] for upload in UPLOADS]
-    form, raw = (answer["probabilities"] for answer in both)
-    if any(abs(form[label] - raw[label]) > 1e-5 for label in form):
-        raise ServiceError(f"{clips[0][1].name}: multipart gives {form}, the raw body {raw}")
     files = [(path.read_bytes(), path.name) for _, path in clips[:requests]]
-    spent: dict[str, list[float]] = {upload: [] for upload in UPLOADS}
-    inside = []
-    for (wav, name), upload in islice(zip(cycle(files), cycle(UPLOADS), strict=False), requests):
-        answer, milliseconds = client.predict(wav, name, upload)
-        spent[upload].append(milliseconds)
-        inside.append(answer["latency_ms"])
-    every = [value for values in spent.values() for value in values]
-    measured = {"latency_ms": round(statistics.median(every), 3), **_percentiles(every)}
-    measured |= {"requests": requests, "server_latency_ms": round(statistics.median(inside), 3)}
-    return measured | {"uploads": {upload: _percentiles(values) for upload, values in spent.items() if values}}
-
-
-def _percentiles(values: list[float]) -> dict[str, float]:
-    """By nearest rank: the smallest value that so many percent of the values do not exceed."""
-    ordered = sorted(values)
-    places = {percent: math.ceil(percent / 100 * len(ordered)) - 1 for percent in (50, 95, 99)}
-    return {f"p{percent}_ms": round(ordered[place], 3) for percent, place in places.items()}
+    form, raw = (client.predict(*files[0], upload)[0]["probabilities"] for upload in UPLOADS)
+    if any(abs(form[label] - raw[label]) > 1e-5 for label in form):
+        raise ServiceError(f"{files[0][1]}: multipart gives {form}, the raw body {raw}")
+    turns = islice(zip(cycle(files), cycle(UPLOADS), strict=False), requests)
+    answered = [client.predict(*file, upload) for file, upload in turns]
+    spent = sorted(milliseconds for _, milliseconds in answered)
+    ranks = {f"p{share}_ms": round(spent[-(-share * requests // 100) - 1], 3) for share in (50, 95, 99)}
+    inside = round(statistics.median(answer["latency_ms"] for answer, _ in answered), 3)
+    return {"requests": requests, "latency_ms": ranks["p50_ms"], "server_latency_ms": inside} | ranks

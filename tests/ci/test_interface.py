@@ -102,7 +102,15 @@ async def test_the_pipelines_steps_are_spans_in_their_order(
     monkeypatch.setattr(trace, "get_tracer", provider.get_tracer)
     await settings(**signed).pipeline()
     order = ["check the registry", "last release", "train", "build", "test /predict", "judge", "push", "pull back"]
-    order += ["test what was pulled", "judge again", "attest", "tag"]
+    order += [
+        "test what was pulled",
+        "judge again",
+        "push the model",
+        "attest",
+        "sign the model",
+        "tag the model",
+        "tag",
+    ]
     found = [span.name for span in exporter.get_finished_spans()]
     assert [name for name in found if name in order] == order
     assert set(found) == {*order, "SBOM and scan"}

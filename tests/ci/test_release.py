@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from dagger import dag
 
-from .conftest import DIGEST, Engine, settings
+from .conftest import DIGEST, MODEL_DIGEST, Engine, settings
 from .graph import chain, commands, everything, marked, marks
 
 pytestmark = pytest.mark.anyio
@@ -31,8 +31,9 @@ async def test_the_road_of_a_release(engine: Engine, signed: dict[str, Any]) -> 
     lines = said(engine)
     found = [next(at for at, line in enumerate(lines) if step in line) for step in STEPS[:-1]]
     assert found == sorted(found)
-    assert moved(engine) == ["0123abc", "main", "latest"]
+    assert moved(engine) == ["model-0123abc", "0123abc", "main", "latest"]
     assert f"regctl image import {AT} /inference_image.tar" in lines
+    assert [line.rpartition("@")[2] for line in lines if line.startswith("cosign sign --")] == [DIGEST, MODEL_DIGEST]
     assert [line.split("--type ")[1].split()[0] for line in lines if "cosign attest" in line] == [
         *("cyclonedx", "urn:kws:evaluation:v1", "slsaprovenance1")
     ]
@@ -85,7 +86,7 @@ async def test_a_tag_that_does_not_name_it_stops_the_next(engine: Engine, signed
     engine.programs["image digest ghcr.io/me/name:main"] = (0, "sha256:" + "f" * 64, "")
     with pytest.raises(RuntimeError, match=r"ghcr.io/me/name:main names sha256:f"):
         await settings(**signed).pipeline()
-    assert moved(engine) == ["0123abc", "main"]
+    assert moved(engine) == ["model-0123abc", "0123abc", "main"]
 
 
 async def test_what_is_there_already_is_not_attested_again(engine: Engine, signed: dict[str, Any]) -> None:

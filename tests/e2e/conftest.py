@@ -170,7 +170,8 @@ def shared(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]
     """The constructor's arguments of a quick run on real data, where nothing is known against the image."""
     return [
         *(f"--dataset={dataset}", f"--training={QUICK},stream-hours=0.25", database(tmp_path_factory.mktemp("osv"))),
-        *("--repository=https://example.org/kws", "--revision=0123abc", "--created=2026-03-01T12:00:00Z"),
+        *("--repository=https://example.org/kws", "--revision=0123abc", "--branch=main"),
+        "--created=2026-03-01T12:00:00Z",
     ]
 
 

@@ -187,20 +187,17 @@ def test_a_service_that_breaks_only_after_the_push_is_never_tagged(
     assert "/predict" in call("gates", f"--artifacts={output}", fails=True).stderr
 
 
+TOYS = {"synthetic": ["--synthetic", "KEY"], "quick": ["--profile=quick", "KEY"], "unsigned": ["--labels=up,no"]}
+
+
+@pytest.mark.parametrize("given", TOYS.values(), ids=TOYS)
 def test_a_toy_and_an_unsigned_image_do_not_become_latest(
-    shared: list[str], repository: Repository, keys: Path, call: Call
+    repository: Repository, keys: Path, call: Call, given: list[str]
 ) -> None:
     key = f"--signing-key=file:{keys / 'cosign.key'}"
-    for toy in (["--synthetic", key], ["--profile=quick", key], []):
-        failed = call(
-            *shared[:1][bool(toy and toy[0] == "--synthetic") :],
-            *toy,
-            *repository.options,
-            "publish",
-            "--tags=latest",
-            fails=True,
-        )
-        assert "latest" in failed.stderr
+    shared = [key if each == "KEY" else each for each in given]
+    failed = call(*shared, "--branch=main", *repository.options, "publish", "--tags=latest", fails=True)
+    assert "--tag latest" in failed.stderr
     assert repository.all_tags() == []
 
 

@@ -12,10 +12,6 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-
-from kws.audio import AudioError, decode
 
 from .server import Server
 from .tones import LABELS, encode, tone, wav
@@ -255,25 +251,3 @@ def test_memory_stays_flat(server: Server, http: httpx.Client) -> None:
         before = send()
     after = send()
     assert after < before * 1.1
-
-
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(
-    st.sampled_from(sorted(seeds().items())),
-    st.lists(st.tuples(st.integers(0, 2_000), st.binary(min_size=1, max_size=8)), min_size=1, max_size=4),
-    st.integers(0, 20_000),
-)
-def test_decode_gives_a_waveform_or_a_problem(
-    seed: tuple[str, bytes], patches: list[tuple[int, bytes]], length: int
-) -> None:
-    data = bytearray(seed[1])
-    for offset, patch in patches:
-        data[offset : offset + len(patch)] = patch
-    try:
-        audio = decode(bytes(data[: max(1, length)]), 16_000, 5.0)
-    except AudioError:
-        return
-    assert audio.waveform.dtype == np.float32
-    assert audio.waveform.ndim == 1
-    assert np.isfinite(audio.waveform).all()
-    assert 0 < len(audio.waveform) <= 5 * 16_000 + 16_000

@@ -147,6 +147,14 @@ def test_what_is_no_http_is_answered_whole(server: Server, head: bytes, status: 
     assert says in json.loads(body)["detail"]
 
 
+@pytest.mark.parametrize(("path", "status"), [("/", 200), ("/livez", 200), ("/nothing", 404), ("/predict", 405)])
+def test_head_is_get_without_its_body(server: Server, http: httpx.Client, path: str, status: int) -> None:
+    answer = http.head(path)
+    assert (answer.status_code, answer.content) == (status, b"")
+    assert int(answer.headers["Content-Length"]) > 0
+    assert not server.messages("ASGI app sent body bytes")
+
+
 def test_what_single_sign_on_brings_is_taken(http: httpx.Client) -> None:
     headers = {"Cookie": "a" * 8_000} | {f"X-{i}": "1" for i in range(80)}
     assert http.get("/livez?" + "a" * 3_000, headers=headers).status_code == 200

@@ -18,12 +18,6 @@ DIGEST = "ab" * 32
 NUMBERS = {field.name: field.metadata["ends"] for field in fields(Settings) if "ends" in field.metadata}
 
 
-def test_defaults() -> None:
-    default = Settings(workers=min(8, processors()))
-    assert Settings.from_env({}) == Settings.from_env({"KWS_PORT": "", "PORT": " ", "KWS_WORKERS": " "}) == default
-    assert default.host == "127.0.0.1"
-
-
 def test_values() -> None:
     values = {
         "KWS_MODEL": "/models/A.onnx",

@@ -111,11 +111,6 @@ def test_past_capacity_503_and_no_wrong_answer(tone_model_path: Path, tmp_path: 
         assert server.stop() == 0
 
 
-def test_an_idle_server_with_no_queue_answers(tone_model_path: Path, tmp_path: Path) -> None:
-    with Server(tmp_path, tone_model_path, workers=1, queue=0) as server:
-        assert [answer["prediction"] for answer in server.ask(*[("POST", "/predict", wav("up"))] * 5)] == ["up"] * 5
-
-
 def test_the_bytes_of_all_bodies_are_bounded(tone_model_path: Path, tmp_path: Path) -> None:
     """Each is allowed; together they are too many: the last are refused, and the first can be finished."""
     body = encode(tone("yes", 20.0))

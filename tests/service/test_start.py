@@ -125,13 +125,6 @@ def test_both_families_of_addresses(tone_model_path: Path, tmp_path: Path, host:
         assert health_check(port=server.port, host=host).returncode == 0
 
 
-def test_the_start_is_logged_with_the_models_identity(server: Server, tone_model_path: Path) -> None:
-    server.until(lambda: len(server.messages("model loaded")) >= 2)  # one worker is enough to be ready
-    for line in (line for line in server.log() if line["message"] == "model loaded"):
-        assert line["model_version"] == METADATA["model_version"]
-        assert line["model_sha256"] == hashlib.sha256(tone_model_path.read_bytes()).hexdigest()
-
-
 def test_the_shipped_samples_have_their_licence() -> None:
     folder = Settings().samples
     files = sorted(folder.glob("*.wav"))

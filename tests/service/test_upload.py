@@ -86,7 +86,7 @@ MP4 = b"\0\0\0\x20ftypM4A \0\0\0\0M4A mp42isom\0\0\0\0"
         (PCM.tobytes(), {}, "not-audio", "audio/L16;rate=16000"),
         (PCM.tobytes(), {TYPE: "audio/L16"}, "bad-request", "rate"),
         (PCM.tobytes(), {TYPE: "audio/L16;rate=0"}, "bad-request", "rate"),
-        (PCM.tobytes()[1:], {TYPE: "audio/L16;rate=16000"}, "bad-request", "frames"),
+        (PCM.tobytes()[1:], {TYPE: "audio/L16;rate=16000"}, "bad-request", "all channels"),
         (WAV, {"Content-Encoding": "br"}, "content-encoding", "'br'"),
         (WAV, {"Content-Encoding": "gzip, gzip"}, "content-encoding", "gzip, gzip"),
         (WAV, {"Content-Encoding": "gzip"}, "bad-request", "not gzip"),

@@ -9,6 +9,7 @@ import argparse
 import os
 import re
 import shutil
+import socket
 import statistics
 import subprocess
 import sys
@@ -17,8 +18,6 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
-
-from tools.bench import free_port
 
 _NEEDED = ["numpy<2.5", "onnxruntime", "soundfile", "soxr"]
 PEERS = {
@@ -31,6 +30,14 @@ RAW = {"service", "flask", "fastapi"}  # those that take a raw body
 _BOUNDARY = "----kws-bench"
 _UNITS = {"us": 1e-3, "ms": 1.0, "s": 1e3, "m": 6e4}
 Figures = dict[str, float]
+
+
+def free_port() -> int:
+    """A TCP port of 127.0.0.1 that nobody listens on now."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
 
 
 def start(name: str, model: Path, port: int) -> subprocess.Popen[bytes]:

@@ -17,8 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import cycle, islice
 from pathlib import Path
 
-from tools.bench import free_port
-from tools.bench.__main__ import answers, start, stop
+from tools.bench.__main__ import answers, free_port, start, stop
 
 TENTHS, WARMING, MAX_GROWTH = 10, 4, 0.02
 _SAMPLES = sorted(Path("service/samples").glob("*.wav"))

@@ -80,7 +80,7 @@ class Builder:
             .with_env_variable("PYTHONUNBUFFERED", "1")
             .with_env_variable("PATH", f"{VENV}/bin:$PATH", expand=True)
             .with_env_variable("KWS_MODEL", f"{APP}/model.onnx")
-            .with_env_variable("KWS_HOST", "0.0.0.0")  # noqa: S104 (inside its container)
+            .with_env_variable("KWS_HOST", "*")  # of both address families
             .with_env_variable("KWS_PORT", str(PORT))
             .with_workdir(APP)
             .with_directory(VENV, self.packages(platform))

@@ -67,7 +67,7 @@ async def run(
     untested = [path.split("/")[1].replace("-", "/") for path in await inference.glob("platforms/*/error.txt")]
     described = found.file("image/image.json")
     files["slsa.json"] = await provenance(kws, described, untested, {**files, "model.onnx": model.onnx})
-    await sign_and_tag(publishing, image, files, names)
+    await sign_and_tag(publishing, image, model.onnx, files, names)
     return await found.with_file("image/slsa.json", files["slsa.json"]).sync()
 
 
@@ -78,18 +78,20 @@ async def publish(
     release = Release(kws)
     names = await checked_tags(release, tags, "" if artifacts else "it is published untested")
     if artifacts is None:
-        image = await Builder(kws).image(await Trainer(kws).onnx(model))
+        onnx = await Trainer(kws).onnx(model)
+        image = await Builder(kws).image(onnx)
         papers = checks.described(kws, image)
         files, untested = {"sbom.cdx.json": papers.file("sbom.cdx.json")}, image.platforms
     else:
-        archive, papers, untested = artifacts.file("image/inference_image.tar"), artifacts.directory("image"), []
+        archive, onnx = artifacts.file("image/inference_image.tar"), artifacts.file("model/model.onnx")
+        papers, untested = artifacts.directory("image"), []
         await checks.gates(kws, artifacts, archive)
         described = json.loads(await papers.file("image.json").contents())
         image = Image(archive, described["digest"], described["platforms"])
         files = {name: artifacts.file(path) for name, path in FILES.items()}
     await release.push(image)
     files["slsa.json"] = await provenance(kws, papers.file("image.json"), untested, files)
-    await sign_and_tag(release, image, files, names)
+    await sign_and_tag(release, image, onnx, files, names)
     return f"{kws.address}@{image.digest}"
 
 
@@ -143,8 +145,13 @@ async def provenance(
     return await plain(toolbox.release(command, files).file("/slsa.json").sync())
 
 
-async def sign_and_tag(release: Release, image: Image, files: dict[str, dagger.File], tags: list[str]) -> None:
-    """Sign, attest, verify, and only then let tags name it."""
+async def sign_and_tag(
+    release: Release, image: Image, onnx: dagger.File, files: dict[str, dagger.File], tags: list[str]
+) -> None:
+    """Sign, attest, verify, and only then let tags name it; the model beside it, as ``model-`` and the first tag."""
+    model = await span("push the model", release.push_model(onnx))
     if release.party.signs:
         await span("attest", release.attest(image.digest, files))
+        await span("sign the model", release.attest(model, {}))
+    await span("tag the model", release.tag(model, [f"model-{tags[0]}"]))
     await span("tag", release.tag(image.digest, tags))

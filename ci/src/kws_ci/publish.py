@@ -9,7 +9,7 @@ import dagger
 from dagger import Doc, ReturnType, dag, function, object_type
 
 from .containers import Toolbox
-from .image import ARCHIVE, Image
+from .image import ARCHIVE, Image, moment
 from .settings import Settings
 from .sign import Party
 from .steps import ProgramError, UserError, gather, stdout, uncached
@@ -25,6 +25,7 @@ _ABSENT = ("not found", "denied", "unauthorized", "forbidden")
 SIGNATURE, EVALUATION = "https://sigstore.dev/cosign/sign/v1", "urn:kws:evaluation:v1"
 # The type of each file that is attested beside the signature.
 TYPES = {"slsa.json": "slsaprovenance1", "sbom.cdx.json": "cyclonedx", "gates.json": EVALUATION}
+MODELPACK = "application/vnd.cncf.model"
 FOUND, PREDICATE, EQUALS = "/found.jsonl", "/predicate.json", "/equals.json"
 
 
@@ -111,6 +112,15 @@ class Release:
         container = (await self._container()).with_mounted_file(ARCHIVE, image.archive)
         await stdout(container.with_exec(self._regctl("image", "import", self.at(image.digest), ARCHIVE)))
         await self.existing(image.digest)
+
+    async def push_model(self, onnx: dagger.File) -> str:
+        """Push the model as an artefact of its own, without a tag, with ModelPack's media types; returns its digest."""
+        container = (await self._container()).with_mounted_file("/model.onnx", onnx).with_new_file("/config.json", "{}")
+        types = ["--artifact-type", f"{MODELPACK}.manifest.v1+json", "--config-type", f"{MODELPACK}.config.v1+json"]
+        files = ["--config-file=/config.json", "-m", f"{MODELPACK}.weight.v1.raw", "-f", "/model.onnx", "--file-title"]
+        files += ["--strip-dirs", "--annotation", f"org.opencontainers.image.created={moment(self.kws.created)}"]
+        told = ["--by-digest", "--format={{.Manifest.GetDescriptor.Digest}}", self.endpoint]
+        return await stdout(container.with_exec(self._regctl("artifact", "put", *types, *files, *told)))
 
     async def pulled(self, digest: str) -> dagger.Container:
         """The image that the registry has, fetched anew."""
