@@ -4,15 +4,14 @@ import json
 import sys
 from pathlib import Path
 
-from kws.model_file import ModelError, open_model
+from kws.model_file import REMEDY, ModelError, open_model
 
 
 def main(arguments: list[str]) -> int:
     """0, or 2 with a line where the file is no model."""
-    if len(arguments) != 1:
-        print("error: give the path of one model.onnx", file=sys.stderr)
-        return 2
     try:
+        if len(arguments) != 1:
+            raise ModelError(f"{len(arguments)} paths were given; {REMEDY}")
         info = open_model(Path(arguments[0])).info
     except ModelError as error:
         print(f"error: {error}", file=sys.stderr)

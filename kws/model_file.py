@@ -4,12 +4,11 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from kws.audio import Waveform
-from kws.detection import DEFAULT_THRESHOLD, Probabilities, Rule, is_keyword
+from kws.audio import MAX_RATE, MIN_RATE, Waveform
+from kws.detection import DEFAULT_THRESHOLD, Probabilities, Rule, check_bounds, is_keyword
 
 INPUT, OUTPUT = "waveform", "probabilities"
 REMEDY = "give a model.onnx that `python -m model train` wrote"
@@ -41,15 +40,9 @@ class ModelInfo:
 
 
 class Model:
-    """A loaded model. Thread-safe; to be made after a fork, which no session survives.
+    """A loaded model, thread-safe, from the bytes of its file; ``name`` is for messages, ``threads`` are of one call.
 
-    Args:
-        data: the bytes of the file.
-        name: of the file, for messages.
-        threads: of ONNX Runtime for one call.
-
-    Raises:
-        ModelError: not ONNX, or not the interface that its metadata promise.
+    To be made after a fork, which no session survives. Raises ModelError where it is not what its metadata promise.
     """
 
     def __init__(self, data: bytes, name: str, threads: int = 1) -> None:
@@ -64,29 +57,26 @@ class Model:
         options.enable_mem_pattern = False
         try:
             self._session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-            self.info = _read_info(self._session, hashlib.sha256(data).hexdigest())
+            self.info = _read_info(self._session.get_modelmeta().custom_metadata_map, hashlib.sha256(data).hexdigest())
             self._try_out()
         except Exception as error:  # ONNX Runtime's exceptions have no common base but Exception
-            reason = str(error).strip().split("\n", 1)[0]
-            raise ModelError(f"model '{name}' cannot be used ({reason}); {REMEDY}") from None
+            raise ModelError(f"model '{name}' cannot be used ({' '.join(str(error).split())}); {REMEDY}") from None
 
     def __call__(self, windows: Waveform) -> Probabilities:
         """Probabilities float32[windows, classes] of float32[windows, clip_samples], any number of them."""
-        batches = [
-            self._session.run([OUTPUT], {INPUT: np.ascontiguousarray(windows[start : start + BATCH])})[0]
-            for start in range(0, len(windows), BATCH)
-        ]
-        if not batches:
-            return np.empty((0, len(self.info.labels)), np.float32)
-        return batches[0] if len(batches) == 1 else np.concatenate(batches)
+        parts = [np.empty((0, len(self.info.labels)), np.float32)]
+        for start in range(0, len(windows), BATCH):
+            part = np.ascontiguousarray(windows[start : start + BATCH])
+            parts.append(self._session.run([OUTPUT], {INPUT: part})[0])
+        return np.concatenate(parts)
 
     def _try_out(self) -> None:
         """Warm up, and see that the model keeps its promise: one and several windows, silence and noise."""
         noise = np.random.default_rng(0).uniform(-0.5, 0.5, (2, self.info.clip_samples)).astype(np.float32)
         for windows in (np.zeros_like(noise[:1]), noise):
-            found, shape = self(windows), (len(windows), len(self.info.labels))
-            if found.shape != shape:
-                raise ValueError(f"it answers {shape[0]} windows with the shape {found.shape}, not {shape}")
+            (found,), shape = self._session.run([OUTPUT], {INPUT: windows}), (len(windows), len(self.info.labels))
+            if found.dtype != np.float32 or found.shape != shape:
+                raise ValueError(f"it answers with {found.dtype}{list(found.shape)}, not float32{list(shape)}")
             if not np.allclose(found.sum(axis=1), 1.0, atol=1e-3) or found.min() < 0:
                 raise ValueError("it does not answer with probabilities, which sum to 1")
 
@@ -94,15 +84,13 @@ class Model:
 def read_model(path: Path, sha256: str = "") -> bytes:
     """The bytes of a model file; judged without ONNX Runtime, as gunicorn's main process must.
 
-    Raises:
-        ModelError: it cannot be read, is empty, or has another digest than the one expected.
+    Raises ModelError where it cannot be read, is empty, or has another digest than the one expected.
     """
     try:
         data = path.read_bytes()
-    except FileNotFoundError:
-        raise ModelError(f"model '{path}' does not exist; {REMEDY}") from None
     except OSError as error:
-        raise ModelError(f"model '{path}' cannot be read ({error.strerror}); {REMEDY}") from None
+        trouble = "does not exist" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
+        raise ModelError(f"model '{path}' {trouble}; {REMEDY}") from None
     if not data:
         raise ModelError(f"model '{path}' is empty; {REMEDY}")
     if sha256 and (digest := hashlib.sha256(data).hexdigest()) != sha256:
@@ -111,49 +99,24 @@ def read_model(path: Path, sha256: str = "") -> bytes:
 
 
 def open_model(path: Path, sha256: str = "", threads: int = 1) -> Model:
-    """A model from its file.
-
-    Raises:
-        ModelError: nothing there, or no such model.
-    """
+    """A model from its file. Raises ModelError."""
     return Model(read_model(path, sha256), str(path), threads)
 
 
-def _read_info(session: Any, sha256: str) -> ModelInfo:
-    """What the metadata say, each value checked against the graph. Raises ValueError."""
-    metadata = dict(session.get_modelmeta().custom_metadata_map)
+def _read_info(metadata: dict[str, str], sha256: str) -> ModelInfo:
+    """What the metadata say. Raises ValueError."""
     if missing := [key for key in ("labels", "sample_rate", "clip_samples", "model_version") if not metadata.get(key)]:
         raise ValueError(f"it lacks the metadata {', '.join(missing)}")
     labels = json.loads(metadata["labels"]) if metadata["labels"].startswith("[") else []
-    words = isinstance(labels, list) and all(isinstance(label, str) and label for label in labels)
-    if not words or len(labels) < 2 or len(set(labels)) != len(labels):
+    if len(labels) < 2 or not all(isinstance(label, str) and label for label in labels) or len({*labels}) < len(labels):
         raise ValueError("its labels are no JSON list of two different words or more")
-    threshold = float(metadata.get("threshold", DEFAULT_THRESHOLD))
     sample_rate, clip_samples = int(metadata["sample_rate"]), int(metadata["clip_samples"])
-    for name, value, low, high in (
-        ("threshold", threshold, 1e-6, 1.0),
-        ("sample_rate", sample_rate, 1_000, 384_000),
-        ("clip_samples", clip_samples, 160, 3_840_000),
-    ):
-        if not low <= value <= high:
-            raise ValueError(f"its {name} is {value}; {low:g} to {high:g} makes sense")
-    rule = Rule.from_json(metadata["detection"]) if "detection" in metadata else Rule(threshold=threshold)
-    for tensors, tensor, size in (
-        (session.get_inputs(), INPUT, clip_samples),
-        (session.get_outputs(), OUTPUT, len(labels)),
-    ):
-        shapes = [(each.name, each.type, *each.shape[1:]) for each in tensors]
-        unstated = [(tensor, "tensor(float)", each.shape[1]) for each in tensors if isinstance(each.shape[1:2], str)]
-        if shapes not in ([(tensor, "tensor(float)", size)], unstated):
-            raise ValueError(f"it has {shapes} where {tensor} float32[batch, {size}] is promised")
+    threshold = float(metadata.get("threshold", DEFAULT_THRESHOLD))
+    check_bounds("sample_rate", sample_rate, MIN_RATE, MAX_RATE)
+    check_bounds("clip_samples", clip_samples, 160, 3_840_000)
+    check_bounds("threshold", threshold, 1e-6, 1)
+    rule = Rule(**json.loads(metadata["detection"])) if "detection" in metadata else Rule(threshold=threshold)
+    version, revision = metadata["model_version"], metadata.get("revision", "")
     return ModelInfo(
-        tuple(labels),
-        sample_rate,
-        clip_samples,
-        metadata["model_version"],
-        sha256,
-        metadata.get("revision", ""),
-        threshold,
-        rule,
-        metadata,
+        tuple(labels), sample_rate, clip_samples, version, sha256, revision, threshold, rule, dict(metadata)
     )

@@ -40,11 +40,8 @@ class Augmenter:
 
     def silence(self, count: int, generator: Generator) -> Tensor:
         """Mel power ``[count, bands, FRAMES]`` of clips without a word: noise at any level from digital silence up."""
-        crops = self._crops(count, FRAMES, generator)
-        low, high = GAIN_DB
-        gain = torch.pow(10.0, (low + (high - low) * _uniform((count, 1, 1), generator)) / 10)
-        heard = _uniform((count, 1, 1), generator) >= DIGITAL_SILENCE
-        return crops * gain * heard
+        crops, gain = self._crops(count, FRAMES, generator), _power_ratio(GAIN_DB, count, generator)
+        return crops * gain * (_uniform((count, 1, 1), generator) >= DIGITAL_SILENCE)
 
     def _crops(self, count: int, frames: int, generator: Generator) -> Tensor:
         """Random stretches of the noise, ``[count, bands, frames]``."""
@@ -61,9 +58,7 @@ class Augmenter:
 
     def _add_noise(self, power: Tensor, generator: Generator) -> Tensor:
         batch, _, frames = power.shape
-        noise = self._crops(batch, frames, generator)
-        low, high = self.snr_db
-        snr = torch.pow(10.0, (low + (high - low) * _uniform((batch, 1, 1), generator)) / 10)
+        noise, snr = self._crops(batch, frames, generator), _power_ratio(self.snr_db, batch, generator)
         level = power.mean(dim=(1, 2), keepdim=True) / (noise.mean(dim=(1, 2), keepdim=True) + LOG_OFFSET)
         used = _uniform((batch, 1, 1), generator) < self.noise_probability
         return power + noise * (level / snr * used)
@@ -98,12 +93,10 @@ def mixup(features: Tensor, targets: Tensor, alpha: float, generator: Generator)
         return features, targets
     batch = len(features)
     share = _beta(alpha, batch, generator)
-    share = torch.maximum(share, 1 - share)
+    share = torch.maximum(share, 1 - share)[:, None]
     other = torch.randperm(batch, generator=generator, device=generator.device)
-    wide = share[:, None, None]
-    return features * wide + features[other] * (1 - wide), targets * share[:, None] + targets[other] * (
-        1 - share[:, None]
-    )
+    wide = share[:, :, None]
+    return features * wide + features[other] * (1 - wide), targets * share + targets[other] * (1 - share)
 
 
 def _beta(alpha: float, count: int, generator: Generator) -> Tensor:
@@ -121,6 +114,12 @@ def _beta(alpha: float, count: int, generator: Generator) -> Tensor:
 def _uniform(shape: tuple[int, ...], generator: Generator) -> Tensor:
     """Numbers from 0 to 1 on the generator's device."""
     return torch.rand(shape, generator=generator, device=generator.device)
+
+
+def _power_ratio(range_db: tuple[float, float], count: int, generator: Generator) -> Tensor:
+    """Ratios of power ``[count, 1, 1]``, their decibels even over a range."""
+    low, high = range_db
+    return torch.pow(10.0, (low + (high - low) * _uniform((count, 1, 1), generator)) / 10)
 
 
 def _integers(lowest: int, highest: int, shape: tuple[int, ...], generator: Generator) -> Tensor:

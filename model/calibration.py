@@ -1,13 +1,12 @@
-"""Probabilities that mean what they say, and the threshold from which a keyword is accepted.
+"""Probabilities that mean what they say, and the threshold of a keyword; both are chosen on the validation split.
 
-One number does the first, the temperature that the logits are divided by; it changes no answer, only how sure the model
-is (Guo et al. 2017, arXiv:1706.04599). Both are chosen on the validation split.
+One number does the first, the temperature that the logits are divided by (Guo et al. 2017, arXiv:1706.04599).
 """
 
 import logging
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -30,19 +29,12 @@ RULE = (
 BINS = 15
 
 
-class Calibration(NamedTuple):
-    """The temperature, and on how many clips it was chosen."""
-
-    temperature: float
-    clips: int
-
-
 def at_bound(temperature: float) -> bool:
     """Whether a temperature is at the end of ``calibrate``'s search: then the probabilities mean little."""
     return not 1.01 * LOWEST < temperature < HIGHEST / 1.01
 
 
-def calibrate(logits: Floats, targets: Targets) -> Calibration:
+def calibrate(logits: Floats, targets: Targets) -> float:
     """The temperature with the least cross-entropy over ``logits [clips, classes]``, within its bounds.
 
     n clips without a mistake show no more than that fewer than 3 in n are wrong (95 %; Hanley & Lippman-Hand 1983,
@@ -58,13 +50,11 @@ def calibrate(logits: Floats, targets: Targets) -> Calibration:
         return -float((wanted * log_softmax(values / math.exp(log_temperature), axis=1)).sum(axis=1).mean())
 
     bounds = (math.log(LOWEST), math.log(HIGHEST))
-    found = Calibration(math.exp(minimize_scalar(cross_entropy, bounds=bounds, method="bounded").x), len(targets))
-    log.info("calibrated with the temperature %.3f on %d validation clips", found.temperature, found.clips)
-    if at_bound(found.temperature):
-        log.warning(
-            "the temperature %.3f is at the end of its search (%g to %g): the probabilities mean little",
-            *(found.temperature, LOWEST, HIGHEST),
-        )
+    found = math.exp(minimize_scalar(cross_entropy, bounds=bounds, method="bounded").x)
+    log.info("calibrated with the temperature %.3f on %d validation clips", found, len(targets))
+    if at_bound(found):
+        said = "the temperature %.3f is at the end of its search (%g to %g): the probabilities mean little"
+        log.warning(said, found, LOWEST, HIGHEST)
     return found
 
 
@@ -100,14 +90,8 @@ def reliability(probabilities: Floats, targets: Targets) -> dict[str, Any]:
     right = probabilities.argmax(axis=1) == targets
     place = np.minimum((confidence * BINS).astype(int), BINS - 1)
     clips, sure, hits = (np.bincount(place, weights, BINS) for weights in (None, confidence, right))
-    rows = [
-        {
-            "from": index / BINS,
-            "to": (index + 1) / BINS,
-            "clips": int(clips[index]),
-            "confidence": float(sure[index] / clips[index]),
-            "accuracy": float(hits[index] / clips[index]),
-        }
-        for index in np.flatnonzero(clips).tolist()
-    ]
+    rows = []
+    for index in np.flatnonzero(clips).tolist():
+        means = {"confidence": float(sure[index] / clips[index]), "accuracy": float(hits[index] / clips[index])}
+        rows.append({"from": index / BINS, "to": (index + 1) / BINS, "clips": int(clips[index]), **means})
     return {"ece": float(np.abs(sure - hits).sum() / max(1, len(targets))), "bins": rows}

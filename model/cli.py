@@ -20,7 +20,6 @@ from model.errors import CheckFailed, Interrupted, ParityError, UserError
 from model.settings import DATA, RECIPE, RUN, Settings, make_settings, read_config, split_words
 
 app = typer.Typer(
-    name="python -m model",
     help="Train a keyword classifier from a data set, and check what comes out.",
     no_args_is_help=True,
     add_completion=False,
@@ -28,11 +27,24 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 # Typer carries its own copy of click in newer versions; this finds the right class in all.
-_UsageError: type[Exception] = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
+_UsageError: Any = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
 
-Output = Annotated[Path, typer.Option(envvar="KWS_OUTPUT", help="Folder to write; replaced whole at the end.")]
-ModelPath = Annotated[Path, typer.Option(envvar="KWS_MODEL", help="The exported model.")]
-MODEL = Path("artifacts/model/model.onnx")
+
+def _variable(name: str, help_: str, *flags: str, **more: Any) -> Any:
+    return typer.Option(*flags, envvar=f"KWS_{name}", help=help_, **more)
+
+
+Output = Annotated[Path, _variable("OUTPUT", "Folder to write; replaced whole at the end.")]
+ModelPath = Annotated[Path, _variable("MODEL", "The exported model.")]
+Config = Annotated[Path | None, _variable("CONFIG", "A run's config.json gives what is not given here.")]
+Resume = Annotated[bool, _variable("RESUME", "Go on with a run of this output that was stopped.", "--resume")]
+Checkpoint = Annotated[
+    Path | None, _variable("CHECKPOINT", "Its weights, for parity; default: those beside the model.")
+]
+StreamHours = Annotated[float, _variable("STREAM_HOURS", "Hours of running audio; 0: none.", min=0, max=1000)]
+MinClips = Annotated[int, _variable("MIN_CLIPS", "Readable clips that a label needs in each split.", min=1)]
+PerLabel = Annotated[int, _variable("PER_LABEL", "Clips a label.", min=1)]
+JsonFile = Annotated[Path | None, _variable("JSON", "Also write the findings here.", "--json", dir_okay=False)]
 
 
 def with_settings(*panels: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -42,34 +54,26 @@ def with_settings(*panels: str) -> Callable[[Callable[..., None]], Callable[...,
     """
     wanted = [each for each in fields(Settings) if each.metadata["panel"] in panels]
 
+    def option(field: Any) -> inspect.Parameter:
+        kind: Any = field.type if field.type in (str, int, float, bool) else str
+        shown = field.metadata["panel"] != RECIPE and isinstance(field.default, str | int) and str(field.default)
+        more = {"show_default": shown or False, "rich_help_panel": field.metadata["panel"]}
+        annotation = Annotated[kind | None, _variable(field.name.upper(), field.metadata["help"], **more)]
+        return inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(command)
         def run(**given: Any) -> None:
             chosen = {each.name: given.pop(each.name) for each in wanted}
-            for each in wanted:
-                if isinstance(chosen[each.name], str) and "tuple" in str(each.type):
-                    chosen[each.name] = split_words(chosen[each.name])
-            command(chosen=chosen, **given)
+            words = {name: split_words(chosen[name]) for name in ("labels", "unseen_words") if chosen[name] is not None}
+            command(chosen=chosen | words, **given)
 
         own = [each for each in inspect.signature(command).parameters.values() if each.name != "chosen"]
-        run.__signature__ = inspect.Signature([*own, *map(_option, wanted)])  # type: ignore[attr-defined]
+        run.__signature__ = inspect.Signature([*own, *map(option, wanted)])  # type: ignore[attr-defined]
         run.__annotations__ = {each.name: each.annotation for each in run.__signature__.parameters.values()}  # type: ignore[attr-defined]
         return run
 
     return decorate
-
-
-def _option(field: Any) -> inspect.Parameter:
-    kind: Any = field.type if field.type in (str, int, float, bool) else str
-    shown = field.metadata["panel"] != RECIPE and isinstance(field.default, str | int) and str(field.default)
-    option = typer.Option(
-        envvar=f"KWS_{field.name.upper()}",
-        help=field.metadata["help"],
-        show_default=shown or False,
-        rich_help_panel=field.metadata["panel"],
-    )
-    annotation = Annotated[kind | None, option]
-    return inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 
 
 @app.command()
@@ -77,12 +81,8 @@ def _option(field: Any) -> inspect.Parameter:
 def train(
     chosen: dict[str, Any],
     output: Output = Path("artifacts/model"),
-    config: Annotated[
-        Path | None, typer.Option(envvar="KWS_CONFIG", help="A run's config.json gives what is not given here.")
-    ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", envvar="KWS_RESUME", help="Go on with a run of this output that was stopped.")
-    ] = False,
+    config: Config = None,
+    resume: Resume = False,
 ) -> None:
     """Train, choose the best epoch on validation, test once, export; everything into one folder.
 
@@ -98,7 +98,7 @@ def train(
     if _rank() > 0:
         run.run(settings, None, state, resume, former)
         return
-    with files.atomic_directory(output, lambda folder: files.holds_only(folder, run.ARTEFACTS, run.METRICS)) as folder:
+    with files.atomic_directory(output, files.holding(run.METRICS, *run.ARTEFACTS)) as folder:
         try:
             with console.logged_to(log_file):
                 run.run(settings, folder, state, resume, former)
@@ -119,28 +119,19 @@ def evaluate(
     chosen: dict[str, Any],
     model: Annotated[Path, typer.Argument(envvar="KWS_MODEL", help="The exported model.")],
     output: Output = Path("artifacts/evaluation"),
-    checkpoint: Annotated[
-        Path | None,
-        typer.Option(
-            envvar="KWS_CHECKPOINT",
-            help="The weights that the model was exported from, for parity with PyTorch.",
-            show_default="best_model.pth beside the model, where there is one",
-        ),
-    ] = None,
-    stream_hours: Annotated[
-        float, typer.Option(envvar="KWS_STREAM_HOURS", min=0, max=1000, help="Hours of running audio; 0: none.")
-    ] = 1.0,
+    checkpoint: Checkpoint = None,
+    stream_hours: StreamHours = 1.0,
 ) -> None:
     """Judge a model on a data set's test split: evaluation.json, report.md, plots/."""
     loaded = open_model(model)
     from model import run
 
-    given = {**chosen, "labels": chosen["labels"] or loaded.info.keywords, "stream_hours": stream_hours}
+    settings = make_settings(
+        {**chosen, "labels": chosen["labels"] or loaded.info.keywords, "stream_hours": stream_hours}
+    )
     beside = model.with_name(run.CHECKPOINT)
-    with files.atomic_directory(
-        output, lambda folder: files.holds_only(folder, {run.EVALUATION, "report.md", "plots"}, run.EVALUATION)
-    ) as folder:
-        run.judge(loaded, make_settings(given), folder, checkpoint or (beside if beside.is_file() else None))
+    with files.atomic_directory(output, files.holding(run.EVALUATION, "report.md", "plots")) as folder:
+        run.judge(loaded, settings, folder, checkpoint or (beside if beside.is_file() else None))
     console.log.info("written to %s", output)
 
 
@@ -148,15 +139,9 @@ def evaluate(
 @with_settings(DATA)
 def check(
     chosen: dict[str, Any],
-    dataset_: Annotated[
-        str | None, typer.Argument(metavar="[DATASET]", help="The same as --dataset.", show_default=False)
-    ] = None,
-    min_clips: Annotated[
-        int, typer.Option(envvar="KWS_MIN_CLIPS", min=1, help="Readable clips that a label needs in each split.")
-    ] = 10,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", envvar="KWS_JSON", help="Also write the findings here.", dir_okay=False)
-    ] = None,
+    dataset_: Annotated[str | None, typer.Argument(metavar="[DATASET]", help="The same as --dataset.")] = None,
+    min_clips: MinClips = 10,
+    json_file: JsonFile = None,
 ) -> None:
     """Look a data set over: counts, durations, clipped, silent, duplicate and broken clips, speakers.
 
@@ -177,30 +162,26 @@ def check(
 
 @app.command()
 def predict(
-    recordings: Annotated[
-        list[Path], typer.Argument(metavar="FILE...", help="Recordings of any length: WAV, FLAC, Ogg, MP3, …")
-    ],
-    model: ModelPath = MODEL,
+    recordings: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Recordings of any format and length.")],
+    model: ModelPath = Path("artifacts/model/model.onnx"),
     windows: Annotated[bool, typer.Option("--windows", help="Show every window of a longer recording.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="A JSON object a file, a line each.")] = False,
 ) -> None:
     """Tell what the model hears in recordings. Of a longer one the loudest second speaks."""
     from model import predict as predicting
 
-    found, unread = predicting.predict(open_model(model), recordings)
+    loaded = open_model(model)
+    found, unread = predicting.predict(loaded, recordings)
     if found:
-        console.log.info("%s", predicting.to_json(found) if as_json else predicting.render(found, windows))
+        show = predicting.to_json(found, loaded.info) if as_json else predicting.render(found, loaded.info, windows)
+        console.log.info("%s", show)
     if unread:
         raise UserError("; ".join(unread))
 
 
 @app.command()
 @with_settings(DATA)
-def clips(
-    chosen: dict[str, Any],
-    output: Output,
-    per_label: Annotated[int, typer.Option(envvar="KWS_PER_LABEL", min=1, help="Clips a label.")] = 10,
-) -> None:
+def clips(chosen: dict[str, Any], output: Output, per_label: PerLabel = 10) -> None:
     """Write a few WAVs of the test split as LABEL/NAME.wav, for a test client; the same choice each time."""
     from model.data import clips as choosing
     from model.data.source import open_dataset
@@ -221,10 +202,20 @@ def _interrupt(signum: int, _frame: FrameType | None) -> NoReturn:
     raise Interrupted(signum)
 
 
-def _fail(message: str, code: int, error: BaseException | None = None) -> NoReturn:
-    notes = "".join(f"; {note}" for note in getattr(error, "__notes__", []))
-    print(f"error: {' '.join(message.split())}{notes}", file=sys.stderr)
-    sys.exit(code)
+def _told(error: Any) -> tuple[int, str]:
+    """The exit code, and the line for a user. Raises the error where it is a fault of the program."""
+    if isinstance(error, Interrupted):
+        return 128 + error.signum, f"stopped by {signal.Signals(error.signum).name}; {error.left}"
+    if isinstance(error, _UsageError):  # without a message no command was given, and the help has been shown
+        message = error.format_message()
+        return 2, message and f"{message.rstrip('.')}; see --help"
+    if files.no_space(error):
+        return 2, "no space left on the disk for the output or the cache; free some, or set --output or KWS_CACHE"
+    if isinstance(error, OSError):
+        if error.filename is None:
+            raise error
+        return 2, f"'{error.filename}' cannot be read or written ({files.reason(error)}); mend it or give another path"
+    return 1 if isinstance(error, ParityError) else 2, str(error)
 
 
 def main() -> NoReturn:
@@ -236,31 +227,12 @@ def main() -> NoReturn:
     console.set_up(quiet=_rank() > 0)
     try:
         sys.exit(typer.main.get_command(app).main(prog_name="python -m model", standalone_mode=False) or 0)
-    except (UserError, ModelError) as error:
-        _fail(str(error), 2, error)
-    except ParityError as error:
-        _fail(str(error), 1, error)
     except CheckFailed as failed:
         for line in failed.lines:
             print(f"check failed: {' '.join(line.split())}", file=sys.stderr)
         sys.exit(3)
-    except _UsageError as error:
-        if message := error.format_message():  # type: ignore[attr-defined]
-            _fail(f"{message.rstrip('.')}; see --help", 2)
-        sys.exit(2)  # no command was given: the help has been shown
-    except Interrupted as stop:
-        _fail(f"stopped by {signal.Signals(stop.signum).name}; {stop.left}", 128 + stop.signum, stop)
-    except OSError as error:
-        if files.no_space(error):
-            _fail(
-                "no space left on the disk for the output or the cache; free some, or set --output or KWS_CACHE",
-                2,
-                error,
-            )
-        if error.filename is None:
-            raise
-        _fail(
-            f"'{error.filename}' cannot be read or written ({files.reason(error)}); mend it or give another path",
-            2,
-            error,
-        )
+    except (UserError, ModelError, ParityError, _UsageError, Interrupted, OSError) as error:
+        code, message = _told(error)
+        if message:
+            print("; ".join([f"error: {' '.join(message.split())}", *getattr(error, "__notes__", [])]), file=sys.stderr)
+        sys.exit(code)

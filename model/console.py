@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import MofNCompleteColumn, Progress
 
 log = logging.getLogger("model")
 
@@ -54,12 +54,9 @@ def bar(what: str, scale: int = 1, quiet: bool = False) -> Iterator[Callable[[in
 
     ``scale`` divides the numbers shown (1,000,000 for bytes as MB); ``quiet`` leaves the plain lines out.
     """
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     told: dict[int, int] = {}
-
-    with Progress(
-        *columns, TimeRemainingColumn(), console=_console, transient=True, disable=not _console.is_terminal
-    ) as progress:
+    columns = (*Progress.get_default_columns(), MofNCompleteColumn())
+    with Progress(*columns, console=_console, transient=True, disable=not _console.is_terminal) as progress:
         task = progress.add_task(what, total=None)
 
         def show(done: int, total: int) -> None:

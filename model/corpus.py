@@ -6,7 +6,7 @@ they are taken for a keyword is what a user meets, whose visitors say words that
 """
 
 import hashlib
-import logging
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -24,8 +24,6 @@ from model.data.recording import Audit, Found, from_pcm, read_clip
 from model.data.source import DataSet
 from model.errors import UserError
 from model.settings import CLIP_SAMPLES, Settings
-
-log = logging.getLogger(__name__)
 
 NO_CLIP = -1  # silence in training: made from noise, batch by batch
 _MOST_UNSEEN = 6
@@ -47,11 +45,6 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.clips)
-
-    @property
-    def copies(self) -> int:
-        """How many versions of each clip there are: the clip itself, then those at other speeds."""
-        return self.stored.copies
 
     def power(self, clips: Tensor, copies: Tensor | int = 0) -> Tensor:
         """The mel power ``float32[n, N_MELS, FRAMES]`` of some clips, each in one of its versions.
@@ -86,17 +79,14 @@ class Corpus:
     def waveforms(self, split: str) -> Waveform:
         """The clips of a split in their order, generated silence included: ``float32[clips, CLIP_SAMPLES]``."""
         part = self.splits[split]
-        read = self.read(part.clips[: len(part.rows)])
-        made = len(part.clips) - len(part.rows)
-        if not made:
-            return read
-        return np.concatenate([read, background.silence_waveforms(self.noise_waveforms[split], split, made)])
+        read, made = self.read(part.clips[: len(part.rows)]), len(part.clips) - len(part.rows)
+        silence = [background.silence_waveforms(self.noise_waveforms[split], split, made)] if made else []
+        return np.concatenate([read, *silence])
 
     def read(self, clips: Sequence[Clip]) -> Waveform:
         """Clips from their files, in their order: ``float32[clips, CLIP_SAMPLES]``.
 
-        Raises:
-            UserError: a file has been broken since the data set was read.
+        Raises UserError: a file has been broken since the data set was read.
         """
         waveforms = np.empty((len(clips), CLIP_SAMPLES), np.float32)
         for row, clip in enumerate(clips):
@@ -111,61 +101,53 @@ class Corpus:
 def load(dataset: DataSet, settings: Settings, progress: features.Progress = lambda *_: None) -> Corpus:
     """Read a data set, its mel power from the cache where it is there.
 
-    Raises:
-        UserError: a keyword with no readable clip in some split; a word to hold back that is not there.
+    Raises UserError: a keyword with no readable clip in some split; a word to hold back that is not there.
     """
-    keywords = dataset.labels
-    other_words = {clip.word for clip in dataset.clips} - {*keywords, SILENCE} if not settings.only_keywords else set()
+    keywords, silence = dataset.labels, set() if settings.only_keywords else {SILENCE}
+    other_words = {clip.word for clip in dataset.clips} - {*keywords, SILENCE} if silence else set()
     unseen_words = choose_unseen(other_words, settings.unseen_words)
-    known = {*keywords, *other_words.difference(unseen_words)} | ({SILENCE} if not settings.only_keywords else set())
+    heard_words = other_words.difference(unseen_words)
 
     noise_audit = Audit()
     pieces = background.cut(_read_noise(dataset, noise_audit))
     copies = {"training": 1 + len(features.SPEEDS) if settings.speed_copies else 1, "validation": 1, "testing": 0}
-    digests, stored = {}, {}
+    digests = {"noise": digest_of(dataset.root, dataset.noise, "noise", settings.workers)}
+    stored, readable = {}, {}
     for name in SPLITS:
         names = [clip.name for clip in dataset.of_split(name)]
-        digests[name] = digest_of(dataset.root, names, name, settings.workers)
-        stored[name] = features.stored_features(
-            dataset.root, names, digests[name], copies[name], settings.workers, progress
-        )
-    digests["noise"] = digest_of(dataset.root, dataset.noise, "noise", settings.workers)
-    readable = {
-        name: [(row, clip) for row, clip in enumerate(dataset.of_split(name)) if not stored[name].found[row].broken]
-        for name in SPLITS
-    }
-    unseen = tuple(sorted(clip for part in readable.values() for _, clip in part if clip.word in unseen_words))
-    trained = {clip.word for _, clip in readable["training"]} & known
-    labels = (
-        *keywords,
-        *((UNKNOWN,) if trained - {*keywords, SILENCE} else ()),
-        *((SILENCE,) if not settings.only_keywords and (pieces["training"] or SILENCE in trained) else ()),
-    )
-    known -= {SILENCE} - set(labels)  # recorded in another split than training alone
+        digests[name] = digest = digest_of(dataset.root, names, name, settings.workers)
+        stored[name] = features.stored_features(dataset.root, names, digest, copies[name], settings.workers, progress)
+        rows = enumerate(zip(dataset.of_split(name), stored[name].found, strict=True))
+        readable[name] = [(row, clip) for row, (clip, found) in rows if not found.broken]
+
+    trained = {clip.word for _, clip in readable["training"]}
+    if not (pieces["training"] or SILENCE in trained):
+        silence = set()  # recorded in another split than training alone
+    labels = (*keywords, *((UNKNOWN,) if trained & heard_words else ()), *silence)
     if len(labels) < 2:
         raise UserError(
             f"the word '{labels[0]}' has nothing to be told from; name more --labels, or add other words or noise"
         )
-    splits, others = {}, {}
+    splits = {}
     for name in SPLITS:
         audit = Audit()
         for clip, found in zip(dataset.of_split(name), stored[name].found, strict=True):
-            if clip.word in known:
+            if clip.word in {*keywords, *heard_words, *silence}:
                 audit.add(clip.name, found)
-        rows = [(row, clip) for row, clip in readable[name] if clip.word in known]
-        others[name] = tuple(clip for _, clip in rows if clip.word in other_words)
-        splits[name] = _split(name, rows, audit, stored[name], labels, keywords, pieces[name])
+        known = [(row, clip) for row, clip in readable[name] if clip.word in {*keywords, *heard_words, *silence}]
+        splits[name] = _split(name, known, audit, stored[name], labels, keywords, pieces[name])
+    others = {name: tuple(clip for _, clip in rows if clip.word in heard_words) for name, rows in readable.items()}
+    unseen = tuple(sorted(clip for rows in readable.values() for _, clip in rows if clip.word in unseen_words))
     digest = hashlib.sha256("".join(f"{name}\t{digests[name]}\n" for name in sorted(digests)).encode()).hexdigest()
     power = [features.mel_power(torch.from_numpy(piece)[None])[0].T for piece in pieces["training"]]
-    noise_power = torch.cat(power) if power else torch.empty(0, features.N_MELS)
+    noise_power = torch.cat([torch.empty(0, features.N_MELS), *power])
     return Corpus(dataset, labels, splits, unseen, others, noise_power, pieces, noise_audit, digest)
 
 
 def choose_unseen(others: Iterable[str], asked: tuple[str, ...] | None) -> tuple[str, ...]:
     """The other words that are held back; where None were asked for, a third of them, six at most, by their SHA-1.
 
-    Raises:
-        UserError: a word that was asked for is not among the other words.
+    Raises UserError: a word that was asked for is not among the other words.
     """
     words = sorted(set(others) - {UNKNOWN})
     if asked is None:
@@ -200,26 +182,25 @@ def _split(
 ) -> Split:
     """Of what can be read, what a split holds: training all; the others as many other words, and as much silence, as a
     keyword has clips on average, whatever training's shares are: what is judged does not depend on the recipe."""
-    counts = {label: sum(clip.word == label for _, clip in known) for label in keywords}
-    for label, count in counts.items():
-        if not count:
+    counts = Counter(clip.word for _, clip in known)
+    for label in keywords:
+        if not counts[label]:
             raise UserError(f"label '{label}' has no readable clips in the {name} split; replace the broken files")
     silent: tuple[Clip, ...] = ()
     silence = torch.empty(0, features.N_MELS, features.FRAMES)
     if name != "training":
-        mean = round(sum(counts.values()) / len(counts))
-        other = [clip for _, clip in known if clip.word not in keywords and clip.word != SILENCE]
-        chosen = set(even_choice(other, mean if UNKNOWN in labels else 0))
-        known = [(row, clip) for row, clip in known if clip.word in keywords or clip.word == SILENCE or clip in chosen]
+        mean = round(sum(counts[label] for label in keywords) / len(keywords))
+        other = [clip for _, clip in known if clip.word not in (*keywords, SILENCE)]
+        dropped = {*other}.difference(even_choice(other, mean if UNKNOWN in labels else 0))
+        known = [(row, clip) for row, clip in known if clip not in dropped]
         if SILENCE in labels and pieces:
-            silent = background.silence_clips(name, max(0, mean - sum(clip.word == SILENCE for _, clip in known)))
-            if stored.copies and silent:
-                waveforms = torch.from_numpy(background.silence_waveforms(pieces, name, len(silent)))
-                silence = torch.cat([features.mel_power(part) for part in waveforms.split(64)])
+            silent = background.silence_clips(name, max(0, mean - counts[SILENCE]))
+        if stored.copies and silent:
+            waveforms = torch.from_numpy(background.silence_waveforms(pieces, name, len(silent)))
+            silence = torch.cat([features.mel_power(part) for part in waveforms.split(64)])
     clips = (*(clip for _, clip in known), *silent)
-    targets = [labels.index(clip.word if clip.word in labels else UNKNOWN) for clip in clips]
-    rows = torch.tensor([row for row, _ in known], dtype=torch.int64)
-    return Split(clips, torch.tensor(targets, dtype=torch.int64), audit, stored, rows, silence)
+    targets = torch.tensor([labels.index(clip.word if clip.word in labels else UNKNOWN) for clip in clips])
+    return Split(clips, targets, audit, stored, torch.tensor([row for row, _ in known]), silence)
 
 
 def _read_noise(dataset: DataSet, audit: Audit) -> list[Waveform]:

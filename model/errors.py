@@ -6,10 +6,7 @@ from typing import Any
 
 
 class UserError(Exception):
-    """Bad input: the command line shows the message as one line and exits with code 2.
-
-    The message names the input and the remedy.
-    """
+    """Bad input, exit code 2; the message is one line that names the input and the remedy."""
 
 
 class ParityError(Exception):
@@ -29,8 +26,7 @@ class Interrupted(BaseException):
 
     def __init__(self, signum: int) -> None:
         super().__init__(f"stopped by signal {signum}")
-        self.signum = signum
-        self.left = "nothing was written"
+        self.signum, self.left = signum, "nothing was written"
 
 
 def first_sentence(error: Exception) -> str:
@@ -40,8 +36,5 @@ def first_sentence(error: Exception) -> str:
 
 def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
     """What two runs have otherwise, for a message; empty where they are alike."""
-    return "; ".join(
-        f"{name} {there.get(name)} there, {here.get(name)} here"
-        for name in {**there, **here}
-        if there.get(name) != here.get(name)
-    )
+    names = [name for name in {**there, **here} if there.get(name) != here.get(name)]
+    return "; ".join(f"{name} {there.get(name)} there, {here.get(name)} here" for name in names)

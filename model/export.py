@@ -26,7 +26,7 @@ from kws.audio import Waveform
 from kws.model_file import INPUT, OUTPUT, Model
 from model import features
 from model.errors import ParityError, UserError, differences, first_sentence
-from model.network import ResidualBlock, TCResNet8
+from model.network import TCResNet8
 from model.settings import CLIP_SAMPLES
 
 OPSET = 18
@@ -43,9 +43,7 @@ class Classifier(nn.Module):
 
     def __init__(self, front_end: nn.Module, network: nn.Module, temperature: float = 1.0) -> None:
         super().__init__()
-        self.front_end = front_end
-        self.network = network
-        self.temperature = temperature
+        self.front_end, self.network, self.temperature = front_end, network, temperature
 
     def forward(self, waveform: Tensor) -> Tensor:
         logits = self.network(features.log_mel(self.front_end(waveform)))
@@ -55,33 +53,24 @@ class Classifier(nn.Module):
 class FoldedMelPower(nn.Module):
     """``float32[batch, CLIP_SAMPLES]`` -> mel power ``float32[batch, N_MELS, FRAMES]``, as ``features.mel_power``.
 
-    ONNX Runtime's own Fourier transform is slow on a CPU, and a DFT written as one convolution costs 8 million
-    multiplications a clip. Of every second bin the basis repeats after half a window: the halves of a windowed frame,
-    which are two hops, are added up first. It is symmetric about the middle of what is left, and a frame's phase does
-    not matter: with ``x`` counted from one end and ``y`` from the other, the cosine part needs only ``x + y`` and the
-    sine part ``x - y``. Each of the two folds halves the work.
+    ONNX Runtime's own Fourier transform is slow on a CPU, a DFT as one convolution costs 8 million multiplications. Of
+    every second bin the basis repeats after half a window: the halves of a windowed frame, two hops, are added up
+    first. What is left is symmetric, and a frame's phase does not matter: with ``x`` counted from one end and ``y``
+    from the other, the cosine part needs only ``x + y`` and the sine part ``x - y``. Each fold halves the work.
     """
-
-    rising: Tensor
-    falling: Tensor
-    cos: Tensor
-    sin: Tensor
-    mel: Tensor
 
     def __init__(self) -> None:
         super().__init__()
         if 2 * _HOP != features.N_FFT or features.BIN_STEP != 2 or _USED > CLIP_SAMPLES:
             raise ValueError("the folded front end takes every second bin of windows of two hops within the clip")
         window = torch.hann_window(features.N_FFT, periodic=False)
-        self.register_buffer("rising", window[:_HOP].clone())
-        self.register_buffer("falling", window[_HOP:].clone())
         bank = features.mel_spectrogram().mel_scale.fb  # [N_FFT / 4 + 1, N_MELS]
         used = bank.sum(dim=1).nonzero().flatten()
         from_end = torch.arange(_HOP // 2, dtype=torch.float64) + 0.5  # which is half a sample before the first
         angle = 2 * math.pi / _HOP * torch.outer(from_end, used.double())
-        self.register_buffer("cos", angle.cos().float())
-        self.register_buffer("sin", angle.sin().float())
-        self.register_buffer("mel", bank[used].clone())
+        self.rising, self.falling = nn.Buffer(window[:_HOP].clone()), nn.Buffer(window[_HOP:].clone())
+        self.cos, self.sin = nn.Buffer(angle.cos().float()), nn.Buffer(angle.sin().float())
+        self.mel = nn.Buffer(bank[used].clone())
 
     def forward(self, waveforms: Tensor) -> Tensor:
         hops = waveforms[:, :_USED].reshape(-1, features.FRAMES + 1, _HOP)
@@ -111,9 +100,8 @@ class PlanarTCResNet8(nn.Module):
 
 
 class _PlanarBlock(nn.Module):
-    def __init__(self, block: nn.Module) -> None:
+    def __init__(self, block: Any) -> None:
         super().__init__()
-        assert isinstance(block, ResidualBlock)  # noqa: S101 - a Sequential does not tell its parts' type
         self.conv1 = _planar(fuse_conv_bn_eval(block.conv1, block.norm1))
         self.conv2 = _planar(fuse_conv_bn_eval(block.conv2, block.norm2))
         self.shortcut = _planar(fuse_conv_bn_eval(block.shortcut, block.shortcut_norm))
@@ -122,13 +110,10 @@ class _PlanarBlock(nn.Module):
         return F.relu(self.conv2(F.relu(self.conv1(x))) + self.shortcut(x))
 
 
-def _planar(conv: nn.Conv1d) -> nn.Conv2d:
-    """The same convolution over images one row high; its parameters are copies."""
-    (kernel,), (stride,), padding = conv.kernel_size, conv.stride, conv.padding[0]
-    assert isinstance(padding, int)  # noqa: S101 - for the type checker: a word such as "same" is not used here
-    planar = nn.Conv2d(
-        *(conv.in_channels, conv.out_channels), (1, kernel), (1, stride), (0, padding), bias=conv.bias is not None
-    )
+def _planar(conv: Any) -> nn.Conv2d:
+    """The same ``Conv1d`` over images one row high; its parameters are copies."""
+    shape = (1, *conv.kernel_size), (1, *conv.stride), (0, *conv.padding)
+    planar = nn.Conv2d(conv.in_channels, conv.out_channels, *shape, bias=conv.bias is not None)
     state = conv.state_dict()
     planar.load_state_dict({**state, "weight": state["weight"][:, :, None]})
     return planar
@@ -140,13 +125,9 @@ def export_onnx(network: TCResNet8, metadata: Mapping[str, str], temperature: fl
 
     model = Classifier(FoldedMelPower(), PlanarTCResNet8(network), temperature).eval()
     # The exporter tells of its own internals (torchvision's absence, deprecated helpers); nothing a user can mend.
-    noisy = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
-    levels = [logger.level for logger in noisy]
+    logging.disable(logging.WARNING)
     try:
-        for logger in noisy:
-            logger.setLevel(logging.ERROR)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings(action="ignore"):
             program = torch.onnx.export(
                 model,
                 (torch.zeros(2, CLIP_SAMPLES),),
@@ -158,14 +139,15 @@ def export_onnx(network: TCResNet8, metadata: Mapping[str, str], temperature: fl
                 dynamic_shapes=({0: torch.export.Dim("batch")},),
             )
     finally:
-        for logger, level in zip(noisy, levels, strict=True):
-            logger.setLevel(level)
-    if program is None:
-        raise RuntimeError("torch.onnx.export returned no program")
-    proto = program.model_proto
+        logging.disable(logging.NOTSET)
+    proto = program.model_proto  # type: ignore[union-attr]
     # The exporter writes the newest version of the format, which older runtimes refuse though they know the opset.
     proto.ir_version = onnx.helper.find_min_ir_version_for(proto.opset_import)
-    _strip(proto)
+    # Its debugging notes are a fifth of the file, with paths of the machine it was made on.
+    graph = proto.graph
+    for part in (graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
+        part.doc_string = ""
+        del part.metadata_props[:]
     onnx.helper.set_model_props(proto, dict(metadata))
     onnx.checker.check_model(proto, full_check=True)
     return bytes(proto.SerializeToString())
@@ -180,21 +162,10 @@ def with_metadata(onnx_model: bytes, metadata: Mapping[str, str]) -> bytes:
     return bytes(proto.SerializeToString())
 
 
-def _strip(proto: Any) -> None:
-    """Drop the exporter's debugging notes: a fifth of the file, with paths of the machine it was made on."""
-    graph = proto.graph
-    proto.doc_string = graph.doc_string = ""
-    del graph.metadata_props[:]
-    for part in (*graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
-        part.doc_string = ""
-        del part.metadata_props[:]
-
-
 def measure_parity(model: Model, network: nn.Module, temperature: float, waveforms: Waveform) -> dict[str, Any]:
     """How near the exported model is to PyTorch with torchaudio's own features, on ``float32[clips, CLIP_SAMPLES]``.
 
-    ``max_difference`` is of a probability, NaN where one is no number; ``other_answers`` counts clips whose likeliest
-    class differs.
+    ``max_difference`` is of a probability, NaN where one is no number; ``other_answers`` are of another class.
     """
     reference = Classifier(features.mel_spectrogram(), network, temperature).eval()
     worst, others = 0.0, 0
@@ -208,11 +179,7 @@ def measure_parity(model: Model, network: nn.Module, temperature: float, wavefor
 
 
 def check_parity(parity: Mapping[str, Any]) -> None:
-    """See that a model may leave the trainer.
-
-    Raises:
-        ParityError: it does not compute what the trained network does.
-    """
+    """Raises ParityError: the exported model does not compute what the trained network does, so it must not leave."""
     if not (parity["max_difference"] <= PARITY and parity["other_answers"] == 0):
         raise ParityError(
             f"the exported model's probabilities differ from PyTorch's by {parity['max_difference']:.2e} (limit "
@@ -222,9 +189,8 @@ def check_parity(parity: Mapping[str, Any]) -> None:
 
 def model_version(network: nn.Module, decided: Mapping[str, str]) -> str:
     """12 hex digits over all that an answer depends on: the weights, and what else the file says decides it."""
-    digest = hashlib.sha256(weights_sha256(network).encode())
-    digest.update(json.dumps(dict(sorted(decided.items()))).encode())
-    return digest.hexdigest()[:12]
+    content = weights_sha256(network) + json.dumps(dict(sorted(decided.items())))
+    return hashlib.sha256(content.encode()).hexdigest()[:12]
 
 
 def weights_sha256(network: nn.Module) -> str:
@@ -258,11 +224,7 @@ class Checkpoint:
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
-    """A ``best_model.pth`` from its file.
-
-    Raises:
-        UserError: nothing there, or no checkpoint of this trainer.
-    """
+    """A ``best_model.pth`` from its file. Raises UserError: nothing there, or no checkpoint of this trainer."""
     if not path.is_file():
         raise UserError(f"checkpoint '{path}' does not exist; give the best_model.pth of the model's training run")
     try:

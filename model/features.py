@@ -1,12 +1,8 @@
 """Log-mel features: mel power, computed once a clip and kept on disk, and its normalised logarithm for the network.
 
-The cache has one folder a split, under a digest of all that its content depends on, put in place whole::
-
-    $KWS_CACHE/features/<digest>/power.f16     float16[clips, copies, N_MELS, FRAMES]: the square root of mel power
-    $KWS_CACHE/features/<digest>/files.json    what was found in each file; written last
-
-Half precision of the square root keeps 1 part in 1,000 of the power over 15 decades, silence to full scale, in half the
-memory, and squaring costs next to nothing.
+The cache has a folder a split, ``$KWS_CACHE/features/<digest of all that it depends on>``: ``power.f16``, the square
+root of mel power as float16[clips, copies, N_MELS, FRAMES], and ``files.json``, what was found in each file. Half
+precision of the root keeps 1 part in 1,000 of the power over 15 decades, silence to full scale, in half the memory.
 """
 
 import hashlib
@@ -61,10 +57,10 @@ Progress = Callable[[int, int], None]  # clips done, clips in all
 
 
 class MelSpectrogram(torch.nn.Module):
-    """The reference front end: a 32 ms Hann window every 16 ms, power of every second bin, 40 HTK mel bands.
+    """The reference front end, ``float32[batch, CLIP_SAMPLES]`` -> mel power ``float32[batch, N_MELS, FRAMES]``.
 
-    ``float32[batch, CLIP_SAMPLES]`` -> ``float32[batch, N_MELS, FRAMES]``. Every second bin is enough for the mel bands
-    and half the work; windows are symmetric and never padded so that the exported graph can fold them (``export.py``).
+    A 32 ms Hann window every 16 ms, power of every second bin (enough for the mel bands, and half the work), 40 HTK mel
+    bands. Windows are symmetric and never padded so that the exported graph can fold them (``export.py``).
     """
 
     def __init__(self) -> None:
@@ -97,8 +93,7 @@ def mel_power(waveforms: Tensor) -> Tensor:
 def log_mel(power: Tensor) -> Tensor:
     """Mel power ``[batch, N_MELS, frames]`` -> its logarithm, each band's mean 0, its deviation at most 1; same shape.
 
-    Taking out each band's mean takes out the recording's level, the microphone's colour and steady hums, so that a
-    model need not learn them: the cepstral mean normalisation of speech recognition (Atal 1974), in the mel domain.
+    With each band's mean the recording's level, the microphone's colour and steady hums go (Atal 1974).
     """
     log = torch.log(power + LOG_OFFSET)
     centred = log - log.mean(dim=2, keepdim=True)
@@ -107,10 +102,7 @@ def log_mel(power: Tensor) -> Tensor:
 
 
 def change_speed(waveforms: Tensor, numerator: int, denominator: int) -> Tensor:
-    """Play clips ``numerator / denominator`` times as fast, pitch included; same shape, the middle kept in the middle.
-
-    A small integer ratio keeps the polyphase resampler cheap.
-    """
+    """Play clips ``numerator / denominator`` times as fast, pitch included; same shape, the middle stays in place."""
     changed = torchaudio.functional.resample(waveforms, numerator, denominator)
     missing = waveforms.shape[-1] - changed.shape[-1]
     left = missing // 2
@@ -142,17 +134,10 @@ def stored_features(
 ) -> Stored:
     """The features of the audio files ``names`` below ``root``, whose content ``digest`` names; computed at most once.
 
-    ``copies`` is 0 (only see what is in the files), 1, or 1 + len(SPEEDS). Holds a few megabytes a worker; a broken
-    file's row is left zero.
+    ``copies`` is 0 (only see what is in the files), 1, or 1 + len(SPEEDS). A broken file's row is zero.
     """
-    recipe = {
-        "digest": digest,
-        "copies": copies,
-        "speeds": SPEEDS,
-        "front_end": FRONT_END,
-        "recipe": RECIPE,
-        "versions": {package: version(package) for package in _PACKAGES},
-    }
+    recipe = {"digest": digest, "copies": copies, "speeds": SPEEDS, "front_end": FRONT_END, "recipe": RECIPE}
+    recipe["versions"] = {package: version(package) for package in _PACKAGES}
     key = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:32]
     entry = cache_root() / "features" / key
     if (stored := _open(entry, len(names), copies)) is None:
@@ -185,24 +170,18 @@ def _open(entry: Path, count: int, copies: int) -> Stored | None:
 
 
 def _fill(folder: Path, root: Path, names: Sequence[str], copies: int, workers: int, progress: Progress) -> None:
+    def work(start: int) -> tuple[list[Found], bytes]:
+        waveforms, seen = _read(root, names[start : start + _CHUNK])
+        versions = [waveforms, *(change_speed(waveforms, *speed) for speed in SPEEDS[: copies - 1])][:copies]
+        return seen, b"" if not copies else torch.stack([*map(mel_power, versions)], 1).sqrt_().half().numpy().tobytes()
+
     found: list[Found] = []
     with (
         (folder / POWER).open("wb") as file,
         ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool,
     ):
-        file.truncate(len(names) * copies * _ROW * 2)
-
-        def work(start: int) -> list[Found]:
-            waveforms, seen = _read(root, names[start : start + _CHUNK])
-            if copies:
-                # Through the file, not through a mapping, whose pages would all count as this process's memory.
-                rest, place = memoryview(_power(waveforms, copies).numpy().tobytes()), start * copies * _ROW * 2
-                while rest:
-                    written = os.pwrite(file.fileno(), rest, place)
-                    rest, place = rest[written:], place + written
-            return seen
-
-        for seen in pool.map(work, range(0, len(names), _CHUNK)):
+        for seen, power in pool.map(work, range(0, len(names), _CHUNK)):
+            file.write(power)
             found += seen
             progress(len(found), len(names))
         file.flush()
@@ -219,8 +198,3 @@ def _read(root: Path, names: Sequence[str]) -> tuple[Tensor, list[Found]]:
         if pcm is not None:
             waveforms[row] = torch.from_numpy(from_pcm(pcm))
     return waveforms, found
-
-
-def _power(waveforms: Tensor, copies: int) -> Tensor:
-    versions = [waveforms] + [change_speed(waveforms, *speed) for speed in SPEEDS[: copies - 1]]
-    return torch.stack([mel_power(version) for version in versions], dim=1).sqrt_().half()

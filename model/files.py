@@ -1,5 +1,6 @@
 """Files and folders that appear whole or not at all. Standard library only."""
 
+import contextlib
 import errno
 import fcntl
 import json
@@ -40,10 +41,8 @@ def atomic_directory(output: Path, is_former: Callable[[Path], bool]) -> Iterato
     """A new folder beside ``output`` to write into; takes its place when the block ends without an exception.
 
     What a killed run left is removed by the next one with the same output. ``is_former`` says whether an existing
-    folder is an earlier output, which alone may be replaced.
-
-    Raises:
-        UserError: ``output`` is in the way, or cannot be written.
+    folder is an earlier output, which alone may be replaced. Raises UserError: ``output`` is in the way, or cannot be
+    written.
     """
     output = Path(os.path.abspath(output))  # noqa: PTH100 - Path.absolute keeps "..", resolve follows links
     _check_replaceable(output, is_former)
@@ -56,7 +55,7 @@ def atomic_directory(output: Path, is_former: Callable[[Path], bool]) -> Iterato
         raise UserError(f"output '{output}' is not writable ({reason(error)}); give another --output") from error
     with locked(
         working / _LOCK
-    ):  # it ends with the process, so that others can tell a folder in use from one left over
+    ):  # for as long as the process lives: by it others tell what is in use from what is left
         try:
             yield working
             _check_replaceable(output, is_former)  # hours may have passed
@@ -75,10 +74,9 @@ def locked(path: Path) -> Iterator[None]:
         yield
 
 
-def holds_only(folder: Path, names: set[str], marker: str) -> bool:
-    """Whether a folder is an earlier output: it has the marker, and nothing but what we write."""
-    found = {path.name for path in folder.iterdir()}
-    return marker in found and found <= names
+def holding(marker: str, *others: str) -> Callable[[Path], bool]:
+    """Tells an earlier output: a folder that has the marker, and nothing but what we write."""
+    return lambda folder: {marker} <= {path.name for path in folder.iterdir()} <= {marker, *others}
 
 
 def reason(error: OSError) -> str:
@@ -102,12 +100,10 @@ def _check_replaceable(output: Path, is_former: Callable[[Path], bool]) -> None:
 
 
 def _remove_unless_in_use(left: Path) -> None:
-    try:
-        with (left / _LOCK).open("w") as handle:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(left, ignore_errors=True)
-    except (BlockingIOError, FileNotFoundError, NotADirectoryError):
-        return  # in use by another run, or just gone
+    in_use_or_gone = contextlib.suppress(BlockingIOError, FileNotFoundError, NotADirectoryError)
+    with in_use_or_gone, (left / _LOCK).open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def _replace(working: Path, output: Path) -> None:
@@ -119,12 +115,11 @@ def _replace(working: Path, output: Path) -> None:
     try:
         if output.exists():
             output.rename(old)
-        try:
-            working.rename(output)
-        except OSError:
-            if old.exists():
-                old.rename(output)
-            raise
+        working.rename(output)
+    except OSError:
+        if old.exists():
+            old.rename(output)
+        raise
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
     shutil.rmtree(old, ignore_errors=True)

@@ -3,7 +3,7 @@
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import torch.distributed as dist
 from kws.audio import SAMPLE_RATE, SILENT_DBFS
 from kws.model_file import Model
 from model import calibration, console, corpus, export, features, files, parallel, report, train
-from model.data.source import DataSet, open_dataset, require_clips
+from model.data.source import open_dataset, require_clips
 from model.errors import UserError
 from model.evaluation import evaluate, headline, running_audio
 from model.provenance import revision, versions
@@ -35,18 +35,11 @@ def run(
 ) -> None:
     """Train, choose on the validation split, test once, and write every artefact but ``train.log`` into ``folder``.
 
-    Args:
-        settings: of the run.
-        folder: empty; None in all processes of ``torchrun`` but the first.
-        state: a folder for what another process needs to go on after a kill.
-        resume: go on from there.
-        former: the ``config.json`` that is repeated, if one is: its data must be these.
-
-    Raises:
-        UserError: the data set lacks what the settings ask for, or the state is of another run.
-        ParityError: the exported model does not compute what the trained one does.
+    ``folder`` is empty, and None in all processes of ``torchrun`` but the first. ``state`` is a folder for what another
+    process needs to go on after a kill, with ``resume``. ``former`` is the ``config.json`` that is repeated, if one is:
+    its data must be these. Raises UserError where data or state do not fit the settings, and ParityError.
     """
-    dataset, data = _read(settings)
+    data = _read(settings)
     if former and former["settings"]["dataset"] == settings.dataset and former["data_digest"] != data.digest:
         raise UserError(
             f"the data set has the digest {data.digest}, but that of --config is {former['data_digest']}; restore its "
@@ -72,36 +65,32 @@ def run(
         split.stored.release()
     if folder is None:
         return
-    best, parameters = trained.best, sum(each.numel() for each in trained.network.parameters())
+    best, network, speed = trained.best, trained.network.cpu(), trained.clips / trained.seconds
+    parameters = sum(each.numel() for each in network.parameters())
     log.info("kept epoch %d: validation accuracy %.2f %%, loss %.4f", best.epoch, 100 * best.val_acc, best.val_loss)
-    log.info(
-        "trained %s parameters in %.1f s (%.0f clips/s)",
-        *(f"{parameters:,}", trained.seconds, trained.clips / trained.seconds),
-    )
-    origin = {"data_digest": data.digest, "versions": versions(), "revision": revision(), "processes": processes}
-    files.write_json(folder / CONFIG, {"settings": settings.to_dict(), **origin})
+    log.info("trained %s parameters in %.1f s (%.0f clips/s)", f"{parameters:,}", trained.seconds, speed)
+    origin = {"settings": settings.to_dict(), "versions": versions(), "revision": revision()}
+    files.write_json(folder / CONFIG, {**origin, "data_digest": data.digest, "processes": processes})
 
-    network = trained.network.cpu()
     waveforms, targets = data.waveforms("validation"), data.splits["validation"].targets.numpy()
     logits = train.predict(network, features.mel_power(torch.from_numpy(waveforms))).numpy()
-    chosen = calibration.calibrate(logits, targets)
+    temperature = calibration.calibrate(logits, targets)
+    decided = {"labels": json.dumps(data.labels), "temperature": repr(temperature)}
     metadata = {
-        "labels": json.dumps(data.labels),
         "sample_rate": str(SAMPLE_RATE),
         "clip_samples": str(CLIP_SAMPLES),
         "model_version": "under way",
         "weights_sha256": export.weights_sha256(network),
         "revision": revision(),
         "data_digest": data.digest,
-        "licence": dataset.licence,
-        "attribution": dataset.attribution,
-        "temperature": repr(chosen.temperature),
+        "licence": data.dataset.licence,
+        "attribution": data.dataset.attribution,
         "unseen_words": json.dumps(data.unseen_words),
     }
-    graph = export.export_onnx(network, metadata, chosen.temperature)
+    graph = export.export_onnx(network, metadata | decided, temperature)
     heard = Model(graph, ONNX)(waveforms)
     threshold = calibration.choose_threshold(heard, targets, data.labels)
-    decided = {"labels": metadata["labels"], "temperature": metadata["temperature"], "threshold": f"{threshold:.3f}"}
+    decided["threshold"] = f"{threshold:.3f}"
     rule = running_audio.choose_rule(Model(export.with_metadata(graph, metadata | decided), ONNX), data, settings)
     decided["detection"] = rule.to_json()
     metadata |= decided | {"model_version": export.model_version(network, decided)}
@@ -109,23 +98,43 @@ def run(
     log.info("threshold %.3f (validation); model version %s", threshold, model.info.version)
 
     evaluation = evaluate(model, data, settings, network)
-    export.check_parity(evaluation["parity"])
+    parity = evaluation["parity"]
+    export.check_parity(parity)
     exported = export.with_metadata(graph, {**metadata, "metrics": json.dumps(headline(evaluation))})
     config = {**settings.to_dict(), "front_end": features.FRONT_END, "data_digest": data.digest}
-    checkpoint = export.Checkpoint(network, data.labels, {**config, "temperature": chosen.temperature})
+    checkpoint = export.Checkpoint(network, data.labels, {**config, "temperature": temperature})
     metrics = {
-        **_metrics(settings, data, trained),
+        "epochs": settings.epochs,
+        "best_epoch": best.epoch,
+        "best_val_loss": best.val_loss,
+        "best_val_acc": best.val_acc,
+        "last_val_acc": trained.history[-1].val_acc,
+        "training_time_sec": trained.seconds,
+        "samples_per_sec": speed,
+        "seed": settings.seed,
+        **origin,
+        "front_end": features.FRONT_END,
+        "data": {
+            **{name: evaluation["data"][name] for name in ("source", "licence", "attribution", "split_rule")},
+            "digest": data.digest,
+            "silent_dbfs": SILENT_DBFS,
+            "splits": {name: split.audit.to_dict() for name, split in data.splits.items()},
+            "noise": data.noise_audit.to_dict(),
+            "labels": list(data.labels),
+            "unseen_words": list(data.unseen_words),
+        },
+        "history": [vars(epoch) for epoch in trained.history],
         "model_version": model.info.version,
         "parameters": parameters,
         "onnx": {
             "size_bytes": len(exported),
-            "parity_max_difference": evaluation["parity"]["max_difference"],
-            "parity_clips": evaluation["parity"]["clips"],
+            "parity_max_difference": parity["max_difference"],
+            "parity_clips": parity["clips"],
         },
         "validation": {
-            "temperature": chosen.temperature,
+            "temperature": temperature,
             "threshold": threshold,
-            "detection": json.loads(rule.to_json()),
+            "detection": asdict(rule),
             "ece": calibration.reliability(heard, targets)["ece"],
         },
     }
@@ -141,14 +150,14 @@ def judge(model: Model, settings: Settings, folder: Path, checkpoint: Path | Non
     weights = export.load_checkpoint(checkpoint) if checkpoint else None
     if weights and export.weights_sha256(weights.network) != model.info.metadata.get("weights_sha256"):
         raise UserError(f"checkpoint '{checkpoint}' is not what the model was exported from; give --checkpoint its own")
-    _, data = _read(settings, tuple(json.loads(model.info.metadata.get("unseen_words", "[]"))))
+    data = _read(settings, tuple(json.loads(model.info.metadata.get("unseen_words", "[]"))))
     evaluation = evaluate(model, data, settings, weights.network if weights else None)
     files.write_json(folder / EVALUATION, evaluation)
     report.write(folder, evaluation)
 
 
-def _read(settings: Settings, held_back: tuple[str, ...] | None = None) -> tuple[DataSet, corpus.Corpus]:
-    """The data set that the settings name, and its clips as a run sees them; what was found is logged.
+def _read(settings: Settings, held_back: tuple[str, ...] | None = None) -> corpus.Corpus:
+    """The data set that the settings name, as a run sees it; what was found is logged.
 
     ``held_back`` are words that a model has not heard: those that the data set has are, unless others are asked for.
     """
@@ -161,44 +170,12 @@ def _read(settings: Settings, held_back: tuple[str, ...] | None = None) -> tuple
     with console.bar("reading (clips)") as show:
         data = corpus.load(dataset, settings, show)
     log.info("data set %s, split by %s, digest %s", dataset.name, dataset.split_rule, data.digest[:12])
-    audits = {**{name: split.audit for name, split in data.splits.items()}, "noise": data.noise_audit}
-    for name, audit in audits.items():
-        log.info(
-            "%s: %d read, %d padded, %d cut, %d silent, %d broken",
-            *(name, audit.read, len(audit.padded), len(audit.cut), len(audit.silent), len(audit.broken)),
-        )
+    for name, audit in {
+        **{name: split.audit for name, split in data.splits.items()},
+        "noise": data.noise_audit,
+    }.items():
+        found = {what: len(getattr(audit, what)) for what in ("padded", "cut", "silent", "broken")}
+        log.info("%s: %d read, %s", name, audit.read, ", ".join(f"{count} {what}" for what, count in found.items()))
         for clip, why in audit.broken.items():
             log.warning("broken, left out: %s (%s)", clip, why)
-    return dataset, data
-
-
-def _metrics(settings: Settings, data: corpus.Corpus, trained: train.Trained) -> dict[str, Any]:
-    """Of ``train_metrics.json``: how the training went, and on what."""
-    best, dataset = trained.best, data.dataset
-    return {
-        "epochs": settings.epochs,
-        "best_epoch": best.epoch,
-        "best_val_loss": best.val_loss,
-        "best_val_acc": best.val_acc,
-        "last_val_acc": trained.history[-1].val_acc,
-        "training_time_sec": trained.seconds,
-        "samples_per_sec": trained.clips / trained.seconds,
-        "seed": settings.seed,
-        "revision": revision(),
-        "settings": settings.to_dict(),
-        "front_end": features.FRONT_END,
-        "versions": versions(),
-        "data": {
-            "source": dataset.name,
-            "digest": data.digest,
-            "licence": dataset.licence,
-            "attribution": dataset.attribution,
-            "split_rule": dataset.split_rule,
-            "silent_dbfs": SILENT_DBFS,
-            "splits": {name: split.audit.to_dict() for name, split in data.splits.items()},
-            "noise": data.noise_audit.to_dict(),
-            "labels": list(data.labels),
-            "unseen_words": list(data.unseen_words),
-        },
-        "history": [vars(epoch) for epoch in trained.history],
-    }
+    return data

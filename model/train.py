@@ -50,9 +50,6 @@ class Epoch:
     val_acc: float
 
 
-OnEpoch = Callable[[Epoch, bool], None]
-
-
 @dataclass
 class Trained:
     """What training leaves: the network with the best epoch's weights, the history, and the clips and time it took."""
@@ -72,19 +69,16 @@ class Trained:
 def train(
     settings: Settings,
     corpus: Corpus,
-    on_epoch: OnEpoch = lambda *_: None,
+    on_epoch: Callable[[Epoch, bool], None] = lambda *_: None,
     state: Path | None = None,
     resume: bool = False,
     device: torch.device = CPU,
 ) -> Trained:
     """Train on ``corpus.splits["training"]``, choose by ``["validation"]``; ``on_epoch`` is told whether it is best.
 
-    ``state`` is a folder where a run that was stopped at any moment finds, with ``resume``, what it needs to go on.
-    All that is random in an epoch follows from the seed and the epoch's number: the same settings and corpus give the
-    same weights, bit for bit, on one machine, in one go or resumed.
-
-    Raises:
-        UserError: the loss ran away; the state is of another run.
+    ``state`` is a folder where a run that was stopped finds, with ``resume``, what it needs to go on. All that is
+    random follows from the seed and the epoch's number: the same settings and corpus give the same weights, bit for
+    bit, on one machine, in one go or resumed. Raises UserError: the loss ran away; the state is of another run.
     """
     rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
     torch.set_num_threads(1)
@@ -94,9 +88,8 @@ def train(
 
     data, labels = corpus.splits["training"], corpus.labels
     sampler = Sampler(corpus, settings)
-    augment = Augmenter(
-        corpus.noise.to(device), settings.noise_probability, settings.band_probability, settings.max_shift
-    )
+    chances = settings.noise_probability, settings.band_probability
+    augment = Augmenter(corpus.noise.to(device), *chances, settings.max_shift)
     network = TCResNet8(len(labels), width=settings.width, dropout=settings.dropout)
     trained = Trained(copy.deepcopy(network))
     network.to(device)
@@ -106,17 +99,12 @@ def train(
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, settings.learning_rate, total_steps=settings.epochs * steps, pct_start=settings.warmup
     )
-    parts: dict[str, Any] = {
-        "network": network,
-        "average": average,
-        "kept": trained.network,
-        "optimizer": optimizer,
-        "schedule": schedule,
-    }
+    parts: dict[str, Any] = {"network": network, "average": average, "kept": trained.network}
+    parts |= {"optimizer": optimizer, "schedule": schedule}
     identity = identity_of(settings, corpus, world, device)
     if state and resume and (kept := load_state(state / STATE, identity)):
-        for name, part in parts.items():
-            part.load_state_dict(kept["parts"][name])
+        for name, each in parts.items():
+            each.load_state_dict(kept["parts"][name])
         trained.history = [Epoch(**epoch) for epoch in kept["history"]]
         trained.best_epoch, trained.clips, trained.seconds = kept["best_epoch"], kept["clips"], kept["seconds"]
         log.info("going on after epoch %d", len(trained.history))
@@ -125,46 +113,45 @@ def train(
         for number in range(len(trained.history) + 1, settings.epochs + 1):
             started = time.perf_counter()
             order = torch.Generator().manual_seed(_seed(settings.seed, number))  # the same in all processes
-            drawn = [
-                torch.Generator(device).manual_seed(_seed(settings.seed, number, rank, n)) for n in range(len(twins))
-            ]
-            # The batches that every process has a part of.
-            batches = [
-                rows[rank::world] for rows in sampler.epoch(order).split(settings.batch_size) if len(rows) >= world
-            ]
-            loss_sum, right = torch.zeros((), device=device), torch.zeros((), device=device)
+            seeds = [_seed(settings.seed, number, rank, twin) for twin in range(len(twins))]
+            drawn = [torch.Generator(device).manual_seed(seed) for seed in seeds]
+            every = sampler.epoch(order).split(settings.batch_size)
+            batches = [rows[rank::world] for rows in every if len(rows) >= world]  # that every process has a part of
+            total = torch.zeros(2, device=device)  # loss, right answers
             for twin in twins:
                 twin.train()
             for step, rows in enumerate(batches):
                 if step % _STEPS_MAPPED == 0:
                     data.stored.release()  # else a large data set's features all end up in this process's memory
 
-                def part(
-                    twin: TCResNet8, rows: Tensor, drawn: torch.Generator, whole: int = len(rows)
-                ) -> tuple[Tensor, Tensor]:
-                    power, targets = make_batch(data, rows, labels, augment, drawn)
+                def part(twin: TCResNet8, rows: Tensor, drawn: torch.Generator, whole: int = len(rows)) -> Tensor:
+                    copies = torch.randint(0, data.stored.copies, rows.shape, generator=drawn, device=device).cpu()
+                    silent, rows = (rows == NO_CLIP).nonzero().flatten(), rows.clamp(min=0)
+                    power, answers = data.power(rows, copies).to(device), data.targets[rows]
+                    if len(silent):
+                        power[silent.to(device)] = augment.silence(len(silent), drawn)
+                        answers = answers.index_fill(0, silent, labels.index(SILENCE))
+                    targets = F.one_hot(answers, len(labels)).float().to(device)
                     features, targets = mixup(augment(power, drawn), targets, settings.mixup, drawn)
                     logits = twin(features, drawn)
                     loss = F.cross_entropy(logits, targets, label_smoothing=settings.label_smoothing, reduction="sum")
                     twin.zero_grad(set_to_none=True)
                     (loss / whole).backward()
-                    return loss.detach(), (logits.argmax(1) == targets.argmax(1)).sum()
+                    return torch.stack([loss.detach(), (logits.argmax(1) == targets.argmax(1)).sum()])
 
                 done = list(pool.map(part, twins, rows.chunk(len(twins)), drawn))
                 gather(twins[: len(done)], world)
                 optimizer.step()
                 schedule.step()
                 average.update_parameters(network)
-                loss_sum += torch.stack([loss for loss, _ in done]).sum()
-                right += torch.stack([hits for _, hits in done]).sum()
+                total += torch.stack(done).sum(dim=0)
 
-            clips = sum(len(rows) for rows in batches)
-            if not math.isfinite(float(loss_sum)):
-                raise UserError(f"training diverged in epoch {number} (loss {float(loss_sum)}); lower --learning-rate")
-            val_loss, val_acc = score(average.module, corpus.splits["validation"])
-            epoch = Epoch(number, float(loss_sum) / clips, float(right) / clips, val_loss, val_acc)
+            clips, (loss, right) = sum(map(len, batches)), total.tolist()
+            if not math.isfinite(loss):
+                raise UserError(f"training diverged in epoch {number} (loss {loss}); lower --learning-rate")
+            epoch = Epoch(number, loss / clips, right / clips, *score(average.module, corpus.splits["validation"]))
             trained.history.append(epoch)
-            if is_best := trained.best_epoch == 0 or val_loss < trained.best.val_loss:
+            if is_best := trained.best_epoch == 0 or epoch.val_loss < trained.best.val_loss:
                 trained.best_epoch = number
                 trained.network.load_state_dict(average.module.state_dict())
             trained.clips += clips * world
@@ -174,28 +161,11 @@ def train(
             on_epoch(epoch, is_best)
             if state:
                 so_far = {name: getattr(trained, name) for name in ("best_epoch", "clips", "seconds")}
-                so_far["parts"] = {name: part.state_dict() for name, part in parts.items()}
-                save_state(state / STATE, identity, so_far | {"history": [asdict(each) for each in trained.history]})
+                so_far["history"] = [asdict(each) for each in trained.history]
+                so_far["parts"] = {name: each.state_dict() for name, each in parts.items()}
+                save_state(state / STATE, identity, so_far)
     trained.network.eval()
     return trained
-
-
-def make_batch(
-    data: Split, rows: Tensor, labels: tuple[str, ...], augment: Augmenter, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
-    """The mel power ``[batch, bands, frames]`` and one-hot targets ``[batch, classes]`` of a sampler's rows.
-
-    On the device of ``generator``; ``rows`` and the data are on the CPU.
-    """
-    device = generator.device
-    copies = torch.randint(0, data.copies, (len(rows),), generator=generator, device=device).cpu()
-    silent = (rows == NO_CLIP).nonzero().flatten()
-    power = data.power(rows.clamp(min=0), copies).to(device)
-    targets = data.targets[rows.clamp(min=0)]
-    if len(silent):
-        power[silent.to(device)] = augment.silence(len(silent), generator)
-        targets = targets.index_fill(0, silent, labels.index(SILENCE))
-    return power, F.one_hot(targets, len(labels)).float().to(device)
 
 
 @torch.inference_mode()
@@ -214,7 +184,10 @@ def score(network: nn.Module, split: Split) -> tuple[float, float]:
 
 
 def identity_of(settings: Settings, corpus: Corpus, processes: int, device: torch.device) -> dict[str, Any]:
-    """All that the weights depend on, by the names that a user knows."""
+    """All that the weights depend on, by the names that a user knows; the code that makes them of the data, too."""
+    digest = hashlib.sha256()
+    for name in ("augment", "corpus", "features", "network", "parallel", "train", "data/background", "data/recording"):
+        digest.update((Path(__file__).parent / f"{name}.py").read_bytes())
     return {
         **{option_name(name): value for name, value in settings.of_weights().items()},
         "labels": list(corpus.labels),
@@ -224,17 +197,9 @@ def identity_of(settings: Settings, corpus: Corpus, processes: int, device: torc
         "data digest": corpus.digest,
         "processes": processes,
         "device": device.type,
-        "source": _source(),
+        "source": digest.hexdigest()[:12],
         **{name: found for name, found in versions().items() if not name.startswith("onnx")},
     }
-
-
-def _source() -> str:
-    """A digest over the code that makes the weights of the data."""
-    digest = hashlib.sha256()
-    for name in ("augment", "corpus", "features", "network", "parallel", "train", "data/background", "data/recording"):
-        digest.update((Path(__file__).parent / f"{name}.py").read_bytes())
-    return digest.hexdigest()[:12]
 
 
 def save_state(path: Path, identity: dict[str, Any], state: dict[str, Any]) -> None:
@@ -248,8 +213,7 @@ def save_state(path: Path, identity: dict[str, Any], state: dict[str, Any]) -> N
 def load_state(path: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
     """The state that is kept, on the CPU; None where there is none.
 
-    Raises:
-        UserError: it is of a run with other settings, data or versions (named), or cannot be read.
+    Raises UserError: it is of a run with other settings, data or versions (named), or cannot be read.
     """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
@@ -257,8 +221,9 @@ def load_state(path: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except (OSError, RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:
-        reason = first_sentence(error)
-        raise UserError(f"--resume: '{path}' cannot be read ({reason}); remove it to start anew") from error
+        raise UserError(
+            f"--resume: '{path}' cannot be read ({first_sentence(error)}); remove it to start anew"
+        ) from error
     if different := differences(there, identity):
         raise UserError(
             f"--resume: '{path}' is of a different run ({different}); give the same options, or train without --resume"

@@ -1,11 +1,9 @@
 """What a model can do: all of ``evaluation.json``, the same in ``train`` and in ``evaluate``.
 
-A model is judged as its users run it, by its file, with its own threshold and rule, on the test split and what
-surrounds it. The test split is the corpus's, which no setting of a training changes.
+A model is judged as its users run it, by its file, with its own threshold and rule, on the test split.
 """
 
 import logging
-from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -35,36 +33,30 @@ SPEAKERS_NOT_KNOWN = (
 
 
 def evaluate(model: Model, corpus: Corpus, settings: Settings, network: Module | None = None) -> dict[str, Any]:
-    """Judge ``model`` on the test split of ``corpus``.
+    """Judge ``model`` on the test split of ``corpus``; clips of a class that it does not have are left out.
 
-    Args:
-        model: its metadata say labels, threshold, detection rule and temperature.
-        corpus: the data; clips of a class that the model does not have are left out.
-        settings: of the run: ``stream_hours`` of running audio.
-        network: what the model was exported from, for parity; None: not measured.
-
-    Returns:
-        Plain JSON values; what could not be measured is in ``not_measured``, with the reason.
+    ``settings`` say the ``stream_hours`` of running audio, ``network`` is what the model was exported from, for parity.
+    Returns plain JSON values; what could not be measured is in ``not_measured``, with the reason.
     """
     labels, split = model.info.labels, corpus.splits["testing"]
-    classes = [corpus.labels[target] for target in np.asarray(split.targets).tolist()]
+    classes = [corpus.labels[target] for target in split.targets.tolist()]
     rows = [row for row, label in enumerate(classes) if label in labels]
     targets = np.array([labels.index(classes[row]) for row in rows], np.int64)
     names, waveforms = [split.clips[row].name for row in rows], corpus.waveforms("testing")[rows]
-    probabilities = model(waveforms)
+    probabilities, said = model(waveforms), keyword_mask(labels)[targets]
     groups, missing = clips.without_keyword(model, corpus)
-    said = keyword_mask(labels)[targets]
-    temperature = float(model.info.metadata.get("temperature", "1"))
+    temperature, threshold = float(model.info.metadata.get("temperature", "1")), model.info.threshold
+    calibration = {"temperature": temperature, "at_bound": at_bound(temperature)}
+    noise = corpus.noise_waveforms["testing"]
     evaluation = {
         **clips.figures(probabilities, targets, labels, names),
         "model_version": model.info.version,
-        "calibration": reliability(probabilities, targets)
-        | {"temperature": temperature, "at_bound": at_bound(temperature)},
-        "operating": clips.operating_point(probabilities, targets, groups, labels, model.info.threshold),
-        "false_accept_examples": clips.false_accepts(groups, labels, model.info.threshold),
-        "robustness": robustness.measure(model, waveforms[said], targets[said], corpus.noise_waveforms["testing"]),
+        "calibration": reliability(probabilities, targets) | calibration,
+        "operating": clips.operating_point(probabilities, targets, groups, labels, threshold),
+        "false_accept_examples": clips.false_accepts(groups, labels, threshold),
+        "robustness": robustness.measure(model, waveforms[said], targets[said], noise) | {"voices": None},
         "streaming": running_audio.measure(model, corpus, settings),
-        "parity": None,
+        "parity": measure_parity(model, network, temperature, waveforms) if network else None,
         "test_clips_digest": clips.digest(names, waveforms),
         "data_digest": corpus.digest,
         "clips": {name: _counts(corpus, name) for name in corpus.splits},
@@ -75,9 +67,6 @@ def evaluate(model: Model, corpus: Corpus, settings: Settings, network: Module |
         missing["running audio"] = "no words, no noise to make it of" if settings.stream_hours else "not asked for"
     if network is None:
         missing["parity"] = "no checkpoint was given"
-    else:
-        evaluation["parity"] = measure_parity(model, network, temperature, waveforms)
-    evaluation["robustness"]["voices"] = None
     try:
         evaluation["robustness"]["voices"] = _voices(model, corpus, settings)
     except UserError as error:
@@ -123,10 +112,9 @@ def headline(evaluation: dict[str, Any]) -> dict[str, Any]:
 def _counts(corpus: Corpus, name: str) -> dict[str, int]:
     """Clips of each class in a split, and of how many different words its ``_unknown_`` are."""
     split = corpus.splits[name]
-    classes = [corpus.labels[target] for target in np.asarray(split.targets).tolist()]
+    classes = [corpus.labels[target] for target in split.targets.tolist()]
     words = {clip.word for clip, label in zip(split.clips, classes, strict=True) if label == UNKNOWN}
-    counted = Counter(classes)
-    return {**{label: counted[label] for label in corpus.labels}, "unknown words": len(words)}
+    return {**{label: classes.count(label) for label in corpus.labels}, "unknown words": len(words)}
 
 
 def _data(corpus: Corpus) -> dict[str, Any]:
@@ -145,33 +133,28 @@ def _data(corpus: Corpus) -> dict[str, Any]:
 def _voices(model: Model, corpus: Corpus, settings: Settings) -> dict[str, Any]:
     """Keywords spoken by espeak-ng: voices of another kind, which are another test, not a disturbance of this one.
 
-    Raises:
-        UserError: espeak-ng cannot speak them, or the model was trained on such voices.
+    Raises UserError: espeak-ng cannot speak them, or the model was trained on such voices.
     """
     if corpus.dataset.synthetic:
         raise UserError("the data set has such voices itself")
     labels, threads = model.info.keywords, settings.threads
     voices = open_dataset(Settings("synthetic", labels, synthetic_size=VOICES_PER_WORD, threads=threads))
-    spoken = [clip for clip in voices.clips if clip.word in model.info.keywords]
+    spoken = [clip for clip in voices.clips if clip.word in labels]
     waveforms = np.stack([fit(decode((voices.root / clip.name).read_bytes()).waveform) for clip in spoken])
-    targets = np.array([model.info.labels.index(clip.word) for clip in spoken], np.int64)
+    targets = np.array([model.info.labels.index(clip.word) for clip in spoken])
     found = clips.share(model(waveforms).argmax(axis=1) == targets)
     return {"clips": found["clips"], "accuracy": found["share"], "interval_95": found["interval_95"]}
 
 
 def _tell(evaluation: dict[str, Any]) -> None:
     """The figures that matter, as lines of the log."""
-    low, high = evaluation["accuracy_interval_95"]
-    log.info(
-        "test accuracy %.2f %% (%d of %d, 95 %% interval %.1f to %.1f %%), keywords %.2f %%",
-        *(100 * evaluation["accuracy"], evaluation["correct"], evaluation["n"], 100 * low, 100 * high),
-        100 * evaluation["keyword_accuracy"],
-    )
+    found = {name: 100 * evaluation[name] for name in ("accuracy", "keyword_accuracy")}
+    low, high = (100 * bound for bound in evaluation["accuracy_interval_95"])
+    right = f"{evaluation['correct']} of {evaluation['n']}, 95 % interval {low:.1f} to {high:.1f} %"
+    log.info("test accuracy %.2f %% (%s), keywords %.2f %%", found["accuracy"], right, found["keyword_accuracy"])
     operating = evaluation["operating"]
-    taken = [f"{kind} {100 * found['share']:.1f} %" for kind, found in operating["false_accepts"].items()]
-    log.info(
-        "at the threshold %.3f: keyword recall %.1f %%, taken for a keyword: %s",
-        *(operating["threshold"], 100 * operating["recall"]["share"], ", ".join(taken)),
-    )
+    taken = [f"{kind} {100 * share['share']:.1f} %" for kind, share in operating["false_accepts"].items()]
+    said = "at the threshold %.3f: keyword recall %.1f %%, taken for a keyword: %s"
+    log.info(said, operating["threshold"], 100 * operating["recall"]["share"], ", ".join(taken))
     for line in evaluation["caveats"]:
         log.warning("%s", line)

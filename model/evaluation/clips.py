@@ -90,26 +90,25 @@ def operating_point(
 
     ``probabilities [clips, classes]`` and ``targets [clips]`` are of a split whose keywords count.
     """
-    said = keyword_mask(labels)[targets]
-    right = probabilities.argmax(axis=1) == targets
+    said, right = keyword_mask(labels)[targets], probabilities.argmax(axis=1) == targets
 
-    def hits(level: float) -> tuple[npt.NDArray[np.bool_], dict[str, npt.NDArray[np.bool_]]]:
-        taken = {kind: accepted(group.probabilities, labels, level) for kind, group in groups.items()}
-        return (accepted(probabilities, labels, level) & right)[said], taken
+    def recalled(level: float) -> npt.NDArray[np.bool_]:
+        return (accepted(probabilities, labels, level) & right)[said]
 
-    def point(level: float) -> dict[str, Any]:
-        recalled, taken = hits(level)
-        others = {kind: float(found.mean()) for kind, found in taken.items()}
-        return {"threshold": level, "recall": float(recalled.mean()), "false_accepts": others}
+    def taken(level: float) -> dict[str, npt.NDArray[np.bool_]]:
+        return {kind: accepted(group.probabilities, labels, level) for kind, group in groups.items()}
 
-    recalled, taken = hits(threshold)
-    by_word = {kind: _by_word(group, taken[kind]) for kind, group in groups.items()}
+    curve = []
+    for level in sorted({*_THRESHOLDS, threshold}):
+        others = {kind: float(found.mean()) for kind, found in taken(level).items()}
+        curve.append({"threshold": level, "recall": float(recalled(level).mean()), "false_accepts": others})
+    by_word = {kind: _by_word(groups[kind], found) for kind, found in taken(threshold).items()}
     return {
         "rule": RULE,
         "threshold": threshold,
-        "recall": share(recalled),
-        "false_accepts": {kind: share(found) for kind, found in taken.items()},
-        "curve": [point(level) for level in sorted({*_THRESHOLDS, threshold})],
+        "recall": share(recalled(threshold)),
+        "false_accepts": {kind: share(found) for kind, found in taken(threshold).items()},
+        "curve": curve,
         "false_accepts_by_word": {kind: found for kind, found in by_word.items() if len(found) > 1},
     }
 
@@ -128,13 +127,13 @@ def without_keyword(model: Model, corpus: Corpus) -> tuple[dict[str, Group], dic
     """Clips of the test split that must not be taken for a keyword, by kind; and why a kind is missing."""
     missing = {}
     unseen = [clip for clip in corpus.unseen if clip.split == "testing"]
-    groups = {UNSEEN: _heard(model, corpus, unseen), KNOWN: _heard(model, corpus, corpus.others["testing"])}
+    noise = corpus.noise_waveforms["testing"]
     if not unseen:
         missing[UNSEEN] = _why_no_unseen(corpus)
-    noise = corpus.noise_waveforms["testing"]
     if not noise:
         missing["noise"] = "the data set has no background noise"
     names, waveforms = quiet(noise)
+    groups = {UNSEEN: _heard(model, corpus, unseen), KNOWN: _heard(model, corpus, corpus.others["testing"])}
     groups[QUIET] = Group(names, ["(none)"] * len(names), model(waveforms))
     return {kind: group for kind, group in groups.items() if group.names}, missing
 
@@ -146,17 +145,16 @@ def quiet(noise: Sequence[Waveform]) -> tuple[list[str], Waveform]:
     stride = max(1, -(-len(_QUIET_DB) * sum(map(len, windows)) // _MOST_QUIET))
     for number, recording in enumerate(windows):
         for db in _QUIET_DB:
-            kept = recording[::stride]
-            parts.append(kept * np.float32(10 ** (db / 20)))
-            names += [f"noise {number} at {db:+.0f} dB, {0.1 * stride * row:.1f} s" for row in range(len(kept))]
+            parts.append(recording[::stride] * np.float32(10 ** (db / 20)))
+            names += [f"noise {number} at {db:+.0f} dB, {0.1 * stride * row:.1f} s" for row in range(len(parts[-1]))]
     rng = np.random.default_rng(0)
     for dbfs in (-50, -60, -70, -80, -90):
         parts.append(rng.normal(0, 10 ** (dbfs / 20), (10, CLIP_SAMPLES)).astype(np.float32))
         names += [f"hiss at {dbfs} dBFS"] * 10
-    steady = np.zeros((3, CLIP_SAMPLES), np.float32)
-    steady[1], steady[2] = 0.01, 1 / 32768  # a microphone's offset, and the smallest there is
-    names += ["digital silence", "offset of 0.01", "offset of one step"]
-    return names, as_recorded(np.concatenate([*parts, steady]))
+    for name, level in (("digital silence", 0), ("offset of 0.01", 0.01), ("offset of one step", 1 / 32768)):
+        parts.append(np.full((1, CLIP_SAMPLES), level, np.float32))
+        names.append(name)
+    return names, as_recorded(np.concatenate(parts))
 
 
 def digest(names: Sequence[str], waveforms: Waveform) -> str:
@@ -199,13 +197,8 @@ def _surest(
     labels: Sequence[str],
 ) -> list[dict[str, Any]]:
     """The clips that are ``chosen``: what each says and what the model takes it for, the surest first."""
-    told = [
-        {
-            "clip": names[row],
-            "label": said[row],
-            "prediction": labels[int(found[row].argmax())],
-            "probability": float(found[row].max()),
-        }
-        for row in np.flatnonzero(chosen).tolist()
-    ]
+    told = []
+    for row in np.flatnonzero(chosen).tolist():
+        heard = {"prediction": labels[int(found[row].argmax())], "probability": float(found[row].max())}
+        told.append({"clip": names[row], "label": said[row], **heard})
     return sorted(told, key=lambda each: (-each["probability"], each["clip"]))

@@ -17,7 +17,7 @@ from numpy.random import Generator
 from scipy.stats import chi2
 
 from kws.audio import SAMPLE_RATE, Waveform, rms
-from kws.detection import Detector, Hit, Probabilities, Rule, middle, running_probabilities
+from kws.detection import Detector, Probabilities, Rule, middle, running_probabilities
 from kws.model_file import Model
 from model.corpus import Corpus
 from model.data.recording import as_recorded
@@ -61,9 +61,10 @@ class Heard:
 
     def figures(self, rule: Rule) -> dict[str, Any]:
         """False accepts and misses of a rule whose hop is a multiple of ``HOP_SECONDS``."""
-        count, words = len(self._detect(self.negative, rule)), [word for word, _ in self.words]
-        hits = self._detect(self.positive, rule)
-        times, said = np.array([middle(hit.window, rule) for hit in hits]), [self.labels[hit.label] for hit in hits]
+        step, words = round(rule.hop_seconds / HOP_SECONDS), [word for word, _ in self.words]
+        count = len(Detector(self.labels, rule).feed(self.negative[::step], ends=True))
+        hits = Detector(self.labels, rule).feed(self.positive[::step], ends=True)
+        times, said = np.array([middle(hit[0], rule) for hit in hits]), [self.labels[hit[1]] for hit in hits]
         near = np.abs(times - np.array([[time] for _, time in self.words])) <= TOLERANCE_SECONDS
         heard = (near & (np.array(said) == np.array(words)[:, None])).any(axis=1)
         missed = [word for word, hit in zip(words, heard.tolist(), strict=True) if not hit]
@@ -79,10 +80,6 @@ class Heard:
     def curve(self, rule: Rule) -> list[dict[str, Any]]:
         """The figures at each of ``THRESHOLDS``."""
         return [self.figures(replace(rule, threshold=threshold)) for threshold in THRESHOLDS]
-
-    def _detect(self, found: Probabilities, rule: Rule) -> list[Hit]:
-        detector = Detector(self.labels, rule)
-        return detector.feed(found[:: round(rule.hop_seconds / HOP_SECONDS)]) + detector.finish()
 
 
 def choose_rule(model: Model, corpus: Corpus, settings: Settings) -> Rule:
@@ -101,11 +98,9 @@ def choose_rule(model: Model, corpus: Corpus, settings: Settings) -> Rule:
         log.info("running audio: %.0f %% missed at %g false accepts an hour", 100 * point["misses"], RATES[0])
         tried = [(rule, [curve[0], *(p for p in curve if p["misses"] <= MOST_MISSES)][-1]) for rule, curve in curves]
         rule, point = min(tried, key=lambda each: (each[1]["false_accepts"], each[1]["misses"]))
-    rule = replace(rule, threshold=point["threshold"])
-    log.info(
-        "running audio: %s: %.1f %% missed at %.1f false accepts an hour (validation)",
-        *(rule, 100 * point["misses"], point["false_accepts_per_hour"]),
-    )
+    rule, misses = replace(rule, threshold=point["threshold"]), 100 * point["misses"]
+    said = "running audio: %s: %.1f %% missed at %.1f false accepts an hour (validation)"
+    log.info(said, rule, misses, point["false_accepts_per_hour"])
     return rule
 
 

@@ -7,12 +7,10 @@ from model.report import model_card, plots, training_report
 
 
 def write(folder: Path, evaluation: dict[str, Any], metrics: dict[str, Any] | None = None) -> None:
-    """Write ``report.md``, ``plots/`` and, of a training, ``model_card.md`` into ``folder``.
+    """Write ``report.md``, ``plots/`` and, of a training, ``model_card.md`` into ``folder``, which is there.
 
-    Args:
-        folder: is there.
-        evaluation: the content of ``evaluation.json``.
-        metrics: that of ``train_metrics.json``; None: the report is of an evaluation alone.
+    ``evaluation`` is the content of ``evaluation.json``, ``metrics`` that of ``train_metrics.json``, None of an
+    evaluation alone.
     """
     drawn = plots.draw(folder / "plots", evaluation, metrics)
     (folder / "report.md").write_text(training_report.render(evaluation, metrics, drawn), encoding="utf-8")

@@ -1,7 +1,7 @@
 """The pictures of a report: SVG on a transparent ground, legible on white and on dark grey alike."""
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,8 @@ from matplotlib.colors import to_rgb
 from matplotlib.ticker import MaxNLocator
 
 _INK, _BLUE, _ORANGE, _GREEN = "#7d8590", "#2f81f7", "#db6d28", "#2da44e"
-_STYLE: Any = {
-    **dict.fromkeys(
-        ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color", "grid.color"), _INK
-    ),
+_INKED = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color", "grid.color")
+_STYLE: Any = dict.fromkeys(_INKED, _INK) | {
     "axes.grid": True,
     "grid.alpha": 0.25,
     "axes.spines.top": False,
@@ -31,32 +29,36 @@ _STYLE: Any = {
 def draw(folder: Path, evaluation: dict[str, Any], metrics: dict[str, Any] | None) -> dict[str, str]:
     """Draw what there is figures of into ``folder``; name -> title of each picture."""
     folder.mkdir(exist_ok=True)
-    pictures: dict[str, tuple[str, list[Callable[[Axes], None]]]] = {
-        "confusion": ("Confusion matrix", [partial(_confusion, evaluation)]),
-        "operating": ("False accepts against recall", [partial(_operating, evaluation["operating"])]),
-    }
-    if metrics is not None:
-        pictures["curves"] = (
-            "Loss and accuracy by epoch",
-            [partial(_curve, metrics, what) for what in ("loss", "acc")],
-        )
-    for name, (_, panels) in pictures.items():
-        height = max(3.8, 0.7 * len(evaluation["labels"])) if name == "confusion" else 3.8
-        with plt.rc_context(_STYLE):
-            size = (4.6 * len(panels) if len(panels) > 1 else 1.4 * height, height)
-            _, axes = plt.subplots(1, len(panels), figsize=size, layout="constrained", squeeze=False)
-            for axis, panel in zip(axes[0], panels, strict=True):
-                panel(axis)
-            plt.savefig(folder / f"{name}.svg", format="svg", transparent=True, metadata={"Date": None})
-            plt.close()
-    return {name: title for name, (title, _) in pictures.items()}
+    height = max(3.8, 0.7 * len(evaluation["labels"]))
+    with _picture(folder / "confusion.svg", 1.4 * height, height) as (axis,):
+        _confusion(evaluation, axis)
+    with _picture(folder / "operating.svg", 1.4 * 3.8, 3.8) as (axis,):
+        _operating(evaluation["operating"], axis)
+    titles = {"confusion": "Confusion matrix", "operating": "False accepts against recall"}
+    if metrics is None:
+        return titles
+    with _picture(folder / "curves.svg", 2 * 4.6, 3.8, panels=2) as axes:
+        for axis, what in zip(axes, ("loss", "acc"), strict=True):
+            _curve(metrics, what, axis)
+    return titles | {"curves": "Loss and accuracy by epoch"}
+
+
+@contextmanager
+def _picture(path: Path, width: float, height: float, panels: int = 1) -> Iterator[list[Axes]]:
+    """Panels side by side, saved when the block ends; the sizes are in inches."""
+    with plt.rc_context(_STYLE):
+        figure, axes = plt.subplots(1, panels, figsize=(width, height), layout="constrained", squeeze=False)
+        yield list(axes[0])
+        figure.savefig(path, format="svg", transparent=True, metadata={"Date": None})
+        plt.close(figure)
 
 
 def _curve(metrics: dict[str, Any], what: str, axis: Axes) -> None:
     """Loss or accuracy of training and validation over the epochs, the kept epoch marked."""
-    epochs = [int(row["epoch"]) for row in metrics["history"]]
+    history = metrics["history"]
     for part, colour, name in (("train", _ORANGE, "training"), ("val", _BLUE, "validation")):
-        axis.plot(epochs, [row[f"{part}_{what}"] for row in metrics["history"]], colour, marker=".", label=name)
+        values = [row[f"{part}_{what}"] for row in history]
+        axis.plot([int(row["epoch"]) for row in history], values, colour, marker=".", label=name)
     axis.axvline(metrics["best_epoch"], color=_INK, linestyle=":", label="kept")
     axis.set(xlabel="epoch", title="cross-entropy" if what == "loss" else "accuracy")
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -84,8 +86,8 @@ def _operating(measured: dict[str, Any], axis: Axes) -> None:
     for (kind, here), colour in zip(measured["false_accepts"].items(), (_ORANGE, _BLUE, _GREEN), strict=False):
         shares = [100 * point["false_accepts"][kind] for point in measured["curve"]]
         axis.plot(shares, recalls, colour, marker=".", label=kind)
-        ring: Any = {"color": colour, "markersize": 9, "fillstyle": "none"}
-        axis.plot(100 * here["share"], 100 * measured["recall"]["share"], "o", **ring)
+        place = 100 * here["share"], 100 * measured["recall"]["share"]
+        axis.plot(*place, "o", color=colour, markersize=9, fillstyle="none")
     axis.set(xlabel="taken for a keyword, %", ylabel="keyword recall, %", ylim=(0, 101))
     axis.set_xscale("symlog", linthresh=1)
     axis.set_xlim(0, 100)

@@ -8,13 +8,7 @@ MOST_MISTAKES = 15  # rows of a list of examples
 
 
 def render(evaluation: dict[str, Any], metrics: dict[str, Any] | None, plots: dict[str, str]) -> str:
-    """The report as Markdown.
-
-    Args:
-        evaluation: the content of ``evaluation.json``.
-        metrics: that of ``train_metrics.json``; None: of an evaluation alone.
-        plots: name -> title of the pictures in ``plots/``.
-    """
+    """The report as Markdown, of the arguments of ``report.write`` and of ``plots``, name -> title of each picture."""
     template = environment().get_template("training_report.md.j2")
     clips = evaluation["clips"] if metrics else {"testing": evaluation["clips"]["testing"]}
     return template.render({**evaluation, "clips": clips, "metrics": metrics, "plots": plots, "most": MOST_MISTAKES})

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -52,13 +53,13 @@ def by_hand(found: npt.NDArray[np.float32], rule: Rule) -> list[Hit]:
         counted = counted and label == before
         before = label
         if label >= 0 and sure >= words[at + 1][1] and at >= free and not counted:
-            hits.append(Hit(at, label, sure))
+            hits.append((at, label, sure))
             free, counted = at + max(1, round(rule.refractory_seconds / rule.hop_seconds)), True
     return hits
 
 
 def places(hits: list[Hit]) -> list[tuple[int, int]]:
-    return [(hit.window, hit.label) for hit in hits]
+    return [hit[:2] for hit in hits]
 
 
 @settings(max_examples=300, deadline=None)
@@ -66,12 +67,12 @@ def places(hits: list[Hit]) -> list[tuple[int, int]]:
 def test_the_rule_however_the_audio_is_cut(rule: Rule, seed: int, windows: int, cuts: list[int]) -> None:
     found = wandering(seed, windows)
     at_once, in_pieces = Detector(NAMES, rule), Detector(NAMES, rule)
-    whole = at_once.feed(found) + at_once.finish()
+    whole = at_once.feed(found, ends=True)
     edges = [0, *sorted(min(cut, windows) for cut in cuts), windows]
     pieces = [hit for start, end in itertools.pairwise(edges) for hit in in_pieces.feed(found[start:end])]
-    assert pieces + in_pieces.finish() == whole
+    assert pieces + in_pieces.feed(found[:0], ends=True) == whole
     # Sums of float32 and of float64 may fall on two sides of a threshold or of a neighbour.
-    near = np.abs(np.array([hit.confidence for hit in whole] or [2.0]) - rule.threshold).min() < 1e-5
+    near = np.abs(np.array([hit[2] for hit in whole] or [2.0]) - rule.threshold).min() < 1e-5
     if not near and rule.smoothing == 1:
         assert places(whole) == places(by_hand(found, rule))
 
@@ -85,8 +86,8 @@ def test_a_word_counts_once_and_two_words_twice() -> None:
     detector = Detector(NAMES, rule)
     hits = detector.feed(rows)
     assert places(hits) == places(by_hand(rows, rule))
-    assert [hit.label for hit in hits] == [0, 1]
-    assert middle(hits[0].window, rule) == pytest.approx((hits[0].window - 0.5) * 0.1)
+    assert [hit[1] for hit in hits] == [0, 1]
+    assert middle(hits[0][0], rule) == pytest.approx((hits[0][0] - 0.5) * 0.1)
 
 
 def spoken(*words: str, pause: float = 1.5) -> npt.NDArray[np.float32]:
@@ -147,17 +148,17 @@ def test_below_the_threshold_nothing_is_accepted(model: Model) -> None:
 
 
 @pytest.mark.parametrize(
-    "text",
+    "fields",
     [
-        "[]",
-        "no",
-        "{",
-        '{"hop": 0.1}',
-        *[json.dumps({name: value}) for name, value in (("smoothing", 0), ("smoothing", 1.5), ("threshold", 0))],
-        *[json.dumps({name: value}) for name, value in (("threshold", 1.1), ("hop_seconds", "x"), ("hop_seconds", 9))],
+        {"hop": 0.1},
+        *[
+            {name: value}
+            for name, value in (("smoothing", 0), ("smoothing", 1.5), ("smoothing", 3.0), ("threshold", 0))
+        ],
+        *[{name: value} for name, value in (("threshold", 1.1), ("hop_seconds", "x"), ("hop_seconds", 9))],
     ],
 )
-def test_what_is_no_rule(text: str) -> None:
-    with pytest.raises(ValueError, match=r"."):
-        Rule.from_json(text)
-    assert Rule.from_json(Rule().to_json()) == Rule(threshold=DEFAULT_THRESHOLD)
+def test_what_is_no_rule(fields: dict[str, Any]) -> None:
+    with pytest.raises((ValueError, TypeError)):
+        Rule(**fields)
+    assert Rule(**json.loads(Rule().to_json())) == Rule(threshold=DEFAULT_THRESHOLD)

@@ -18,8 +18,8 @@ def test_the_temperature_that_made_the_data_is_found(true: float) -> None:
     chances = softmax(logits / true, axis=1)
     targets = (chances.cumsum(axis=1) > rng.random((len(logits), 1))).argmax(axis=1)
     found = calibrate(logits, targets)
-    assert found.temperature == pytest.approx(true, rel=0.05)
-    assert not at_bound(found.temperature)
+    assert found == pytest.approx(true, rel=0.05)
+    assert not at_bound(found)
     before, after = reliability(softmax(logits, axis=1), targets)["ece"], reliability(chances, targets)["ece"]
     assert after < 0.02  # what 20,000 draws leave
     assert true == 1.0 or before > 5 * after
@@ -31,10 +31,10 @@ def test_a_model_without_a_mistake_is_no_surer_than_its_clips_can_show(clips: in
     targets = np.arange(clips) % 3
     logits = scale * (np.eye(3)[targets] + np.random.default_rng(0).normal(0, 0.01, (clips, 3)))
     found = calibrate(logits, targets)
-    sure = softmax(logits / found.temperature, axis=1).max(axis=1)
+    sure = softmax(logits / found, axis=1).max(axis=1)
     assert sure.mean() == pytest.approx(1 - 3 / (clips + 3), abs=2e-3)
-    assert not at_bound(found.temperature)
-    threshold = choose_threshold(softmax(logits / found.temperature, axis=1), targets, LABELS)
+    assert not at_bound(found)
+    threshold = choose_threshold(softmax(logits / found, axis=1), targets, LABELS)
     assert threshold <= 1 - 2.5 / clips
 
 
@@ -46,8 +46,8 @@ def test_a_temperature_at_the_end_of_its_search_is_told(
     targets = np.arange(300) % 3
     with caplog.at_level(logging.INFO):
         found = calibrate(scale * np.eye(3)[targets], targets)
-    assert found.temperature == pytest.approx(bound, rel=1e-2)
-    assert at_bound(found.temperature)
+    assert found == pytest.approx(bound, rel=1e-2)
+    assert at_bound(found)
     assert [record.levelname for record in caplog.records] == ["INFO", "WARNING"]
     assert "at the end of its search (0.05 to 20)" in caplog.text
     assert not at_bound(1.0)

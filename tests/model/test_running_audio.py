@@ -65,9 +65,8 @@ def test_detections_are_those_of_the_one_rule() -> None:
     heard = listen(TONES, corpus(others={"testing": LIKE_LOW}), "testing", 0.1)
     assert heard is not None
     for rule in (Rule(0.1, 2, 0.5), Rule(0.2, 3, 0.6)):
-        detector = Detector(LABELS, rule)
-        found = heard.negative[:: round(rule.hop_seconds * 10)]
-        assert heard.figures(rule)["false_accepts"] == len(detector.feed(found) + detector.finish())
+        found = Detector(LABELS, rule).feed(heard.negative[:: round(rule.hop_seconds * 10)], ends=True)
+        assert heard.figures(rule)["false_accepts"] == len(found)
 
 
 def test_a_keyword_counts_only_as_itself_and_near_its_time() -> None:
