@@ -158,7 +158,7 @@ def check(
         Path | None, typer.Option("--json", envvar="KWS_JSON", help="Also write the findings here.", dir_okay=False)
     ] = None,
 ) -> None:
-    """Look a data set over: counts, durations, clipped, silent, duplicate and broken clips, speakers.
+    """Look a data set over: counts, short, long, clipped, silent, duplicate and broken clips, speakers.
 
     Fails (exit code 3) where a speaker or an identical recording is in two splits, and where a label has too few
     clips.

@@ -18,10 +18,9 @@ from kws.audio import AudioError, Waveform, decode
 from kws.detection import SILENCE, UNKNOWN
 from model import features
 from model.data import background
-from model.data.digest import digest_of
 from model.data.layout import SPLITS, Clip
 from model.data.recording import Audit, Found, from_pcm, read_clip
-from model.data.source import DataSet
+from model.data.source import DataSet, digest_of
 from model.errors import UserError
 from model.settings import CLIP_SAMPLES, Settings
 
@@ -147,7 +146,7 @@ def load(dataset: DataSet, settings: Settings, progress: features.Progress = lam
         audit = Audit()
         for clip, found in zip(dataset.of_split(name), stored[name].found, strict=True):
             if clip.word in known:
-                audit.add(clip.name, found)
+                audit[clip.name] = found
         rows = [(row, clip) for row, clip in readable[name] if clip.word in known]
         others[name] = tuple(clip for _, clip in rows if clip.word in other_words)
         splits[name] = _split(name, rows, audit, stored[name], labels, keywords, pieces[name])
@@ -226,7 +225,7 @@ def _read_noise(dataset: DataSet, audit: Audit) -> list[Waveform]:
             recordings.append(decode((dataset.root / name).read_bytes()).waveform)
         except AudioError as error:
             found = Found(broken=error.detail.rstrip("."))
-        audit.add(name, found)
+        audit[name] = found
     return recordings
 
 

@@ -164,10 +164,10 @@ def _read(settings: Settings, held_back: tuple[str, ...] | None = None) -> tuple
     for name, audit in audits.items():
         log.info(
             "%s: %d read, %d padded, %d cut, %d silent, %d broken",
-            *(name, audit.read, len(audit.padded), len(audit.cut), len(audit.silent), len(audit.broken)),
+            *(name, len(audit), *(len(audit.named(kind)) for kind in ("padded", "cut", "silent", "broken"))),
         )
-        for clip, why in audit.broken.items():
-            log.warning("broken, left out: %s (%s)", clip, why)
+        for clip in audit.named("broken"):
+            log.warning("broken, left out: %s (%s)", clip, audit[clip].broken)
     return dataset, data
 
 

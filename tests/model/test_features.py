@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from model import features
-from model.data.digest import digest_of
+from model.data.source import digest_of
 from model.export import FoldedMelPower
 
 from .conftest import tone, tone_files, wav_bytes, write_files
