@@ -93,15 +93,15 @@ def read_layout(root: Path, labels: tuple[str, ...] = ()) -> Layout:
         more = f" and {len(listed) - 8} more folders" if len(listed) > 8 else ""
         notes.append(f"recordings that are not read: {', '.join(listed[:8])}{more}; {CONVERT}")
     every = {name: tuple(name.split("/")) for name in sorted(found["audio"])}
-    noise = tuple(name for name, parts in every.items() if NOISE_FOLDER in {_word(part, sought) for part in parts})
-    paths = _unwrap({name: every[name] for name in every.keys() - noise}, sought)
+    noise = {name: parts for name, parts in every.items() if NOISE_FOLDER in {_word(part, sought) for part in parts}}
+    paths = _unwrap({name: parts for name, parts in every.items() if name not in noise}, sought)
     clips = _one_spelling(_read(_divide(paths, sought, notes), sought, notes), labels or DEFAULT_LABELS, notes)
     words = sorted({clip.word for clip in clips} - {UNKNOWN, SILENCE})
     if not labels and words and not set(words).issuperset(DEFAULT_LABELS):
         notes.append(f"the keywords are all words of the data set: {', '.join(words)}; --labels names others")
         labels = tuple(words)
     texts = {Path(name).name: root / name for name in sorted(found["text"], key=lambda name: -name.count("/"))}
-    return Layout(tuple(sorted(clips)), noise, texts, labels or DEFAULT_LABELS, tuple(notes))
+    return Layout(tuple(sorted(clips)), tuple(noise), texts, labels or DEFAULT_LABELS, tuple(notes))
 
 
 def is_leftover(name: str) -> bool:

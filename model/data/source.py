@@ -165,8 +165,8 @@ def digest_of(root: Path, names: Sequence[str], role: str, workers: int) -> str:
     lines = [f"{name}\t{state.st_size}\t{state.st_mtime_ns}\t{state.st_ctime_ns}\n" for name, state in states]
     stamp = hashlib.sha256(f"{root.resolve()}\t{role}\n{''.join(lines)}".encode()).hexdigest()
     known = cache_root() / "digests" / stamp[:32]
-    if known.is_file():
-        return known.read_text()
+    if known.is_file() and len(former := known.read_text()) == 64:  # else damaged
+        return former
 
     def lines_of(start: int) -> str:
         sums = [
