@@ -50,8 +50,7 @@ _NOT_READ = {  # first bytes -> what it is, with the remedy
     b"PAR1": "a Parquet file; write its recordings into a folder a word and give the folder",
     b"version https://git-lfs": "a Git LFS pointer in place of the archive; fetch it with `git lfs pull`",
     **dict.fromkeys(
-        (b"RIFF", b"RF64", b"fLaC", b"OggS", b"ID3", b"\xff\xfb"),
-        "one recording; give a folder of recordings a word",
+        (b"RIFF", b"RF64", b"fLaC", b"OggS", b"ID3", b"\xff\xfb"), "one recording; give a folder of recordings a word"
     ),
 }
 

@@ -40,11 +40,7 @@ LAYOUTS: dict[str, tuple[list[str], dict[str, Any], dict[str, str]]] = {
         {},
         {"valid/go/ben/1": "go validation ben", "train/a/ann/1": "a training ann"},
     ),
-    "the rest beside a test folder": (
-        ["go/1", "stop/1", "test/go/2", "test/stop/2"],
-        {},
-        {"test/go/2": "go testing"},
-    ),
+    "the rest beside a test folder": (["go/1", "stop/1", "test/go/2", "test/stop/2"], {}, {"test/go/2": "go testing"}),
     "a word that is called test": (["test/1", "go/1", "stop/1"], {}, {"test/1": "test *", "go/1": "go *"}),
     "wrapping folders": (["a/b/go/1", "a/b/no/1"], {}, {"a/b/go/1": "go *"}),
     "words, then speakers": (
@@ -73,11 +69,7 @@ LAYOUTS: dict[str, tuple[list[str], dict[str, Any], dict[str, str]]] = {
         {"speaker_pattern": "_([a-z]+)_"},
         {"yes/yes_anna_3": "yes * anna", "yes/odd": "yes *"},
     ),
-    "a pattern without a group": (
-        ["yes/anna-3", "no/ben-3"],
-        {"speaker_pattern": "^[a-z]+"},
-        {"no/ben-3": "no * ben"},
-    ),
+    "a pattern without a group": (["yes/anna-3", "no/ben-3"], {"speaker_pattern": "^[a-z]+"}, {"no/ben-3": "no * ben"}),
     "capitals": (["Yes/1", "yes/2", "NO/1", "Up/1", "down/1"], {}, {"Yes/1": "yes *", "NO/1": "no *"}),
     "a label in capitals": (["yes/1", "no/1"], {"labels": ("Yes", "No")}, {"yes/1": "Yes *"}),
     "decomposed characters": ([f"{UBER}/1", "no/1"], {"labels": ("über", "no")}, {f"{UBER}/1": "über *"}),
