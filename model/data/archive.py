@@ -56,13 +56,10 @@ _NOT_READ = {  # first bytes -> what it is, with the remedy
 
 
 def unpack(archive: Path, into: Path, progress: Progress = lambda *_: None) -> tuple[str, ...]:
-    """Unpack an archive into the folder ``into``, unless it is there already. The caller holds a lock on ``into``.
+    """Unpack an archive into the folder ``into``, unless it is there already; the caller holds a lock on ``into``.
 
-    Links stay links. Recordings in formats that are not read become empty files: their names are all that counts.
-    Members that are unsafe are passed over where they are no data.
-
-    Returns:
-        What was passed over, a sentence each.
+    Links stay links; recordings in formats that are not read become empty files: their names are all that counts.
+    Gives back what of use was passed over, a sentence each.
 
     Raises:
         UserError: no archive, truncated, damaged, encrypted, or with a recording that is unsafe.
@@ -144,10 +141,8 @@ def _write_files(archive: Path, members: Members, folder: Path, tell: Callable[[
         is_media = suffix_of(path.name) in MEDIA_SUFFIXES
         unpacked += 0 if is_media or not info.isfile() else info.size
         if unpacked > most or number >= MAX_MEMBERS:
-            raise UserError(
-                f"archive '{archive}' ({packed / 1e6:,.1f} MB) is more than {most / 1e6:,.0f} MB or {MAX_MEMBERS:,} "
-                "members unpacked, as no recordings are; pack the recordings alone, or give a folder"
-            )
+            size = f"({packed / 1e6:,.1f} MB) is more than {most / 1e6:,.0f} MB or {MAX_MEMBERS:,} members unpacked"
+            raise UserError(f"archive '{archive}' {size}, as no recordings are; pack those alone, or give a folder")
         if unpacked > free:
             raise UserError(f"archive '{archive}' does not fit on the disk of the cache; free some, or set KWS_CACHE")
         if path.is_absolute() or ".." in path.parts:

@@ -48,8 +48,7 @@ _CLASS_FOLDERS = {"unknown": UNKNOWN, "silence": SILENCE, "background_noise": NO
 _USELESS = {  # what a folder may hold that nobody can use
     "links": "{} recordings are no files but links to nothing, or pipes: {}; fetch what the links stand for "
     "(`git annex get`, `dvc pull`)",
-    "misnamed": "{} names are not in UTF-8 and left out: {}; "
-    "rename them (`convmv -r -f latin1 -t utf8 --notest FOLDER`)",
+    "misnamed": "{} names are not in UTF-8 and left out: {}; rename them (`convmv -f latin1 -t utf8 --notest -r .`)",
     "empty": "{} folders are empty: {}",
 }
 

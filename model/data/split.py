@@ -61,12 +61,9 @@ def divide(layout: Layout, speaker_pattern: str, notes: list[str]) -> tuple[tupl
     unknown = [clip.name for clip in clips if not clip.speaker and clip.word in labels]
     known = len(unknown) <= _FEW_UNKNOWN * sum(clip.word in labels for clip in clips)
     if unknown:
-        notes.append(
-            f"{len(unknown)} recordings do not say who speaks ({some(unknown)})"
-            + ("" if known else ", so the test figure does not hold for new voices")
-            + ": make a folder a speaker below each word, or give --speaker-pattern, or validation_list.txt and "
-            "testing_list.txt"
-        )
+        so = "" if known else ", so the test figure does not hold for new voices"
+        remedy = f"make a folder a speaker below each word, or give --speaker-pattern, or {' and '.join(_LISTS)}"
+        notes.append(f"{len(unknown)} recordings do not say who speaks ({some(unknown)}){so}: {remedy}")
     return clips, rule, known
 
 
