@@ -143,7 +143,7 @@ def check(
     min_clips: MinClips = 10,
     json_file: JsonFile = None,
 ) -> None:
-    """Look a data set over: counts, durations, clipped, silent, duplicate and broken clips, speakers.
+    """Look a data set over: counts, short, long, clipped, silent, duplicate and broken clips, speakers.
 
     Fails (exit code 3) where a speaker or an identical recording is in two splits, and where a label has too few
     clips.

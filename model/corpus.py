@@ -18,10 +18,9 @@ from kws.audio import AudioError, Waveform, decode
 from kws.detection import SILENCE, UNKNOWN
 from model import features
 from model.data import background
-from model.data.digest import digest_of
 from model.data.layout import SPLITS, Clip
 from model.data.recording import Audit, Found, from_pcm, read_clip
-from model.data.source import DataSet
+from model.data.source import DataSet, digest_of
 from model.errors import UserError
 from model.settings import CLIP_SAMPLES, Settings
 
@@ -133,7 +132,7 @@ def load(dataset: DataSet, settings: Settings, progress: features.Progress = lam
         audit = Audit()
         for clip, found in zip(dataset.of_split(name), stored[name].found, strict=True):
             if clip.word in {*keywords, *heard_words, *silence}:
-                audit.add(clip.name, found)
+                audit[clip.name] = found
         known = [(row, clip) for row, clip in readable[name] if clip.word in {*keywords, *heard_words, *silence}]
         splits[name] = _split(name, known, audit, stored[name], labels, keywords, pieces[name])
     others = {name: tuple(clip for _, clip in rows if clip.word in heard_words) for name, rows in readable.items()}
@@ -211,7 +210,7 @@ def _read_noise(dataset: DataSet, audit: Audit) -> list[Waveform]:
             recordings.append(decode((dataset.root / name).read_bytes()).waveform)
         except AudioError as error:
             found = Found(broken=error.detail.rstrip("."))
-        audit.add(name, found)
+        audit[name] = found
     return recordings
 
 

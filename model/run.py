@@ -174,8 +174,8 @@ def _read(settings: Settings, held_back: tuple[str, ...] | None = None) -> corpu
         **{name: split.audit for name, split in data.splits.items()},
         "noise": data.noise_audit,
     }.items():
-        found = {what: len(getattr(audit, what)) for what in ("padded", "cut", "silent", "broken")}
-        log.info("%s: %d read, %s", name, audit.read, ", ".join(f"{count} {what}" for what, count in found.items()))
-        for clip, why in audit.broken.items():
-            log.warning("broken, left out: %s (%s)", clip, why)
+        found = {what: len(audit.named(what)) for what in ("padded", "cut", "silent", "broken")}
+        log.info("%s: %d read, %s", name, len(audit), ", ".join(f"{count} {what}" for what, count in found.items()))
+        for clip in audit.named("broken"):
+            log.warning("broken, left out: %s (%s)", clip, audit[clip].broken)
     return data

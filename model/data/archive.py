@@ -1,150 +1,195 @@
-"""Unpack an archive, safely and whole or not at all."""
+"""Unpack an archive, safely and whole or not at all: tar with any compression, or ZIP; others are named."""
 
+import bz2
+import gzip
 import hashlib
 import json
+import lzma
 import os
 import shutil
-import tempfile
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
+from typing import IO, Any
 
-from kws.audio import AUDIO_SUFFIXES
-from model.data.formats import CORRUPT, Member, Progress, members
-from model.data.layout import some
-from model.data.tree import MEDIA_SUFFIXES, TEXT_FILES, is_leftover, suffix_of
+import zstandard
+
+from kws.audio import AUDIO_SUFFIXES, media_kind
+from model import files
+from model.data.layout import MEDIA_SUFFIXES, TEXT_FILES, is_leftover, some, suffix_of
 from model.errors import UserError
+
+Progress = Callable[[int, int], None]  # bytes done, bytes in all
+Members = Iterator[tuple[tarfile.TarInfo, IO[bytes] | None]]  # each is to be read before the next is asked for
 
 MAX_MEMBERS = 5_000_000
 MAX_RATIO = 100  # unpacked to packed; recordings come to 20 at most, long digital silence apart
 ALWAYS_ALLOWED = 1 << 30  # bytes unpacked, whatever the ratio
 KEPT_FREE = 256 << 20  # bytes of the disk
-_DONE = ".complete"
+NOTES = ".notes.json"  # what was passed over; written last
 # What an entry of the cache depends on, beside the archive: raise the number when the same archive unpacks otherwise.
 RECIPE = hashlib.sha256(f"1 {sorted(AUDIO_SUFFIXES | MEDIA_SUFFIXES)}".encode()).hexdigest()[:8]
 
+_CORRUPT = (tarfile.TarError, zipfile.BadZipFile, EOFError, lzma.LZMAError, zlib.error, zstandard.ZstdError)
+_PACKED: dict[bytes, Callable[[IO[bytes]], Any]] = {  # first bytes -> decompressor
+    b"\x1f\x8b": gzip.open,
+    b"BZh": bz2.open,
+    b"\xfd7zXZ": lzma.open,
+    b"\x5d\x00\x00": lzma.open,
+    b"\x28\xb5\x2f\xfd": lambda raw: zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True),
+}
+_NOT_READ = {  # first bytes -> what it is, with the remedy
+    b"7z\xbc\xaf\x27\x1c": "a 7z archive; unpack it with `7z x -oDATA {}` and give the folder",
+    b"Rar!": "a RAR archive; unpack it with `unrar x {}` and give the folder",
+    b"\x1f\x9d": "a file of `compress`; unpack it with `uncompress {}`",
+    b"\x04\x22\x4d\x18": "an LZ4 file; unpack it with `lz4 -d {}`",
+    b"LZIP": "an lzip file; unpack it with `lzip -d {}`",
+    b"PAR1": "a Parquet file; write its recordings into a folder a word and give the folder",
+    b"version https://git-lfs": "a Git LFS pointer in place of the archive; fetch it with `git lfs pull`",
+    **dict.fromkeys(
+        (b"RIFF", b"RF64", b"fLaC", b"OggS", b"ID3", b"\xff\xfb"), "one recording; give a folder of recordings a word"
+    ),
+}
+
 
 def unpack(archive: Path, into: Path, progress: Progress = lambda *_: None) -> tuple[str, ...]:
-    """Unpack an archive into the folder ``into``, unless it is there already. The caller holds a lock on ``into``.
+    """Unpack an archive into the folder ``into``, unless it is there already; the caller holds a lock on ``into``.
 
-    Links stay links. Recordings in formats that are not read become empty files: their names are all that counts.
-    Members that are unsafe are passed over where they are no data.
-
-    Returns:
-        What was passed over, a sentence each.
+    Links stay links; recordings in formats that are not read become empty files: their names are all that counts.
+    Gives back what of use was passed over, a sentence each.
 
     Raises:
         UserError: no archive, truncated, damaged, encrypted, or with a recording that is unsafe.
         OSError: no space left, among others.
     """
+    if (into / NOTES).is_file():
+        return tuple(json.loads((into / NOTES).read_text()))
+    packed = archive.stat().st_size
     try:
-        return tuple(json.loads((into / _DONE).read_text()))
-    except (OSError, ValueError):
-        shutil.rmtree(into, ignore_errors=True)  # of a run that was killed, or damaged
-    into.parent.mkdir(parents=True, exist_ok=True)
-    for left in into.parent.glob(f".{into.name}.*.tmp"):
-        shutil.rmtree(left, ignore_errors=True)
-    working = Path(tempfile.mkdtemp(prefix=f".{into.name}.", suffix=".tmp", dir=into.parent))
-    try:
-        notes = _Unpacking(archive, working).run(progress)
-        (working / _DONE).write_text(json.dumps(notes))
-        working.rename(into)
+        with files.atomic_directory(into, lambda _: True) as folder, archive.open("rb") as raw:
+            links = _write_files(archive, _members(archive, raw), folder, lambda: progress(raw.tell(), packed))
+            notes = _make_links(archive, links, folder)
+            (folder / NOTES).write_text(json.dumps(notes))
         return tuple(notes)
-    except (*CORRUPT, OSError) as error:
+    except RuntimeError as error:  # of zipfile: encrypted, or a method that it does not know
+        raise UserError(f"archive '{archive}' is not read here ({error}); unpack it and give the folder") from error
+    except (*_CORRUPT, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:  # the disk, not the archive
             raise
         raise UserError(f"archive '{archive}' is truncated or corrupt ({error}); fetch or pack it again") from error
-    finally:
-        shutil.rmtree(working, ignore_errors=True)
 
 
-class _Unpacking:
-    """One archive on its way into one folder."""
+def _members(archive: Path, raw: IO[bytes]) -> Members:
+    """The members of an archive in their order. What is damaged may be found at the end only."""
+    first = raw.read(512)
+    raw.seek(0)
+    if first.startswith((b"PK\x03\x04", b"PK\x05\x06")):
+        yield from _of_zip(zipfile.ZipFile(raw))
+        return
+    opener = next((opener for start, opener in _PACKED.items() if first.startswith(start)), None)
+    if opener:
+        first = opener(raw).read(512)
+        if not first:
+            raise EOFError("it ends early")
+        raw.seek(0)
+    stream = opener(raw) if opener else raw
+    try:
+        tar = tarfile.open(fileobj=stream, mode="r|")  # noqa: SIM115 - nothing to close
+    except tarfile.ReadError as error:
+        for _ in range(256):  # damaged, perhaps: what is not, has its checksum at the end
+            stream.read(1 << 20)
+        kind = media_kind(first) or ("no archive that is known here" if first else "an empty file")
+        other = f"{kind}; give a folder, or a .tar.gz or .zip of one"
+        other = next((text for start, text in _NOT_READ.items() if first.startswith(start)), other)
+        raise UserError(f"data set '{archive}' is {other.format(archive.name)}") from error
+    while info := tar.next():
+        yield info, tar.extractfile(info) if info.isfile() else None
+        tar.members = []  # type: ignore[attr-defined]
+    # tarfile takes a truncation between two members for the end; the decompressor finds what is wrong by its own end.
+    if not tar.fileobj.read(512):
+        raise tarfile.ReadError("its end is missing")
+    while tar.fileobj.read(1 << 20):
+        pass
 
-    def __init__(self, archive: Path, folder: Path) -> None:
-        self._archive, self._folder = archive, folder
-        self._packed = archive.stat().st_size
-        self._free = shutil.disk_usage(folder).free - KEPT_FREE
-        self._unpacked = self._written = 0
-        self._names: dict[str, str] = {}  # below the folder -> as the archive has it
-        self._links: dict[str, Member] = {}
 
-    def run(self, progress: Progress) -> list[str]:
-        with members(self._archive, progress) as found:
-            for number, member in enumerate(found):
-                self._bound(number, member)
-                self._take(member)
-        top, out = os.path.realpath(self._folder), []
-        for name, link in self._links.items():  # last, so that nothing is written through one
-            path = self._folder / name
-            if os.path.realpath(path.parent) != os.path.join(top, os.path.dirname(name)).rstrip("/"):  # noqa: PTH118, PTH120
-                self._refuse(link, "is below a link")
-            elif not os.path.lexists(path):
-                path.parent.mkdir(parents=True, exist_ok=True)
-                hard = link.kind == "hard link"
-                path.symlink_to(
-                    os.path.relpath(self._folder / link.target, path.parent) if hard else link.target or "."
-                )
-        for name, link in self._links.items():
-            if os.path.commonpath((top, os.path.realpath(self._folder / name))) != top:
-                self._refuse(link, "leads out of it")
-                out.append(name)
-        for name in out:
-            (self._folder / name).unlink()
-        named = [name for name in out if not suffix_of(name)]  # a folder of recordings, perhaps
-        if named:
-            return [f"{len(named)} links lead out of the archive: {some(named)}; pack what they point to (`tar -h`)"]
-        return []
+def _of_zip(archive: zipfile.ZipFile) -> Members:
+    for member in archive.infolist():
+        info, mode = tarfile.TarInfo(member.filename), member.external_attr >> 16
+        info.size = member.file_size
+        if member.is_dir():
+            info.type = tarfile.DIRTYPE
+        elif stat.S_ISLNK(mode):
+            info.type, info.size = tarfile.SYMTYPE, 0
+            info.linkname = archive.open(member).read(4096).decode(errors="surrogateescape").partition("\0")[0]
+        elif stat.S_IFMT(mode) not in (0, stat.S_IFREG):
+            info.type = tarfile.FIFOTYPE
+        yield info, archive.open(member)
 
-    def _bound(self, number: int, member: Member) -> None:
-        self._unpacked += member.size
-        most = max(ALWAYS_ALLOWED, MAX_RATIO * self._packed)
-        if self._unpacked > most or number >= MAX_MEMBERS:
-            raise UserError(
-                f"archive '{self._archive}' ({self._packed / 1e6:,.1f} MB) is more than {most / 1e6:,.0f} MB or "
-                f"{MAX_MEMBERS:,} members unpacked, as no recordings are; pack the recordings alone, or give a folder"
-            )
 
-    def _take(self, member: Member) -> None:
-        path = PurePosixPath(member.name.replace("\\", "/"))
+def _write_files(archive: Path, members: Members, folder: Path, tell: Callable[[], None]) -> dict[str, tarfile.TarInfo]:
+    """Files and folders of an archive into ``folder``; gives back its links by their names there."""
+    packed, free, unpacked = archive.stat().st_size, shutil.disk_usage(folder).free - KEPT_FREE, 0
+    most = max(ALWAYS_ALLOWED, MAX_RATIO * packed)
+    names: dict[str, str] = {}  # below the folder -> as the archive has it
+    links = {}
+    for number, (info, stream) in enumerate(members):
+        tell()
+        path = PurePosixPath(info.name.replace("\\", "/"))
+        is_media = suffix_of(path.name) in MEDIA_SUFFIXES
+        unpacked += 0 if is_media or not info.isfile() else info.size
+        if unpacked > most or number >= MAX_MEMBERS:
+            size = f"({packed / 1e6:,.1f} MB) is more than {most / 1e6:,.0f} MB or {MAX_MEMBERS:,} members unpacked"
+            raise UserError(f"archive '{archive}' {size}, as no recordings are; pack those alone, or give a folder")
+        if unpacked > free:
+            raise UserError(f"archive '{archive}' does not fit on the disk of the cache; free some, or set KWS_CACHE")
         if path.is_absolute() or ".." in path.parts:
-            self._refuse(member, "leads out of it")
-            return
-        if member.kind == "folder":
-            (self._folder / path).mkdir(parents=True, exist_ok=True)
-            return
-        name = str(path)
-        if former := self._names.get(name):
-            if _is_wanted(name):
-                raise UserError(
-                    f"archive '{self._archive}': members '{former}' and '{member.name}' would become the same file "
-                    f"'{name}'; rename or remove one"
-                )
-            return
-        self._names[name] = member.name
-        if "link" in member.kind:
-            self._links[name] = member
-        elif member.kind == "file":
-            self._write(self._folder / path, member)
+            _refuse(archive, info, "leads out of it")
+        elif info.isdir():
+            (folder / path).mkdir(parents=True, exist_ok=True)
+        elif former := names.get(str(path)):
+            _refuse(archive, info, f"would become the same file as '{former}'")
+        elif info.issym() or info.islnk():
+            links[str(path)] = info
+        elif not info.isfile():
+            _refuse(archive, info, "is a device")
         else:
-            self._refuse(member, "is a device")
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            with (folder / path).open("wb") as file:
+                if stream and not is_media:
+                    shutil.copyfileobj(stream, file, 1 << 18)
+        if not info.isdir():
+            names.setdefault(str(path), info.name)
+    return links
 
-    def _refuse(self, member: Member, why: str) -> None:
-        if _is_wanted(member.name):
-            raise UserError(
-                f"archive '{self._archive}' is unsafe: member '{member.name}' {why}; pack plain files and folders"
-            )
 
-    def _write(self, path: Path, member: Member) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("xb") as file:
-            if suffix_of(member.name) in MEDIA_SUFFIXES:
-                return
-            self._written += member.size
-            if self._written > self._free:
-                raise UserError(
-                    f"archive '{self._archive}' does not fit on the disk of the cache; free some, or set KWS_CACHE"
-                )
-            with member.open() as stream:
-                shutil.copyfileobj(stream, file, 1 << 18)
+def _make_links(archive: Path, links: dict[str, tarfile.TarInfo], folder: Path) -> list[str]:
+    """Links after all files, so that nothing is written through one; those that lead out are refused or removed."""
+    top, made = Path(os.path.realpath(folder)), {}
+    for name, info in links.items():
+        path = top / name
+        if os.path.realpath(path.parent) != str(path.parent):
+            _refuse(archive, info, "is below a link")
+        elif not path.is_symlink() and not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.symlink_to(os.path.relpath(top / info.linkname, path.parent) if info.islnk() else info.linkname or ".")
+            made[path] = info
+    out = [path for path in made if not Path(os.path.realpath(path)).is_relative_to(top)]
+    for path in out:
+        _refuse(archive, made[path], "leads out of it")
+        path.unlink()
+    named = [made[path].name for path in out if not suffix_of(path.name)]  # folders of recordings, perhaps
+    if named:
+        return [f"{len(named)} links lead out of the archive: {some(named)}; pack what they point to (`tar -h`)"]
+    return []
+
+
+def _refuse(archive: Path, info: tarfile.TarInfo, why: str) -> None:
+    """An error, unless the member is no data and can be passed over."""
+    if _is_wanted(info.name):
+        raise UserError(f"archive '{archive}' is unsafe: member '{info.name}' {why}; pack plain files and folders")
 
 
 def _is_wanted(name: str) -> bool:

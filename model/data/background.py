@@ -10,7 +10,7 @@ from model.data.layout import SPLITS, Clip
 from model.data.recording import as_recorded
 from model.settings import CLIP_SAMPLES
 
-_CUTS = (0.0, 0.8, 0.9, 1.0)  # of a recording's time: training, validation, testing
+_CUTS = (0.8, 0.9)  # of a recording's time, between training, validation and testing
 GAIN_DB = (-60.0, 6.0)  # of a piece of a recording, as recorded
 DIGITAL_SILENCE = 0.1  # share of the clips that are all zeros, as muted microphones and padded files give
 
@@ -22,11 +22,8 @@ def cut(recordings: list[Waveform]) -> dict[str, list[Waveform]]:
     """
     pieces: dict[str, list[Waveform]] = {split: [] for split in SPLITS}
     for samples in recordings:
-        if len(samples) < CLIP_SAMPLES:
-            continue
-        bounds = [round(len(samples) * share) for share in _CUTS]
-        for split, start, end in zip(SPLITS, bounds, bounds[1:], strict=False):
-            piece = samples[start:end]
+        parts = np.split(samples, [round(len(samples) * share) for share in _CUTS])
+        for split, piece in zip(SPLITS, parts if len(samples) >= CLIP_SAMPLES else (), strict=False):
             pieces[split].append(np.resize(piece, max(len(piece), CLIP_SAMPLES)))
     return pieces
 

@@ -20,6 +20,11 @@ _RATE, _PITCH, _RANGE = 1, 3, 4  # espeak_PARAMETER
 _Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
 
 
+def variants() -> list[str]:
+    """The names of the voice variants (``f1``, ``Andy``, …), sorted."""
+    return sorted(path.name for path in (_paths()[1] / "voices" / "!v").iterdir())
+
+
 class Espeak:
     """A speaking espeak-ng; make one in a process.
 
@@ -28,22 +33,18 @@ class Espeak:
     """
 
     def __init__(self) -> None:
-        data = data_path()
-        import espeakng_loader
-
-        self._library = ctypes.CDLL(espeakng_loader.get_library_path())
+        library, data = _paths()
+        self._library = ctypes.CDLL(library)
         self._chunks: list[npt.NDArray[np.int16]] = []
         self._callback = _Callback(self._receive)  # kept, else it is collected while C still calls it
-        self.rate = self._library.espeak_Initialize(
+        self.rate = self._library.espeak_Initialize(  # Hz
             _AUDIO_OUTPUT_SYNCHRONOUS, 0, str(data).encode(), _INITIALIZE_DONT_EXIT
         )
         if self.rate <= 0:
             raise UserError(f"espeak-ng does not start with the voices in '{data}'; reinstall espeakng-loader")
         self._library.espeak_SetSynthCallback(self._callback)
 
-    def say(
-        self, text: str, voice: str, seed: int, *, speed: int, pitch: int, pitch_range: int
-    ) -> npt.NDArray[np.int16]:
+    def say(self, text: str, voice: str, seed: int, speed: int, pitch: int, pitch_range: int) -> npt.NDArray[np.int16]:
         """``int16[samples]`` at ``self.rate``; empty when the voice has no sound for the text.
 
         ``voice`` is like ``en-us+f1``; ``speed`` is in words a minute, 80 to 450; ``pitch`` and ``pitch_range`` run
@@ -69,19 +70,10 @@ class Espeak:
         return 0
 
 
-def data_path() -> Path:
-    """The folder with espeak-ng's voices.
-
-    Raises:
-        UserError: espeakng-loader is not installed.
-    """
+def _paths() -> tuple[str, Path]:
+    """The library, and the folder with its voices."""
     try:
         import espeakng_loader
     except ImportError as error:
         raise UserError("the synthetic corpus needs the package espeakng-loader; install the model group") from error
-    return Path(espeakng_loader.get_data_path())
-
-
-def variants() -> list[str]:
-    """The names of the voice variants (``f1``, ``Andy``, …), sorted."""
-    return sorted(path.name for path in (data_path() / "voices" / "!v").iterdir())
+    return espeakng_loader.get_library_path(), Path(espeakng_loader.get_data_path())

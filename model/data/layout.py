@@ -1,4 +1,4 @@
-"""What the paths of recordings say of words, splits and speakers.
+"""What a folder holds: which files are recordings, and what their paths say of words, splits and speakers.
 
 ::
 
@@ -12,89 +12,107 @@
 A folder around all of it does not matter. The Speech Commands archive (Warden 2018, arXiv:1804.03209) is laid out so.
 """
 
+import codecs
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import cache
+from pathlib import Path
 
-from kws.audio import CONVERT
+from kws.audio import AUDIO_SUFFIXES, CONVERT
 from kws.detection import SILENCE, UNKNOWN
-from model.data.tree import Tree, suffix_of
+from model import files
+from model.errors import UserError
 from model.settings import DEFAULT_LABELS
 
 SPLITS = ("training", "validation", "testing")
 NOISE_FOLDER = "_background_noise_"
-
+VALIDATION_LIST, TESTING_LIST, INFO_FILE = "validation_list.txt", "testing_list.txt", "dataset.json"
+TEXT_FILES = (VALIDATION_LIST, TESTING_LIST, INFO_FILE)
+# Audio and video that libsndfile does not read.
+MEDIA_SUFFIXES = {
+    *(".3gp", ".aac", ".ac3", ".amr", ".ape", ".avi", ".dsf", ".flv", ".m4a", ".m4b", ".mka", ".mkv", ".mov"),
+    *(".mp4", ".mpeg", ".mpg", ".pcm", ".raw", ".webm", ".wma", ".wv"),
+}
+# Left behind by operating systems, editors, file servers and interrupted downloads; hidden names are so anyway.
+_LEFTOVERS = ("__macosx", "__pycache__", "lost+found", "desktop.ini", "thumbs.db", "$recycle.bin", "@eadir", "#recycle")
+_LEFTOVER_STARTS = (".", "~$", "system volume information", "icon\r")
+_LEFTOVER_ENDS = ("~", ".tmp", ".bak", ".swp", ".part", ".partial", ".crdownload")
 _SPLIT_FOLDERS = {
     **dict.fromkeys(("train", "training"), "training"),
     **dict.fromkeys(("val", "valid", "validation", "dev", "eval"), "validation"),
     **dict.fromkeys(("test", "testing"), "testing"),
 }
-_CLASS_FOLDERS = {"unknown": UNKNOWN, "silence": SILENCE}
+_CLASS_FOLDERS = {"unknown": UNKNOWN, "silence": SILENCE, "background_noise": NOISE_FOLDER}
+_USELESS = {  # what a folder may hold that nobody can use
+    "links": "{} recordings are no files but links to nothing, or pipes: {}; fetch what the links stand for "
+    "(`git annex get`, `dvc pull`)",
+    "misnamed": "{} names are not in UTF-8 and left out: {}; rename them (`convmv -f latin1 -t utf8 --notest -r .`)",
+    "empty": "{} folders are empty: {}",
+}
 
-Paths = dict[
-    str, tuple[str, ...]
-]  # a recording's whole name -> the folders of it that are still to be read, and its file
+Paths = dict[str, tuple[str, ...]]  # a recording's name -> the folders of it that are still to be read, and its file
 
 
 @dataclass(frozen=True, order=True)
 class Clip:
-    """One recording. ``word`` is a word, ``UNKNOWN`` or ``SILENCE``; ``speaker`` is empty where it is not known."""
+    """One recording. ``word`` is a word, ``UNKNOWN`` or ``SILENCE``; what is not known is empty."""
 
     name: str  # its path below the data set
     word: str
     split: str
     speaker: str = ""
-
-
-@dataclass(frozen=True)
-class Recording:
-    """What the path of a clip says; ``split`` and ``folder`` are empty where there is none."""
-
-    name: str
-    word: str
-    split: str
-    folder: str  # beside the word's: a speaker's, say
-    below: str  # the path without the word's folder and what is above it
+    below: str = ""  # its path below the word's folder
 
 
 @dataclass(frozen=True)
 class Layout:
     """A data set by its paths."""
 
-    recordings: tuple[Recording, ...]
+    clips: tuple[Clip, ...]  # sorted by name; their splits as far as folders say them, no speakers yet
     noise: tuple[str, ...]
+    texts: dict[str, Path]  # those of TEXT_FILES that are there
     labels: tuple[str, ...]
     notes: tuple[str, ...]
 
 
-def read_layout(tree: Tree, labels: tuple[str, ...] = ()) -> Layout:
-    """Read the paths of a tree; ``labels`` are the words that the user named."""
+def read_layout(root: Path, labels: tuple[str, ...] = ()) -> Layout:
+    """Walk over a folder once and read its paths; ``labels`` are the words that the user named.
+
+    Raises:
+        UserError: a folder cannot be read.
+    """
     labels = tuple(unicodedata.normalize("NFC", label) for label in labels)
     sought = frozenset(labels or DEFAULT_LABELS)
-    noise, paths = [], {}
-    for name in tree.audio:
-        parts = tuple(name.split("/"))
-        if any(_plain(part) == "background_noise" for part in parts[:-1]):
-            noise.append(name)
-        else:
-            paths[name] = parts
-    notes = _notes(tree)
-    divided = _divide(_unwrap(paths, sought), sought, notes)
-    if loose := [name for name, (_, parts) in divided.items() if len(parts) == 1]:
-        notes.append(f"{len(loose)} recordings are in no word's folder and left out: {some(loose)}")
-        divided = {name: divided[name] for name in divided.keys() - set(loose)}
-    recordings = _read(divided, sought, notes)
-    spelling = _spelling(Counter(each.word for each in recordings), labels or DEFAULT_LABELS, notes)
-    kept = [each for each in recordings if not each.word.startswith("_") or each.word in (UNKNOWN, SILENCE)]
-    if others := sorted({each.word for each in recordings} - {each.word for each in kept}):
-        notes.append(f"folders that begin with '_' are no words and left out: {some(others, 5)}")
-    found = tuple(
-        Recording(each.name, spelling[each.word], each.split, each.folder, each.below)
-        for each in sorted(kept, key=lambda each: each.name)
-    )
-    return Layout(found, tuple(noise), labels or _default_labels(found, notes), tuple(notes))
+    found = _sorted_by_kind(root)
+    notes = [_USELESS[kind].format(len(found[kind]), some(found[kind], 5)) for kind in _USELESS if found[kind]]
+    if media := Counter((suffix_of(name), name.rpartition("/")[0] or ".") for name in found["media"]):
+        listed = [f"{count} {suffix} in {folder}" for (suffix, folder), count in sorted(media.items())]
+        more = f" and {len(listed) - 8} more folders" if len(listed) > 8 else ""
+        notes.append(f"recordings that are not read: {', '.join(listed[:8])}{more}; {CONVERT}")
+    every = {name: tuple(name.split("/")) for name in sorted(found["audio"])}
+    noise = {name: parts for name, parts in every.items() if NOISE_FOLDER in {_word(part, sought) for part in parts}}
+    paths = _unwrap({name: parts for name, parts in every.items() if name not in noise}, sought)
+    clips = _one_spelling(_read(_divide(paths, sought, notes), sought, notes), labels or DEFAULT_LABELS, notes)
+    words = sorted({clip.word for clip in clips} - {UNKNOWN, SILENCE})
+    if not labels and words and not set(words).issuperset(DEFAULT_LABELS):
+        notes.append(f"the keywords are all words of the data set: {', '.join(words)}; --labels names others")
+        labels = tuple(words)
+    texts = {Path(name).name: root / name for name in sorted(found["text"], key=lambda name: -name.count("/"))}
+    return Layout(tuple(sorted(clips)), tuple(noise), texts, labels or DEFAULT_LABELS, tuple(notes))
+
+
+def is_leftover(name: str) -> bool:
+    """Whether a file or folder of this name is no data."""
+    lower = name.lower()
+    return lower in _LEFTOVERS or lower.startswith(_LEFTOVER_STARTS) or lower.endswith(_LEFTOVER_ENDS)
+
+
+def suffix_of(name: str) -> str:
+    """``a/B.WAV`` -> ``.wav``."""
+    stem, _, suffix = name.rpartition("/")[2].rpartition(".")
+    return f".{suffix}".lower() if stem else ""
 
 
 def some(names: Collection[str], most: int = 1) -> str:
@@ -104,27 +122,77 @@ def some(names: Collection[str], most: int = 1) -> str:
     return " ".join([", ".join(first), *more])
 
 
-@cache
-def _plain(folder: str) -> str:
-    return folder.strip("_ -").replace(" ", "_").replace("-", "_").lower()
+def read_text(path: Path) -> str:
+    """A text file of the user's, in UTF-8 or with the byte order mark of UTF-16.
+
+    Raises:
+        UserError: neither.
+    """
+    data = path.read_bytes()
+    marked = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        return data.decode("utf-16" if marked else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"'{path}' is not a text file in UTF-8; save it as one, or remove it") from error
+
+
+def _sorted_by_kind(root: Path) -> dict[str, list[str]]:
+    """The names below a folder: audio, media, text, and the kinds of ``_USELESS``."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for path, is_folder in _walk(root, frozenset()):
+        name = path.relative_to(root).as_posix()
+        suffix = suffix_of(name)
+        if is_folder:
+            found["empty"].append(name)
+        elif path.name in TEXT_FILES:
+            found["text"].append(name)
+        elif suffix not in AUDIO_SUFFIXES | MEDIA_SUFFIXES:
+            continue
+        elif any("\ud800" <= character <= "\udfff" for character in name):
+            found["misnamed"].append(name)
+        elif suffix in MEDIA_SUFFIXES:
+            found["media"].append(name)
+        else:
+            found["audio" if path.is_file() else "links"].append(name)
+    return found
+
+
+def _walk(folder: Path, above: frozenset[tuple[int, int]]) -> Iterator[tuple[Path, bool]]:
+    """Files and empty folders, and which of the two; links are followed, but not into a folder around them."""
+    try:
+        state, inside = folder.stat(), sorted(folder.iterdir())
+    except OSError as error:
+        raise UserError(
+            f"folder '{folder}' cannot be read ({files.reason(error)}); change its rights, or remove it"
+        ) from error
+    here = (state.st_dev, state.st_ino)
+    if above and not inside:
+        yield folder, True
+    for path in inside if here not in above else ():
+        if is_leftover(path.name):
+            continue
+        if path.is_dir():
+            yield from _walk(path, above | {here})
+        else:
+            yield path, False
 
 
 @cache
 def _word(folder: str, sought: frozenset[str]) -> str:
     """The word or class that a folder is named for."""
     word = unicodedata.normalize("NFC", folder).strip()
-    return word if word in sought else _CLASS_FOLDERS.get(_plain(word), word)
+    plain = word.strip("_ -").replace(" ", "_").replace("-", "_").lower()
+    return word if word in sought else _CLASS_FOLDERS.get(plain, word)
 
 
-def _unwrap(paths: Paths, sought: frozenset[str]) -> Paths:
-    """The paths without the folders that are around all the others."""
+def _unwrap(paths: Paths, words: Collection[str]) -> Paths:
+    """The paths without the folders that are around all the others, and are no words, classes or splits."""
     while True:
         tops = {parts[0] for parts in paths.values() if len(parts) > 1}
         if len(tops) != 1 or not any(len(parts) > 2 for parts in paths.values()):
             return paths
-        (top,) = tops
-        word = _word(top, sought)
-        if word in sought or word in (UNKNOWN, SILENCE) or _SPLIT_FOLDERS.get(top.lower(), "training") != "training":
+        word = _word(*tops, frozenset(words))
+        if word in (*words, UNKNOWN, SILENCE) or _SPLIT_FOLDERS.get(word.lower(), "training") != "training":
             return paths
         paths = {name: parts[1:] if len(parts) > 1 else parts for name, parts in paths.items()}
 
@@ -134,105 +202,57 @@ def _divide(paths: Paths, sought: frozenset[str], notes: list[str]) -> dict[str,
     tops: dict[str, Paths] = defaultdict(dict)
     for name, parts in paths.items():
         tops[parts[0] if len(parts) > 1 else ""][name] = parts
-    parts_of = [
-        top
+    splits = {
+        top: _SPLIT_FOLDERS[top.lower()]
         for top, below in tops.items()
         if top.lower() in _SPLIT_FOLDERS and any(len(parts) > 2 for parts in below.values())
-    ]
-    merged = _unwrap({name: parts[1:] for top in parts_of for name, parts in tops[top].items()}, sought)
-    inside = {top: {name: merged[name] for name in tops[top]} for top in parts_of}
-    for top in parts_of:
-        others = {parts[0] for other in parts_of if other != top for parts in inside[other].values()}
-        inside[top] = _unwrap(inside[top], sought | others)
-    words = {
-        top: {_word(parts[0], sought) for parts in below.values() if len(parts) > 1} for top, below in inside.items()
     }
-    beside = {_word(top, sought): top for top in tops if top and top not in inside}
-    every_word = set().union(*words.values())
-    splits = {_SPLIT_FOLDERS[top.lower()] for top in inside}
-    in_training = [beside[word] for word in sorted(every_word & beside.keys())]
-    known = len(every_word & sought) > len({*beside, *inside} & sought)
-    if not inside or not (len(splits) > 1 or in_training or known or not beside):
+    inside = _unwrap({name: parts[1:] for top in splits for name, parts in tops[top].items()}, sought)
+    words = {top: {_word(inside[name][0], sought) for name in tops[top] if len(inside[name]) > 1} for top in splits}
+    every_word = {word for found in words.values() for word in found}
+    beside = {top: _word(top, sought) for top in tops if top and top not in splits}
+    rest = {top: word for top, word in beside.items() if word in every_word}  # of a test folder, say
+    if not splits or not (len(set(splits.values())) > 1 or rest or not beside):
         return {name: ("", parts) for name, parts in paths.items()}
 
-    trained = set(in_training).union(*(words[top] for top in inside if _SPLIT_FOLDERS[top.lower()] == "training"))
-    divided = {name: ("training", parts) for top in in_training for name, parts in tops[top].items()}
-    left_out = [top for top in beside.values() if top not in in_training]
-    for top, below in inside.items():
-        if trained and not words[top] & trained:
-            left_out.append(top)
-        else:
-            divided |= {name: (_SPLIT_FOLDERS[top.lower()], parts) for name, parts in below.items()}
-    if left_out:
-        count = sum(len(tops[top]) for top in left_out)
+    for top, word in rest.items():
+        splits[top], words[top] = "training", {word}
+        inside |= tops[top]
+    trained = {word for top, split in splits.items() if split == "training" for word in words[top]}
+    used = {top: split for top, split in splits.items() if not trained or words[top] & trained}
+    if left_out := sorted(tops.keys() - used.keys() - {""}):
         notes.append(
-            f"beside the folders of splits, {count} recordings are not in folders of the same words and left out: "
-            f"{some(sorted(left_out), 5)}"
+            f"beside the folders of splits, {sum(len(tops[top]) for top in left_out)} recordings are not in folders of "
+            f"the same words and left out: {some(left_out, 5)}"
         )
-    if {split for split, _ in divided.values()} == {"training"}:
-        divided = {name: ("", parts) for name, (_, parts) in divided.items()}
+    if set(used.values()) == {"training"}:
+        used = dict.fromkeys(used, "")
+    divided = {name: (split, inside[name]) for top, split in used.items() for name in tops[top]}
     return divided | {name: ("", parts) for name, parts in tops[""].items()}
 
 
-def _read(divided: dict[str, tuple[str, tuple[str, ...]]], sought: frozenset[str], notes: list[str]) -> list[Recording]:
-    """Words and the folders by speaker, whichever is above the other."""
-    first = {_word(parts[0], sought) for _, parts in divided.values()}
-    second = {_word(parts[1], sought) for _, parts in divided.values() if len(parts) > 2}
-    word_below = not first & sought and bool(second & sought)
-    recordings = []
-    for name, (split, parts) in divided.items():
-        if word_below and len(parts) > 2 and _word(parts[0], sought) not in (UNKNOWN, SILENCE):
-            parts = (parts[1], parts[0], *parts[2:])
-        folder = parts[1] if len(parts) > 2 else ""
-        recordings.append(Recording(name, _word(parts[0], sought), split, folder, "/".join(parts[1:])))
-    if word_below:
-        notes.append("the folders are read as SPEAKER/WORD")
-    elif deeper := [each.name for each in recordings if each.folder]:
-        notes.append(
-            f"{len(deeper)} recordings are in a folder below a word's, read as WORD/SPEAKER: {some(deeper)}; "
-            "for SPEAKER/WORD name the words by --labels"
-        )
-    return recordings
+def _read(divided: Mapping[str, tuple[str, tuple[str, ...]]], sought: frozenset[str], notes: list[str]) -> list[Clip]:
+    """The clips in folders of words and classes."""
+    found = [
+        Clip(name, _word(parts[0], sought), split, below="/".join(parts[1:]))
+        for name, (split, parts) in divided.items()
+        if len(parts) > 1
+    ]
+    if loose := sorted(divided.keys() - {each.name for each in found}):
+        notes.append(f"{len(loose)} recordings are in no word's folder and left out: {some(loose)}")
+    if deeper := [each.name for each in found if "/" in each.below]:
+        notes.append(f"{len(deeper)} recordings are in a folder below a word's, read as WORD/SPEAKER: {some(deeper)}")
+    kept = [each for each in found if not each.word.startswith("_") or each.word in (UNKNOWN, SILENCE)]
+    if others := sorted({each.word for each in found} - {each.word for each in kept}):
+        notes.append(f"folders that begin with '_' are no words and left out: {some(others, 5)}")
+    return kept
 
 
-def _spelling(counts: Counter[str], sought: Sequence[str], notes: list[str]) -> dict[str, str]:
+def _one_spelling(clips: list[Clip], sought: Collection[str], notes: list[str]) -> list[Clip]:
     """One spelling for words that differ in capitals alone: the label's, else the most frequent one."""
-    spelled: dict[str, str] = {}
-    chosen = {word.casefold(): word for word, _ in sorted(counts.items(), key=lambda item: (item[1], item[0]))}
-    chosen |= {label.casefold(): label for label in reversed(sought)}
-    for word in sorted(counts):
-        spelled[word] = word if word in sought else chosen[word.casefold()]
-        if spelled[word] != word:
-            notes.append(f"the folder '{word}' is read as '{spelled[word]}'")
-    return spelled
-
-
-def _default_labels(recordings: Iterable[Recording], notes: list[str]) -> tuple[str, ...]:
-    words = sorted({each.word for each in recordings} - {UNKNOWN, SILENCE})
-    if set(DEFAULT_LABELS) <= set(words) or not words:
-        return DEFAULT_LABELS
-    notes.append(f"the keywords are all words of the data set: {', '.join(words)}; --labels names others")
-    return tuple(words)
-
-
-def _notes(tree: Tree) -> list[str]:
-    """What the walk found and nobody can use."""
-    notes = []
-    if tree.media:
-        counts = Counter((suffix_of(name), name.rpartition("/")[0] or ".") for name in tree.media)
-        listed = [f"{count} {suffix} in {folder}" for (suffix, folder), count in sorted(counts.items())]
-        more = f" and {len(listed) - 8} more folders" if len(listed) > 8 else ""
-        notes.append(f"recordings that are not read: {', '.join(listed[:8])}{more}; {CONVERT}")
-    if tree.no_files:
-        notes.append(
-            f"{len(tree.no_files)} recordings are no files but links to nothing, or pipes: {some(tree.no_files)}; "
-            "fetch what the links stand for (`git annex get`, `dvc pull`)"
-        )
-    if tree.misnamed:
-        notes.append(
-            f"{len(tree.misnamed)} names are not in UTF-8 and left out: {some(tree.misnamed)}; "
-            "rename them (`convmv -r -f latin1 -t utf8 --notest FOLDER`)"
-        )
-    if tree.empty:
-        notes.append(f"{len(tree.empty)} folders are empty: {some(sorted(tree.empty), 5)}")
-    return notes
+    counts = Counter(clip.word for clip in clips)
+    chosen = {word.casefold(): word for word in sorted(counts, key=lambda word: (counts[word], word))}
+    chosen |= {label.casefold(): label for label in sought}
+    spelled = {word: word if word in sought else chosen[word.casefold()] for word in sorted(counts)}
+    notes += [f"the folder '{word}' is read as '{as_}'" for word, as_ in spelled.items() if word != as_]
+    return [replace(clip, word=spelled[clip.word]) for clip in clips]

@@ -2,8 +2,10 @@
 
 import numpy as np
 import numpy.typing as npt
+import soxr
+from scipy.signal import fftconvolve
 
-from kws.audio import SAMPLE_RATE
+from kws.audio import SAMPLE_RATE, rms
 from model.settings import CLIP_SAMPLES
 
 Samples = npt.NDArray[np.float64]
@@ -13,52 +15,46 @@ NOISES = ("white", "pink", "brown", "hum", "clicks", "gusts")
 
 def place(spoken: npt.NDArray[np.int16], rate: int, rng: np.random.Generator) -> Samples | None:
     """A word at any rate -> ``float64[CLIP_SAMPLES]`` at 16 kHz; None when there is nothing to hear."""
-    import soxr
-
     loud = np.flatnonzero(np.abs(spoken.astype(np.int32)) > 300)
     if loud.size == 0:
         return None
     word = soxr.resample(spoken[loud[0] : loud[-1] + 1] / 32768.0, rate, SAMPLE_RATE, quality="HQ")[:CLIP_SAMPLES]
     room = CLIP_SAMPLES - len(word)
-    # Mostly near the middle, as in clips that were cut around their loudest part.
-    offset = round(room * rng.beta(3, 3))
+    offset = round(room * rng.beta(3, 3))  # mostly near the middle, as clips are cut around their loudest part
     clip = np.pad(word, (offset, room - offset))
     if rng.random() < 0.5:
         clip = _reverberate(clip, rng)
     clip = _tilt(clip, rng.uniform(-4, 4))
     clip *= 10 ** (rng.uniform(-24, -2) / 20) / np.abs(clip).max()
     background = noise(str(rng.choice(NOISES)), CLIP_SAMPLES, rng)
-    level = np.sqrt(np.mean(clip[offset : offset + len(word)] ** 2))
+    level = rms(clip[offset : offset + len(word)])
     return np.clip(clip + background * level * 10 ** (-rng.uniform(5, 40) / 20), -1, 1)
 
 
 def noise(kind: str, length: int, rng: np.random.Generator) -> Samples:
     """One of ``NOISES``, ``float64[length]`` with RMS 1."""
     time = np.arange(length) / SAMPLE_RATE
-    if kind in ("white", "pink", "brown"):
-        samples = _coloured(length, {"white": 0.0, "pink": 0.5, "brown": 1.0}[kind], rng)
-    elif kind == "hum":  # mains and its harmonics over a faint hiss
+    if kind == "hum":  # mains and its harmonics over a faint hiss
         mains = rng.choice([50, 60])
         tones = [np.sin(2 * np.pi * (mains * n * time + rng.random())) / n for n in range(1, 12)]
         samples = np.sum(tones, axis=0) + _coloured(length, 0.5, rng) * 0.1
     elif kind == "clicks":  # keys, cutlery: short decaying bursts
         impulses = (rng.random(length) < 6 / SAMPLE_RATE) * rng.standard_normal(length)
         burst = rng.standard_normal(800) * np.exp(-np.arange(800) / 120)
-        samples = _convolve(impulses, burst) + rng.standard_normal(length) * 0.02
+        samples = fftconvolve(impulses, burst)[:length] + rng.standard_normal(length) * 0.02
     elif kind == "gusts":  # wind: low noise that swells and falls
         swell = np.interp(time, np.arange(0, time[-1] + 2, 0.5), rng.random(int((time[-1] + 2) / 0.5) + 1))
         samples = _coloured(length, 1.0, rng) * (0.1 + swell)
     else:
-        raise ValueError(f"no noise '{kind}'")
-    return samples / np.sqrt(np.mean(samples**2))
+        samples = _coloured(length, {"white": 0.0, "pink": 0.5, "brown": 1.0}[kind], rng)
+    return samples / rms(samples)
 
 
 def _coloured(length: int, exponent: float, rng: np.random.Generator) -> Samples:
     """White noise with its amplitude spectrum divided by f ** exponent, RMS 1, from 20 Hz up."""
-    spectrum = np.fft.rfft(rng.standard_normal(length))
-    frequency = np.fft.rfftfreq(length, 1 / SAMPLE_RATE)
-    samples = np.fft.irfft(spectrum / np.maximum(frequency, 20.0) ** exponent, length)
-    return samples / np.sqrt(np.mean(samples**2))
+    frequency = np.maximum(np.fft.rfftfreq(length, 1 / SAMPLE_RATE), 20.0)
+    samples = np.fft.irfft(np.fft.rfft(rng.standard_normal(length)) / frequency**exponent, length)
+    return samples / rms(samples)
 
 
 def _reverberate(clip: Samples, rng: np.random.Generator) -> Samples:
@@ -67,16 +63,10 @@ def _reverberate(clip: Samples, rng: np.random.Generator) -> Samples:
     tail = rng.standard_normal(length) * 10 ** (-3 * np.arange(length) / length)
     tail *= rng.uniform(0.1, 0.6) / np.sqrt(np.sum(tail**2))
     tail[0] = 1.0
-    return _convolve(clip, tail)
+    return fftconvolve(clip, tail)[: len(clip)]
 
 
 def _tilt(clip: Samples, decibels_per_octave: float) -> Samples:
     """Tilt the spectrum about 1 kHz, as cheap microphones and small loudspeakers do."""
     octaves = np.log2(np.maximum(np.fft.rfftfreq(len(clip), 1 / SAMPLE_RATE), 60.0) / 1000.0)
-    gain = 10 ** (decibels_per_octave * octaves / 20)
-    return np.fft.irfft(np.fft.rfft(clip) * gain, len(clip))
-
-
-def _convolve(signal: Samples, kernel: Samples) -> Samples:
-    size = len(signal) + len(kernel)
-    return np.fft.irfft(np.fft.rfft(signal, size) * np.fft.rfft(kernel, size), size)[: len(signal)]
+    return np.fft.irfft(np.fft.rfft(clip) * 10 ** (decibels_per_octave * octaves / 20), len(clip))

@@ -1,62 +1,40 @@
 """From the bytes of a file to a clip of exactly one second, with what was wrong with it counted."""
 
-from dataclasses import dataclass, field
-from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from numpy.lib.stride_tricks import sliding_window_view
 
 from kws.audio import SILENT_DBFS, AudioError, Waveform, decode, rms
 from model.settings import CLIP_SAMPLES
 
+CLIPPED_RUN = 3  # samples in a row at full scale: what audio editors call clipped
 Pcm = npt.NDArray[np.int16]
 
 
-@dataclass(frozen=True)
-class Found:
+class Found(NamedTuple):
     """What was found in one file; a ``broken`` one (the reason, as words) gives no clip."""
 
     padded: bool = False
     cut: bool = False
     silent: bool = False
+    clipped: bool = False
     broken: str = ""
 
-    def to_text(self) -> str:
-        """In short, for the cache: ``""`` for nothing amiss, which most files are."""
-        return "!" + self.broken if self.broken else "p" * self.padded + "c" * self.cut + "s" * self.silent
 
-    @staticmethod
-    @lru_cache(maxsize=4096)
-    def from_text(text: str) -> "Found":
-        """What ``to_text`` gave."""
-        return Found(broken=text[1:]) if text.startswith("!") else Found("p" in text, "c" in text, "s" in text)
+class Audit(dict[str, Found]):
+    """What was found in files, by their names; the broken ones are the only ones that are left out."""
 
-
-@dataclass
-class Audit:
-    """What was found while reading clips, by the names of the files."""
-
-    read: int = 0
-    padded: list[str] = field(default_factory=list)
-    cut: list[str] = field(default_factory=list)
-    silent: list[str] = field(default_factory=list)
-    broken: dict[str, str] = field(default_factory=dict)  # name -> reason; the only clips that are left out
-
-    def add(self, name: str, found: Found) -> None:
-        """Take note of one more file."""
-        self.read += 1
-        for is_so, names in ((found.padded, self.padded), (found.cut, self.cut), (found.silent, self.silent)):
-            if is_so:
-                names.append(name)
-        if found.broken:
-            self.broken[name] = found.broken
+    def named(self, kind: str) -> list[str]:
+        """The files that are padded, cut, silent, clipped or broken."""
+        return [name for name, found in self.items() if getattr(found, kind)]
 
     def to_dict(self, examples: int = 20) -> dict[str, Any]:
         """Counts, and the names of what a person may want to look at."""
-        counts = {name: len(getattr(self, name)) for name in ("padded", "cut", "silent", "broken")}
-        broken = dict(list(self.broken.items())[:examples])
-        return {"read": self.read, **counts, "silent_clips": self.silent[:examples], "broken_clips": broken}
+        counts = {kind: len(self.named(kind)) for kind in Found._fields}
+        broken = {name: self[name].broken for name in self.named("broken")[:examples]}
+        return {"read": len(self), **counts, "silent_clips": self.named("silent")[:examples], "broken_clips": broken}
 
 
 def read_clip(data: bytes) -> tuple[Pcm | None, Found]:
@@ -66,7 +44,8 @@ def read_clip(data: bytes) -> tuple[Pcm | None, Found]:
     except AudioError as error:
         return None, Found(broken=error.detail.rstrip("."))
     clip = fit(samples)
-    return to_pcm(clip), Found(samples.size < CLIP_SAMPLES, samples.size > CLIP_SAMPLES, is_silent(clip))
+    silent = 20 * np.log10(rms(clip) + 1e-12) < SILENT_DBFS
+    return to_pcm(clip), Found(samples.size < CLIP_SAMPLES, samples.size > CLIP_SAMPLES, bool(silent), is_clipped(clip))
 
 
 def fit(samples: Waveform, length: int = CLIP_SAMPLES) -> Waveform:
@@ -80,9 +59,10 @@ def fit(samples: Waveform, length: int = CLIP_SAMPLES) -> Waveform:
     return samples
 
 
-def is_silent(clip: Waveform) -> bool:
-    """Whether the root mean square of a clip is below ``SILENT_DBFS``."""
-    return bool(20 * np.log10(rms(clip) + 1e-12) < SILENT_DBFS)
+def is_clipped(samples: Waveform) -> bool:
+    """Whether ``float32[samples]`` has a run of ``CLIPPED_RUN`` samples or more at full scale."""
+    full = np.abs(samples) >= 32767 / 32768
+    return bool(full.sum() >= CLIPPED_RUN and sliding_window_view(full, CLIPPED_RUN).all(axis=1).any())
 
 
 def to_pcm(samples: npt.NDArray[np.floating[Any]]) -> Pcm:

@@ -1,23 +1,26 @@
 """What ``--dataset`` names, as a folder on disk with its clips, splits and origin."""
 
+import hashlib
+import json
 import os
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from kws.detection import SILENCE, UNKNOWN
 from model import console, files
 from model.data import archive, download
-from model.data.layout import NOISE_FOLDER, SPLITS, Clip, Layout, read_layout
+from model.data.layout import INFO_FILE, NOISE_FOLDER, SPLITS, Clip, Layout, read_layout, read_text
 from model.data.split import divide
-from model.data.tree import INFO_FILE, read_info, walk
 from model.errors import UserError
 from model.settings import DEFAULT_LABELS, Settings
 
 CC_BY = "CC BY 4.0"
 _WARDEN = "Pete Warden, Speech Commands: a dataset for limited-vocabulary speech recognition, arXiv:1804.03209"
 FEW_CLIPS = 5  # of an other word that may be a folder of something else
+_CHUNK = 256  # files that a thread reads in one go
 
 # Archives whose content, and so whose licence, is known: SHA-256 -> name.
 KNOWN_ARCHIVES = {
@@ -54,28 +57,25 @@ def open_dataset(settings: Settings) -> DataSet:
     Raises:
         UserError: it is not there, cannot be read, or lacks a keyword.
     """
-    root, name, origin, passed_over = _find(settings)
-    tree = walk(root)
-    texts = {}
-    for path in sorted(tree.texts, key=lambda path: (path.count("/"), path), reverse=True):
-        texts[path.rpartition("/")[2]] = root / path
-    info = read_info(texts[INFO_FILE]) if INFO_FILE in texts else {}
-    info = {**info, **origin}
-    layout = read_layout(tree, settings.labels)
-    _require_words(layout, name)
-    divided = divide(layout, texts, settings.speaker_pattern)
+    root, origin, passed_over = _find(settings)
+    layout = read_layout(root, settings.labels)
+    stated = INFO_FILE in layout.texts and "licence" not in origin
+    info = _read_info(layout.texts[INFO_FILE]) if stated else origin
+    few = _require_words(layout, origin["name"])
+    notes = [*passed_over, *layout.notes]
+    clips, rule, speakers_known = divide(layout, settings.speaker_pattern, notes)
     return DataSet(
         root,
-        info.get("name") or name,
+        info.get("name") or origin["name"],
         settings.licence.strip() or info.get("licence", ""),
         settings.attribution.strip() or info.get("attribution", ""),
         settings.dataset == "synthetic",
         layout.labels,
-        divided.clips,
+        clips,
         layout.noise,
-        divided.rule,
-        divided.speakers_known,
-        (*passed_over, *layout.notes, *divided.notes, *_few(layout)),
+        rule,
+        speakers_known,
+        (*notes, *few),
     )
 
 
@@ -91,79 +91,92 @@ def require_clips(dataset: DataSet, splits: Sequence[str] = SPLITS) -> None:
                 )
 
 
-def _find(settings: Settings) -> tuple[Path, str, dict[str, str], tuple[str, ...]]:
-    """The folder that ``--dataset`` stands for, its name, what is known of its origin, and what was not unpacked."""
-    given = settings.dataset
-    if given == "synthetic":
-        from model.data import synthetic
-
-        corpus = synthetic.Corpus(settings.labels or DEFAULT_LABELS, settings.synthetic_size, settings.synthetic_seed)
-        with console.bar("speaking (clips)") as speaking:
-            return synthetic.make(corpus, cache_root() / "synthetic", speaking), given, {}, ()
-    if given == "speech-commands":
-        with console.bar("downloading (MB)", 1_000_000) as downloading:
-            path = download.official(
-                settings.dataset_url, settings.dataset_sha256, cache_root() / "downloads", downloading
-            )
-        return _unpacked(path, settings.dataset_sha256.lower())
-    path = Path(given)
-    if path.is_dir():
-        return path, path.resolve().name, {}, ()
-    if not path.exists():
-        hint = (
-            "give its address to --dataset-url, its SHA-256 to --dataset-sha256"
-            if "://" in given
-            else ("give a folder, an archive, speech-commands or synthetic")
-        )
-        raise UserError(f"data set '{given}' does not exist; {hint}")
-    if not path.is_file():
-        raise UserError(f"data set '{given}' is neither a folder nor a file; give a folder or an archive")
-    return _unpacked(path, download.sha256_of(path))
-
-
-def _unpacked(path: Path, sha256: str) -> tuple[Path, str, dict[str, str], tuple[str, ...]]:
-    """An archive, unpacked into the cache under its digest unless it is there."""
-    root = cache_root() / "unpacked" / f"{sha256[:32]}-{archive.RECIPE}"
-    with files.locked(root.with_suffix(".lock")), console.bar("unpacking (MB)", 1_000_000) as unpacking:
-        notes = archive.unpack(path, root, unpacking)
-    if name := KNOWN_ARCHIVES.get(sha256):
-        return root, name, {"name": name, "licence": CC_BY, "attribution": _WARDEN}, notes
-    return root, path.name, {}, notes
-
-
-def _require_words(layout: Layout, what: str) -> None:
-    words = sorted({each.word for each in layout.recordings} - {UNKNOWN, SILENCE})
-    notes = "".join(f"; {note}" for note in layout.notes)
-    if not words:
-        raise UserError(
-            f"data set '{what}' has no words{notes or '; it holds no recordings'}; give a folder of recordings a word"
-        )
-    for label in layout.labels:
-        if label not in words:
-            raise UserError(
-                f"label '{label}' has no clips in data set '{what}' (it has {', '.join(words[:40])}){notes}; "
-                "change --labels or add clips"
-            )
-    classes = {each.word for each in layout.recordings}
-    if len(classes) == 1 and not layout.noise:
-        raise UserError(
-            f"data set '{what}' has the one word '{words[0]}' and nothing to tell it from{notes}; add folders of other "
-            f"words, or of background noise ({NOISE_FOLDER})"
-        )
-
-
-def _few(layout: Layout) -> list[str]:
-    counts = Counter(each.word for each in layout.recordings)
-    few = [
-        f"{word} ({count})"
-        for word, count in sorted(counts.items())
-        if count < FEW_CLIPS and word not in layout.labels and word not in (UNKNOWN, SILENCE)
-    ]
-    return [f"folders taken for other words, with few clips: {', '.join(few[:20])}"] if few else []
-
-
 def cache_root() -> Path:
     """``KWS_CACHE``, else ``kws`` in the user's cache folder (XDG base directory specification)."""
     if own := os.environ.get("KWS_CACHE"):
         return Path(own)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kws"
+
+
+def _find(settings: Settings) -> tuple[Path, dict[str, str], tuple[str, ...]]:
+    """The folder that ``--dataset`` stands for, what is known of its origin, and what was not unpacked."""
+    given, path, sha256 = settings.dataset, Path(settings.dataset), ""
+    if given == "synthetic":
+        from model.data import synthetic
+
+        labels, folder = settings.labels or DEFAULT_LABELS, cache_root() / "synthetic"
+        with console.bar("speaking (words)") as speaking:
+            root = synthetic.make(labels, settings.synthetic_size, settings.synthetic_seed, folder, speaking)
+        return root, {"name": given}, ()
+    if given == "speech-commands":
+        sha256 = settings.dataset_sha256.lower()
+        with console.bar("downloading (MB)", 1_000_000) as downloading:
+            path = download.official(settings.dataset_url, sha256, cache_root() / "downloads", downloading)
+    elif path.is_dir():
+        return path, {"name": path.resolve().name}, ()
+    elif not path.is_file():
+        hint = "a folder, an archive, speech-commands or synthetic; an address is for --dataset-url"
+        raise UserError(f"data set '{given}' {'is no file' if path.exists() else 'does not exist'}; give {hint}")
+    sha256 = sha256 or download.sha256_of(path)
+    root = cache_root() / "unpacked" / f"{sha256[:32]}-{archive.RECIPE}"
+    with files.locked(root.with_suffix(".lock")), console.bar("unpacking (MB)", 1_000_000) as unpacking:
+        notes = archive.unpack(path, root, unpacking)
+    if name := KNOWN_ARCHIVES.get(sha256):
+        return root, {"name": name, "licence": CC_BY, "attribution": _WARDEN}, notes
+    return root, {"name": path.name}, notes
+
+
+def _read_info(path: Path) -> dict[str, str]:
+    """``dataset.json``; what is null there is empty."""
+    try:
+        info = json.loads(read_text(path))
+    except ValueError as error:
+        raise UserError(f"'{path}' is not JSON ({error}); restore or remove it") from error
+    if not isinstance(info, dict):
+        raise UserError(f"'{path}' is not a JSON object; restore or remove it")
+    return {str(key): "" if value is None else str(value).strip() for key, value in info.items()}
+
+
+def _require_words(layout: Layout, what: str) -> list[str]:
+    """Refuses a data set without words or without one of the labels; gives back a note of words with few clips."""
+    counts = Counter(clip.word for clip in layout.clips)
+    words = sorted(counts.keys() - {UNKNOWN, SILENCE})
+    notes = "".join(f"; {note}" for note in layout.notes)
+    if not words:
+        notes = notes or "; it holds no recordings"
+        raise UserError(f"data set '{what}' has no words{notes}; give a folder of recordings a word")
+    if missing := [label for label in layout.labels if label not in words]:
+        there = f"in data set '{what}' (it has {', '.join(words[:40])}){notes}"
+        raise UserError(f"label '{missing[0]}' has no clips {there}; change --labels or add clips")
+    if len(counts) == 1 and not layout.noise:
+        remedy = f"add folders of other words, or of background noise ({NOISE_FOLDER})"
+        raise UserError(f"data set '{what}' has the one word '{words[0]}' and nothing to tell it from{notes}; {remedy}")
+    few = [f"{word} ({counts[word]})" for word in words if counts[word] < FEW_CLIPS and word not in layout.labels]
+    return [f"folders taken for other words, with few clips: {', '.join(few[:20])}"] if few else []
+
+
+def digest_of(root: Path, names: Sequence[str], role: str, workers: int) -> str:
+    """The SHA-256 (64 hex digits) over the names below ``root``, their ``role`` and the SHA-256 of what they hold.
+
+    That a file has not changed is told by its name, size, and times of modification and of change, as ``make`` and
+    ``git`` do; the last cannot be set by a program.
+    """
+    states = [(name, (root / name).stat()) for name in names]
+    lines = [f"{name}\t{state.st_size}\t{state.st_mtime_ns}\t{state.st_ctime_ns}\n" for name, state in states]
+    stamp = hashlib.sha256(f"{root.resolve()}\t{role}\n{''.join(lines)}".encode()).hexdigest()
+    known = cache_root() / "digests" / stamp[:32]
+    if known.is_file() and len(former := known.read_text()) == 64:  # else damaged
+        return former
+
+    def lines_of(start: int) -> str:
+        sums = [
+            (name, hashlib.sha256((root / name).read_bytes()).hexdigest()) for name in names[start : start + _CHUNK]
+        ]
+        return "".join(f"{name}\t{role}\t{sum_}\n" for name, sum_ in sums)
+
+    with ThreadPoolExecutor(workers) as pool:  # reading and hashing both let other threads run
+        content = "".join(pool.map(lines_of, range(0, len(names), _CHUNK)))
+    digest = hashlib.sha256(content.encode()).hexdigest()
+    known.parent.mkdir(parents=True, exist_ok=True)
+    files.write_whole(known, digest.encode())
+    return digest

@@ -7,149 +7,124 @@ arXiv:1804.03209), by which a speaker's recordings stay together and in the same
 import hashlib
 import re
 import unicodedata
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 from kws.audio import AUDIO_SUFFIXES
-from model.data.layout import Clip, Layout, Recording, some
-from model.data.tree import TESTING_LIST, VALIDATION_LIST, read_text, suffix_of
+from model.data.layout import TESTING_LIST, VALIDATION_LIST, Clip, Layout, read_text, some, suffix_of
 from model.errors import UserError
 
 HELD_OUT = 10.0  # per cent for validation, and as many for testing
 _MAX_WAVS_PER_CLASS = 2**27 - 1  # the constant of the data set's own README
 _FEW_UNKNOWN = 0.05  # share of recordings without a speaker that still lets the others speak for the whole
 _FEWEST_SPEAKERS = 3  # one a split
-
-
-@dataclass(frozen=True)
-class Divided:
-    """Clips with their splits, sorted by name, and the rule in words."""
-
-    clips: tuple[Clip, ...]
-    rule: str
-    speakers_known: bool
-    notes: tuple[str, ...]
+_LISTS = {VALIDATION_LIST: "validation", TESTING_LIST: "testing"}
 
 
 def official_split(name: str) -> str:
     """``which_set`` of the Speech Commands README: the SHA-1 of what is before ``_nohash_`` in the file's name."""
-    return _by_percent(_percent(re.sub(r"_nohash_.*$", "", name.rpartition("/")[2])))
+    return _by_percent(_percent(name.rpartition("/")[2].partition("_nohash_")[0]))
 
 
-def divide(layout: Layout, texts: Mapping[str, Path], speaker_pattern: str = "") -> Divided:
-    """Give each recording of a layout its speaker and its split. ``texts`` has the lists, where there are any.
+def divide(layout: Layout, speaker_pattern: str, notes: list[str]) -> tuple[tuple[Clip, ...], str, bool]:
+    """Give each clip of a layout its speaker and its split; with the rule in words, and whether speakers are known.
 
     Raises:
         UserError: a clip in both lists; a pattern that is none, or that nothing matches.
     """
-    notes: list[str] = []
-    speakers, unit = _speakers(layout.recordings, speaker_pattern, notes)
-    given = {each.name: each.split for each in layout.recordings if each.split}
-    held = set(given.values())
-    no_training = bool(held) and "training" not in held
-    rule = "folders of the data set"
+    recordings, labels = layout.clips, set(layout.labels)
+    speakers = _by_pattern(recordings, speaker_pattern) if speaker_pattern else _by_name(recordings, notes)
+    lists = {name: layout.texts[name] for name in _LISTS if name in layout.texts}
+    if splits := {each.name: each.split for each in recordings if each.split}:
+        held, rule = set(splits.values()), "folders of the data set"
+        if lists:
+            notes.append(f"the folders divide the data set; its {' and '.join(lists)} are not used")
+    else:
+        held, rule = {_LISTS[name] for name in lists}, "lists of the data set"
+        splits = _listed(recordings, lists, notes)
+    missing = [split for split in ("validation", "testing") if split not in held]
+    if splits and "training" not in {splits.get(each.name, "training") for each in recordings}:
+        missing = []
+    rest = [each for each in recordings if splits.get(each.name, "training") == "training"]
+    drawn, ranked = _draw(rest, speakers, missing, labels)
+    unit = "speaker" if any(speakers.values()) else "recording's name"
+    by = f"{'rank of the ' if ranked else ''}SHA-1 of the {unit}"
     if not held:
-        given, held = _listed(layout.recordings, texts, notes)
-        rule = "lists of the data set"
-    elif lists := [name for name in (VALIDATION_LIST, TESTING_LIST) if name in texts]:
-        notes.append(f"the folders divide the data set; its {' and '.join(lists)} are not used")
-    missing = [split for split in ("validation", "testing") if split not in held and not no_training]
-    if not held:
-        rule = f"SHA-1 of the {unit} (official rule)"
+        rule = by if ranked else f"{by} (official rule)"
     elif missing:
-        notes.append(f"the data set names no recordings for {' and '.join(missing)}: drawn by SHA-1 of the {unit}")
-        rule += f"; {' and '.join(missing)} drawn from the rest by SHA-1 of the {unit}"
-    splits = {each.name: given.get(each.name, "training") for each in layout.recordings}
-    if missing:
-        rest = [each for each in layout.recordings if splits[each.name] == "training"]
-        drawn, ranked = _draw(rest, speakers, missing, set(layout.labels))
-        splits |= drawn
-        if ranked:
-            rule = rule.replace("SHA-1", "rank of the SHA-1").replace(" (official rule)", "")
-    clips = tuple(Clip(each.name, each.word, splits[each.name], speakers[each.name]) for each in layout.recordings)
-    unknown = [clip.name for clip in clips if not clip.speaker and clip.word in layout.labels]
-    known = len(unknown) <= _FEW_UNKNOWN * sum(clip.word in layout.labels for clip in clips)
+        rule += f"; {' and '.join(missing)} drawn from the rest by {by}"
+        notes.append(f"the data set names no recordings for {' and '.join(missing)}: drawn by {by}")
+    splits |= drawn
+    clips = tuple(replace(each, split=splits[each.name], speaker=speakers[each.name]) for each in recordings)
+    unknown = [clip.name for clip in clips if not clip.speaker and clip.word in labels]
+    known = len(unknown) <= _FEW_UNKNOWN * sum(clip.word in labels for clip in clips)
     if unknown:
-        notes.append(
-            f"{len(unknown)} recordings do not say who speaks ({some(unknown)})"
-            + ("" if known else ", so the test figure does not hold for new voices")
-            + ": make a folder a speaker below each word, or give --speaker-pattern, or validation_list.txt and "
-            "testing_list.txt"
-        )
-    return Divided(clips, rule, known, tuple(notes))
+        so = "" if known else ", so the test figure does not hold for new voices"
+        remedy = f"make a folder a speaker below each word, or give --speaker-pattern, or {' and '.join(_LISTS)}"
+        notes.append(f"{len(unknown)} recordings do not say who speaks ({some(unknown)}){so}: {remedy}")
+    return clips, rule, known
 
 
-def _speakers(recordings: Sequence[Recording], pattern: str, notes: list[str]) -> tuple[dict[str, str], str]:
-    """Each recording's speaker, empty where it is not known, and what the split is drawn by."""
-    if pattern:
-        try:
-            expression = re.compile(pattern)
-        except re.error as error:
-            raise UserError(f"--speaker-pattern '{pattern}' is no regular expression ({error}); correct it") from error
-        found = {each.name: expression.search(each.below) for each in recordings}
-        speakers = {
-            name: (match[1 if expression.groups else 0] or "") if match else "" for name, match in found.items()
-        }
-        if not any(speakers.values()) and recordings:
-            raise UserError(
-                f"--speaker-pattern '{pattern}' matches no recording, '{recordings[0].below}' say; correct it"
-            )
-        return speakers, "speaker"
-    folders = {each.folder for each in recordings if each.folder and not each.word.startswith("_")}
-    by_folder = len(folders) >= _FEWEST_SPEAKERS
-    if folders and not by_folder:
-        notes.append(f"the folders below the words are too few to be speakers: {some(sorted(folders), 5)}")
+def _by_pattern(recordings: Sequence[Clip], pattern: str) -> dict[str, str]:
+    """Each recording's speaker, empty where the pattern does not match."""
+    try:
+        expression = re.compile(pattern)
+    except re.error as error:
+        raise UserError(f"--speaker-pattern '{pattern}' is no regular expression ({error}); correct it") from error
+    found = {each.name: expression.search(each.below) for each in recordings}
+    speakers = {name: (match[bool(expression.groups)] or "") if match else "" for name, match in found.items()}
+    if not any(speakers.values()):
+        raise UserError(f"--speaker-pattern '{pattern}' matches no recording, '{recordings[0].below}' say; correct it")
+    return speakers
+
+
+def _by_name(recordings: Sequence[Clip], notes: list[str]) -> dict[str, str]:
+    """Each recording's speaker by the folder below its word's, or its name; empty where neither says one."""
+    folders = {each.name: each.below.rpartition("/")[0].partition("/")[0] for each in recordings}
+    different = {folders[each.name] for each in recordings if not each.word.startswith("_")} - {""}
+    if different and len(different) < _FEWEST_SPEAKERS:
+        notes.append(f"the folders below the words are too few to be speakers: {some(sorted(different), 5)}")
+        different = set()
     speakers = {}
-    for each in recordings:
-        before, nohash, _ = each.name.rpartition("/")[2].partition("_nohash_")
-        speaker = before if nohash else ""
-        speakers[each.name] = each.folder if by_folder and each.folder in folders else speaker
-    return speakers, "speaker" if any(speakers.values()) else "recording's name"
+    for name, folder in folders.items():
+        before, nohash, _ = name.rpartition("/")[2].partition("_nohash_")
+        speakers[name] = folder if folder in different else before if nohash else ""
+    return speakers
 
 
-def _listed(
-    recordings: Sequence[Recording], texts: Mapping[str, Path], notes: list[str]
-) -> tuple[dict[str, str], set[str]]:
-    """The splits that lists give to recordings, and the splits that have a list."""
-    known: dict[str, list[str]] = {}
-    for each in recordings if texts.keys() & {VALIDATION_LIST, TESTING_LIST} else ():
+def _listed(recordings: Sequence[Clip], lists: Mapping[str, Path], notes: list[str]) -> dict[str, str]:
+    """The splits that lists give to recordings."""
+    known: dict[str, list[str]] = defaultdict(list)
+    for each in recordings if lists else ():
         parts = _key(each.name).split("/")
         for start in range(len(parts) - 1):  # by the end of its path: a list need not know the folders around
-            known.setdefault("/".join(parts[start:]), []).append(each.name)
+            known["/".join(parts[start:])].append(each.name)
     given: dict[str, str] = {}
-    held = set()
-    for list_name, split in ((VALIDATION_LIST, "validation"), (TESTING_LIST, "testing")):
-        if list_name not in texts:
-            continue
-        held.add(split)
-        lines = [line.strip() for line in read_text(texts[list_name]).splitlines() if line.strip()]
+    for list_name, path in lists.items():
+        lines = [line.strip() for line in read_text(path).splitlines() if line.strip()]
         nobody = []
         for line in lines:
-            names = _find(line, known)
-            if not names:
+            key = _key(line.replace("\\", "/").removeprefix("./"))
+            while key not in known and "/" in key:
+                key = key.partition("/")[2]
+            if key not in known:
                 nobody.append(line)
-            for name in names:
-                if given.setdefault(name, split) != split:
+            for name in known.get(key, ()):
+                if given.setdefault(name, _LISTS[list_name]) != _LISTS[list_name]:
                     raise UserError(f"'{name}' is listed for validation and for testing; list it once")
         if nobody:
             notes.append(f"{len(nobody)} of {len(lines)} lines of {list_name} name no recording: {some(nobody)}")
     if given and all(official_split(name) == split for name, split in given.items()):  # the official lists
-        added = [each.name for each in recordings if "_nohash_" in each.name and each.name not in given]
-        if held_out := [name for name in added if official_split(name) in held]:
+        rest = [each.name for each in recordings if "_nohash_" in each.name and each.name not in given]
+        held = {_LISTS[name] for name in lists}
+        if held_out := [name for name in rest if official_split(name) in held]:
             notes.append(
                 f"{len(held_out)} recordings are in no list, so they are trained on, though the official rule holds "
                 f"them out: {some(held_out)}; remove the lists to split all by that rule"
             )
-    return given, held
-
-
-def _find(line: str, known: Mapping[str, list[str]]) -> list[str]:
-    key = _key(line.replace("\\", "/").removeprefix("./"))
-    while key not in known and "/" in key:
-        key = key.partition("/")[2]
-    return known.get(key, [])
+    return given
 
 
 def _key(name: str) -> str:
@@ -164,44 +139,35 @@ def _percent(unit: str) -> float:
     return (hashed % (_MAX_WAVS_PER_CLASS + 1)) * (100.0 / _MAX_WAVS_PER_CLASS)
 
 
-def _by_percent(percent: float) -> str:
-    if percent < HELD_OUT:
-        return "validation"
-    return "testing" if percent < 2 * HELD_OUT else "training"
+def _by_percent(percent: float, held: Sequence[str] = ("validation", "testing")) -> str:
+    split = "validation" if percent < HELD_OUT else "testing" if percent < 2 * HELD_OUT else "training"
+    return split if split in held else "training"
 
 
 def _draw(
-    recordings: Sequence[Recording], speakers: Mapping[str, str], missing: Sequence[str], labels: set[str]
+    recordings: Sequence[Clip], speakers: Mapping[str, str], missing: Sequence[str], labels: set[str]
 ) -> tuple[dict[str, str], bool]:
     """The splits of recordings, each ``missing`` one by the official rule; whether ranks had to decide.
 
     Where the rule leaves a keyword without clips in a split, as it may with few of them, the keywords' speakers (or
     the recordings of a word) are ranked by the same number and the first tenths taken, one at least.
     """
+
     percents = {each.name: _percent(speakers[each.name] or each.name.rpartition("/")[2]) for each in recordings}
-
-    def splits_of(percents: Mapping[str, float]) -> dict[str, str]:
-        by_rule = {name: _by_percent(percent) for name, percent in percents.items()}
-        return {name: split if split in missing else "training" for name, split in by_rule.items()}
-
-    drawn = splits_of(percents)
+    drawn = {name: _by_percent(percent, missing) for name, percent in percents.items()}
     counts = Counter((each.word, drawn[each.name]) for each in recordings)
     present = {each.word for each in recordings} & labels
     if all(counts[word, split] for word in present for split in ("training", *missing)):
         return drawn, False
-    groups: dict[str, set[float]] = {}  # by speaker all the keywords' together, else word by word
+    groups = {each.name: "" if speakers[each.name] else each.word for each in recordings}  # each ranked by itself
+    found: dict[str, set[float]] = defaultdict(set)
     for each in recordings:
         if each.word in labels or not speakers[each.name]:
-            groups.setdefault("" if speakers[each.name] else each.word, set()).add(percents[each.name])
-    ranks = {group: {percent: rank for rank, percent in enumerate(sorted(found))} for group, found in groups.items()}
-    ranked = dict(percents)
-    for each in recordings:
-        of_group = ranks.get("" if speakers[each.name] else each.word, {})
-        if percents[each.name] in of_group:
-            tenth = max(1, round(len(of_group) * HELD_OUT / 100))
-            ranked[each.name] = HELD_OUT * (of_group[percents[each.name]] // tenth)
-    again = splits_of(ranked)
-    counts = Counter((each.word, again[each.name]) for each in recordings)
-    if all(counts[word, split] for word in present for split in ("training", *missing)):
-        return again, True
-    return drawn, False
+            found[groups[each.name]].add(percents[each.name])
+    tenths = {
+        (group, percent): HELD_OUT * (rank // max(1, round(len(of_group) * HELD_OUT / 100)))
+        for group, of_group in found.items()
+        for rank, percent in enumerate(sorted(of_group))
+    }
+    ranked = {name: tenths.get((groups[name], percent), percent) for name, percent in percents.items()}
+    return {name: _by_percent(percent, missing) for name, percent in ranked.items()}, True

@@ -137,7 +137,7 @@ def test_broken_clips_are_left_out_and_a_split_must_keep_some(tmp_path: Path) ->
     of_high = [name for name in names(load(root), "validation") if name.startswith("high")]
     (root / of_high[0]).write_bytes(b"")
     part = load(root).splits["validation"]
-    assert list(part.audit.broken) == [of_high[0]]
+    assert part.audit.named("broken") == [of_high[0]]
     assert Counter(clip.word for clip in part.clips)["high"] == len(of_high) - 1
     assert len(part) == len(part.targets) == len(part.power(torch.arange(len(part))))
     for name in of_high:

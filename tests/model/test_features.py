@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from model import features
-from model.data.digest import digest_of
 from model.data.recording import Found
+from model.data.source import digest_of
 from model.export import FoldedMelPower
 
 from .conftest import tone, tone_files, wav_bytes, write_files

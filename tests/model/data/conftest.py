@@ -20,15 +20,6 @@ from model.settings import Settings
 USUAL = ("up", "down", "yes", "no")
 
 
-@pytest.fixture(scope="session", autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterable[Path]:
-    """A cache of the tests' own."""
-    with pytest.MonkeyPatch.context() as patch:
-        folder = tmp_path_factory.mktemp("cache")
-        patch.setenv("KWS_CACHE", str(folder))
-        yield folder
-
-
 def recording(name: str, kind: str = "WAV", samples: int = 400) -> bytes:
     """Noise that is another for each name."""
     buffer = io.BytesIO()
@@ -66,37 +57,33 @@ def member(name: str, kind: bytes = tarfile.REGTYPE, target: str = "") -> tarfil
     return info
 
 
-def tar(
-    path: Path, files: Mapping[str, bytes], *extra: tarfile.TarInfo, mode: str = "w:gz", first: bool = False
-) -> Path:
-    """Files as a tar, with extra members at its end (or ``first``)."""
+def tar(path: Path, files: Mapping[str, bytes], *extra: tarfile.TarInfo, mode: str = "w:gz") -> Path:
+    """Files as a tar, with extra members at its end."""
     with tarfile.open(path, mode) as archive:  # type: ignore[call-overload]
-        for info in extra if first else ():
-            archive.addfile(info)
         for name, data in files.items():
-            info = tarfile.TarInfo(name)
+            info = member(name)
             info.size = len(data)
             archive.addfile(info, io.BytesIO(data))
-        for info in () if first else extra:
+        for info in extra:
             archive.addfile(info)
     return path
 
 
-def pack_zip(path: Path, files: Mapping[str, bytes], **modes: int) -> Path:
-    """Files as a ZIP; ``modes`` gives members by their number another kind, a link's say."""
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for number, (name, data) in enumerate(files.items()):
+def pack_zip(path: Path, files: Mapping[str, bytes], mode: int = 0) -> Path:
+    """Files as a ZIP; ``mode`` gives the first one another kind, a link's say."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in files.items():
             info = zipfile.ZipInfo(name)
             info.compress_type = zipfile.ZIP_DEFLATED
-            if mode := modes.get(f"n{number}"):
-                info.create_system, info.external_attr = 3, mode << 16
+            if mode:
+                info.create_system, info.external_attr, mode = 3, mode << 16, 0
             archive.writestr(info, data)
     return path
 
 
 def opened(path: Path | str, **settings: Any) -> DataSet:
     """The data set of a run with these settings."""
-    return open_dataset(replace(Settings(), dataset=str(path), **settings))
+    return open_dataset(replace(Settings(), **{"dataset": str(path), **settings}))
 
 
 def told(dataset: DataSet) -> str:
