@@ -176,14 +176,24 @@ async def test_the_commit_reaches_the_trainer_and_trains_nothing_anew(
     assert [args for name, args in trained if name == "withEnvVariable" and args["name"] == "KWS_REVISION"] == []
 
 
-async def test_a_training_that_fails_leaves_its_log_and_is_judged(engine: Engine) -> None:
-    engine.programs["model train"] = (1, "epoch 1\n", "Killed\n")
+@pytest.mark.parametrize(
+    ("ended", "log"),
+    [
+        ((1, "epoch 1\n", "error: parity\n"), "epoch 1\n\nerror: parity\n"),
+        ((137, "epoch 1\n", ""), "epoch 1\nthe training ended with exit code 137\n"),
+        ((1, "", ""), "the training ended with exit code 1\n"),
+    ],
+)
+async def test_a_training_that_fails_leaves_its_log_and_is_judged(
+    engine: Engine, ended: tuple[int, str, str], log: str
+) -> None:
+    engine.programs["model train"] = ended
     result = await settings().pipeline()
     written = {args["path"]: args["contents"] for name, args in everything(result) if name == "withNewFile"}
-    assert written["train.log"] == "epoch 1\n\nKilled\nthe training ended with exit code 1\n"
+    assert written["train.log"] == log
     assert [command for command in commands(result) if "judge" in command]
     assert not [command for command in engine.ran() if "regctl" in command or "service.test_client" in command]
-    with pytest.raises(RuntimeError, match="Killed"):
+    with pytest.raises(RuntimeError, match=log.splitlines()[-1]):
         await settings().train()
 
 

@@ -12,7 +12,7 @@ from .steps import ProgramError, UserError, plain
 
 MODEL, CLIPS = f"{ARTIFACTS}/model", "/clips"
 QUICK = "quick"  # the profile of a toy
-BAD_INPUT = 2  # the exit code of every program where what it was given cannot be meant
+BAD_INPUT, SIGNAL = 2, 128  # exit codes: what was given cannot be meant; above, it was killed and could not say so
 # The constructor's arguments that are options of the trainer: of every command over a data set, and of a training.
 OF_DATA = ["labels", "only_keywords", "unseen_words", "speaker_pattern", "licence", "attribution"]
 OF_DATA += ["dataset_url", "dataset_sha256", "synthetic_size", "synthetic_seed"]
@@ -112,12 +112,13 @@ class Trainer:
         try:
             folder = await run.directory(MODEL).sync()
         except dagger.ExecError as error:
-            ended = f"the training ended with exit code {error.exit_code}"
             said = f"{error.stdout}\n{error.stderr}".strip()
-            last = said.splitlines()[-1] if said else ended
+            if not said or error.exit_code > SIGNAL:
+                said = f"{said}\nthe training ended with exit code {error.exit_code}".strip()
+            last = said.splitlines()[-1]
             if error.exit_code == BAD_INPUT:
                 raise ProgramError(last) from None
-            return Model(dag.directory().with_new_file("train.log", f"{said}\n{ended}\n"), None, last)
+            return Model(dag.directory().with_new_file("train.log", f"{said}\n"), None, last)
         return Model(folder, folder.file("model.onnx"))
 
     async def onnx(self, given: dagger.File | None) -> dagger.File:
