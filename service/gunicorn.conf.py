@@ -2,6 +2,8 @@
 """gunicorn's configuration; the values come from the environment (`service.settings`)."""
 
 import atexit
+import contextlib
+import ctypes
 import gc
 import os
 import resource
@@ -18,6 +20,11 @@ sys.path.insert(0, str(_here.parent))
 
 # One thread is all that the workers need.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+# glibc would give each thread a heap of its own and raise by itself from which size on it gives blocks back: memory
+# creeps up under changing requests.
+with contextlib.suppress(AttributeError, OSError):  # another C library
+    ctypes.CDLL(None).mallopt(_M_ARENA_MAX := -8, 2)
+    ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD := -3, 128 * 1024)
 
 # In memory where that is possible: the workers' metrics, and their heartbeat (on a disk it can stall a worker).
 _memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108
