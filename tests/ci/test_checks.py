@@ -215,9 +215,9 @@ async def test_a_run_that_fails_sinks_no_other(engine: Engine) -> None:
     written = {args["path"]: args["contents"] for name, args in chain(swept.results) if name == "withNewFile"}
     runs = json.loads(written["sweep.json"])["runs"]
     assert [(run["name"], run.get("error")) for run in runs] == [
-        *(("seed=2", None), ("seed=1", "Killed"), ("seed=3", "error: no such width"))
+        *(("seed=2", None), ("seed=1", "the training ended with exit code 137"), ("seed=3", "error: no such width"))
     ]
-    assert "| seed=1 | failed: Killed | | | |" in written["sweep.md"]
+    assert "| seed=1 | failed: the training ended with exit code 137 | | | |" in written["sweep.md"]
     engine.programs = {"train": (1, "", "broke\n")}
     with pytest.raises(RuntimeError, match="no run succeeded: seed=1: broke"):
         await settings().sweep(seeds=[1, 2])

@@ -153,7 +153,7 @@ def test_a_training_that_fails_leaves_its_log_first_in_the_report(dataset: Path,
 
 
 WRONG = {
-    "answers wrongly": ('"prediction":', '"prediction": "nonsense" and'),
+    "answers wrongly": ("labels[values.index(confidence)]", "labels[0]"),
     "does not start": ("", "import nothing_of_that_name\n"),
 }
 
