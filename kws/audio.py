@@ -36,6 +36,8 @@ _OTHER_KINDS = {  # that libsndfile does not read, by their first bytes
     rb"\x1a\x45\xdf\xa3": "WebM or Matroska",
     rb"#!AMR": "AMR",
     rb"\x30\x26\xb2\x75\x8e\x66\xcf\x11": "Windows Media",
+    rb"\x1f\x8b": "gzip'd data",
+    rb"PK\x03\x04": "a ZIP archive",
     rb"version https://git-lfs": "a Git LFS pointer in place of the recording",
     rb"\s*<": "HTML or XML",
     rb"\s*\{": "JSON",

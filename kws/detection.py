@@ -1,6 +1,7 @@
 """Which window speaks for a clip, and the rule that makes detections of running audio: in trainer and service alike."""
 
 import json
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -94,7 +95,7 @@ class Rule:
     def __post_init__(self) -> None:
         check_bounds("hop_seconds", self.hop_seconds, 0.01, 1)
         check_bounds("smoothing", self.smoothing, 1, 100)
-        check_bounds("threshold", self.threshold, 1e-6, 1)
+        check_bounds("threshold", self.threshold, math.ulp(0.0), 1)  # over 0
         check_bounds("refractory_seconds", self.refractory_seconds, 0, 60)
         if not isinstance(self.smoothing, int):
             raise ValueError(f"its smoothing is {self.smoothing}; it is a whole number of windows")
