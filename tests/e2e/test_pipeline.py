@@ -70,7 +70,7 @@ def test_one_archive_was_tested_scanned_judged_and_published(first_run: Run) -> 
     with tarfile.open(first_run.artifacts / "image/inference_image.tar") as tar:
         index = json.load(tar.extractfile("index.json"))  # type: ignore[arg-type]
     assert [manifest["digest"] for manifest in index["manifests"]] == [image["digest"]]
-    assert first_run.repository.tags() == ["latest", "v1"]
+    assert first_run.repository.tags() == ["latest", "model-v1", "v1"]
     assert {first_run.repository.digest(tag) for tag in ("latest", "v1")} == {image["digest"]}
     manifest, _ = first_run.repository.get("manifests/v1")
     assert [layer["digest"] for layer in manifest["layers"]] == [layer["digest"] for layer in image["layers"]]

@@ -159,7 +159,7 @@ async def _engine(kws: Settings) -> str:
 async def _outside(kws: Settings) -> str:
     toolbox = Toolbox(kws)
     asked = options(package_index=kws.package_index, torch_index=kws.torch_index, dataset_url=kws.dataset_url)
-    asked += [] if kws.vulnerability_database else ["--vulnerability-source=https://api.osv.dev"]
+    asked += [f"--vulnerability-source={'' if kws.vulnerability_database else 'https://api.osv.dev'}"]
     try:
         base = f"ok       base image: {await toolbox.base().image_ref()}"
         container = uncached(toolbox.base().with_directory(f"{APP}/tools", kws.tools_source).with_workdir(APP))
