@@ -51,6 +51,7 @@ def test_nothing_that_the_service_needs_was_trimmed_from_the_image(first_run: Ru
     assert said.startswith("inside: ")
 
 
+@pytest.mark.long
 def test_the_doctor_looks_from_the_containers(repository: Repository, call: Call, tmp_path: Path) -> None:
     without = ["--torch-index=", database(tmp_path)]
     lines = call(*without, *repository.options, "doctor").stdout.splitlines()
