@@ -65,7 +65,6 @@ def files_in_layers(archive: Path, layers: list[str]) -> Iterator[tuple[str, byt
                 yield member.name, content.read() if content else b""
 
 
-@pytest.mark.long
 def test_one_archive_was_tested_scanned_judged_and_published(first_run: Run) -> None:
     image = first_run.json("image/image.json")
     with tarfile.open(first_run.artifacts / "image/inference_image.tar") as tar:
