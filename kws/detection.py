@@ -88,7 +88,7 @@ class Rule:
     """
 
     hop_seconds: float = 0.1  # from window to window; a window is one clip long
-    smoothing: int = 3  # windows over which each class's probability is averaged: the window and those before it
+    smoothing: int = 7  # windows over which each class's probability is averaged: the window and those before it
     threshold: float = DEFAULT_THRESHOLD  # of the averaged probability
     refractory_seconds: float = 1.0  # after a detection there is none for as long
 
@@ -110,27 +110,24 @@ class Detector:
 
     A detection is where the likeliest class on average is a keyword, at or over the threshold, and not likelier in the
     next window; none within the refractory time after another, nor while the keyword that was detected last stays over
-    the threshold: a word counts once. The next window is all that it waits for.
+    the threshold: a word counts once. The next window is all that it waits for. An average is over all its windows:
+    one over the first few alone would be surer of a first sound than the rule is of any other.
     """
 
     def __init__(self, labels: Sequence[str], rule: Rule) -> None:
         self._rule = rule
         self._keyword = np.array([is_keyword(label) for label in labels])
-        self._recent = np.zeros((rule.smoothing - 1, len(labels)), np.float32)  # that the next average takes, too
-        self._windows = 0
+        self._recent = np.empty((0, len(labels)), np.float32)  # that the next average takes, too
+        self._windows = rule.smoothing - 1  # the next window that has an average
         self._last = (-1, 0.0)  # of the window before: the keyword that is over the threshold, if any, how sure it is
         self._stay = self._counted = 0  # number of the last stay of one keyword there, and of the last that counted
         self._free = 0  # the first window that may be a detection again
 
     def feed(self, probabilities: Probabilities, ends: bool = False) -> list[Hit]:
         """The detections that float32[windows, classes] complete, and that the end of the audio does after them."""
-        rule, size = self._rule, len(probabilities)
-        found: list[Hit] = []
-        known, total = np.concatenate([self._recent, probabilities]), np.zeros_like(probabilities)
-        for offset in range(rule.smoothing):  # the same sum for a window however the audio was cut into pieces
-            total += known[offset : offset + size]
-        there = np.minimum(np.arange(self._windows, self._windows + size) + 1, rule.smoothing).astype(np.float32)
-        smooth = total / there[:, None]
+        rule, found = self._rule, list[Hit]()
+        known = np.concatenate([self._recent, probabilities])
+        smooth = averages(known, rule.smoothing)
         best, sure = smooth.argmax(axis=1), smooth.max(axis=1)
         over = self._keyword[best] & (sure >= rule.threshold)
         # With the window before, for one is the top when the next is known; after the end comes nothing.
@@ -143,9 +140,18 @@ class Detector:
                 found.append((window, int(labels[top]), float(sure[top])))
                 self._free = window + max(1, round(rule.refractory_seconds / rule.hop_seconds))
                 self._counted = int(stays[top])
-        self._recent, self._windows = known[size:], self._windows + size
+        self._recent, self._windows = known[len(smooth) :], self._windows + len(smooth)
         self._last, self._stay = (int(labels[-1]), float(sure[-1])), int(stays[-1])
         return found
+
+
+def averages(probabilities: Probabilities, smoothing: int) -> Probabilities:
+    """float32[windows, classes] -> the means over ``smoothing`` windows: float32[windows - smoothing + 1, classes]."""
+    count = max(0, len(probabilities) - smoothing + 1)
+    total = np.zeros((count, probabilities.shape[1]), np.float32)
+    for offset in range(smoothing):  # the same sum for a window however the audio was cut into pieces
+        total += probabilities[offset : offset + count]
+    return total / np.float32(smoothing)
 
 
 @dataclass(frozen=True)
@@ -159,14 +165,19 @@ class Detection:
 
 
 class Listener:
-    """Detections in one stream at the model's sample rate, by the model's own rule or ``rule``."""
+    """Detections in one stream at the model's sample rate, by the model's own rule or ``rule``.
+
+    It hears as much silence before the stream as the averages of the first windows need, and after it as those of the
+    last ones do: a recording may be a word and nothing else.
+    """
 
     def __init__(self, model: "Model", rule: Rule | None = None) -> None:
         self._model, self._rule = model, rule or model.info.rule
         self._detector = Detector(model.info.labels, self._rule)
         self._hop = max(1, round(self._rule.hop_seconds * model.info.sample_rate))
-        self._kept = np.empty(0, np.float32)  # the newest samples
-        self._first = 0  # the number of the first of them
+        self._lead = (self._rule.smoothing - 1) * self._hop  # samples of silence before the stream
+        self._kept = np.zeros(self._lead, np.float32)  # the newest samples
+        self._first = -self._lead  # the number of the first of them
         self._samples = self._windows = 0  # heard so far
 
     def feed(self, waveform: Waveform) -> list[Detection]:
@@ -175,27 +186,28 @@ class Listener:
         return self._hear(waveform)
 
     def finish(self) -> list[Detection]:
-        """The detections that the end completes: zeros follow, so that the last sample is in a window."""
-        over = self._samples - self._model.info.clip_samples  # what the first window leaves
-        missing = max(0, -(-over // self._hop)) * self._hop - over if self._samples else 0
+        """The detections that the end completes."""
+        over = self._samples + self._lead - self._model.info.clip_samples  # what the first window leaves
+        missing = max(0, -(-over // self._hop)) * self._hop - over + self._lead if self._samples else 0
         return self._hear(np.zeros(missing, np.float32), ends=True)
 
     def _hear(self, waveform: Waveform, ends: bool = False) -> list[Detection]:
         info, size, hop, found = self._model.info, self._model.info.clip_samples, self._hop, []
         self._kept = np.concatenate([self._kept, waveform])
-        rest = self._kept[self._windows * hop - self._first :]
+        rest = self._kept[self._windows * hop - self._lead - self._first :]
         windows = sliding_window_view(rest, size)[::hop] if len(rest) >= size else np.empty((0, size), np.float32)
         for window, label, confidence in self._detector.feed(running_probabilities(self._model, windows), ends):
             # The word is what is loud from the middle of its windows to the end of the next.
             begin, frame = round(middle(window, self._rule) * info.sample_rate), info.sample_rate // 100
-            heard = self._kept[begin - self._first : (window + 1) * hop + size - self._first]
+            begin, after = max(begin, self._first), (window + 1) * hop + size - self._lead
+            heard = self._kept[begin - self._first : after - self._first]
             power = _power(heard[: len(heard) // frame * frame].reshape(-1, frame))
             loud = begin + frame * np.flatnonzero(power >= power.max() * 10 ** (-_SOUND_RANGE_DB / 10))
-            end = min(int(loud[-1]) + frame, self._samples) / info.sample_rate
-            found.append(Detection(info.labels[label], int(loud[0]) / info.sample_rate, end, confidence))
+            start, end = max(0, int(loud[0])), min(int(loud[-1]) + frame, self._samples)
+            found.append(Detection(info.labels[label], start / info.sample_rate, end / info.sample_rate, confidence))
         self._windows += len(windows)
         # What is detected next may begin as many windows ago as are averaged.
-        drop = max(0, (self._windows - self._rule.smoothing - 1) * hop - self._first)
+        drop = max(0, (self._windows - self._rule.smoothing - 1) * hop - self._lead - self._first)
         self._kept, self._first = self._kept[drop:], self._first + drop
         return found
 
@@ -215,8 +227,8 @@ def running_probabilities(model: "Model", windows: Waveform) -> Probabilities:
 
 
 def middle(window: int, rule: Rule) -> float:
-    """Seconds from the middle of the first window to that of the windows averaged for ``window``."""
-    return (window - (min(window + 1, rule.smoothing) - 1) / 2) * rule.hop_seconds
+    """Where a detection's windows begin on average, in seconds from the beginning of a ``Listener``'s stream."""
+    return (window - 1.5 * (rule.smoothing - 1)) * rule.hop_seconds
 
 
 def _power(windows: Waveform) -> Waveform:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +31,7 @@ class ModelInfo:
     revision: str  # of the source that it was trained with, empty where the file does not say
     threshold: float  # from which a clip's keyword is accepted
     rule: Rule  # for detections in running audio
+    sensitivities: dict[str, float]  # other thresholds of the rule, by name: low, medium, high
     metadata: dict[str, str]  # all that the file says
 
     @property
@@ -116,7 +117,11 @@ def _read_info(metadata: dict[str, str], sha256: str) -> ModelInfo:
     check_bounds("clip_samples", clip_samples, 160, 3_840_000)
     check_bounds("threshold", threshold, 1e-6, 1)
     rule = Rule(**json.loads(metadata["detection"])) if "detection" in metadata else Rule(threshold=threshold)
-    version, revision = metadata["model_version"], metadata.get("revision", "")
+    sensitivities = {
+        name: replace(rule, threshold=at).threshold
+        for name, at in json.loads(metadata.get("sensitivities", "{}")).items()
+    }
+    version, revision, every = metadata["model_version"], metadata.get("revision", ""), dict(metadata)
     return ModelInfo(
-        tuple(labels), sample_rate, clip_samples, version, sha256, revision, threshold, rule, dict(metadata)
+        tuple(labels), sample_rate, clip_samples, version, sha256, revision, threshold, rule, sensitivities, every
     )
