@@ -25,6 +25,7 @@ class Augmenter:
     band_probability: float = 0.0  # of a narrow channel, a telephone's say
     max_shift: int = 6  # frames of 16 ms
     snr_db: tuple[float, float] = (0.0, 25.0)
+    floor_db: tuple[float, float] = (20.0, 50.0)  # where none is added: zeros of padding shall not tell a clip by
     cut_bands: tuple[int, int] = (8, 13)  # at most this many bands below and above it
     frequency_masks: tuple[int, int] = (1, 8)  # how many, at most how wide
     time_masks: tuple[int, int] = (1, 12)
@@ -58,10 +59,10 @@ class Augmenter:
 
     def _add_noise(self, power: Tensor, generator: Generator) -> Tensor:
         batch, _, frames = power.shape
-        noise, snr = self._crops(batch, frames, generator), _power_ratio(self.snr_db, batch, generator)
+        noise, loud = self._crops(batch, frames, generator), _power_ratio(self.snr_db, batch, generator)
         level = power.mean(dim=(1, 2), keepdim=True) / (noise.mean(dim=(1, 2), keepdim=True) + LOG_OFFSET)
         used = _uniform((batch, 1, 1), generator) < self.noise_probability
-        return power + noise * (level / snr * used)
+        return power + noise * (level / torch.where(used, loud, _power_ratio(self.floor_db, batch, generator)))
 
     def _narrow(self, power: Tensor, generator: Generator) -> Tensor:
         batch, bands, _ = power.shape

@@ -1,6 +1,7 @@
 """Probabilities that mean what they say, and the threshold of a keyword; both are chosen on the validation split.
 
-One number does the first, the temperature that the logits are divided by (Guo et al. 2017, arXiv:1706.04599).
+Two numbers do the first: the temperature that the logits are divided by (Guo et al. 2017, arXiv:1706.04599), and what
+is taken from the logits of ``UNKNOWN``.
 """
 
 import logging
@@ -10,10 +11,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import minimize_scalar
+from scipy.optimize import minimize
 from scipy.special import log_softmax
 
-from kws.detection import DEFAULT_THRESHOLD, is_keyword
+from kws.detection import DEFAULT_THRESHOLD, UNKNOWN, is_keyword
 
 log = logging.getLogger(__name__)
 
@@ -21,6 +22,7 @@ Floats = npt.NDArray[np.floating[Any]]
 Targets = npt.NDArray[np.int64]
 
 LOWEST, HIGHEST = 0.05, 20.0  # temperatures searched
+MOST_BIAS = 4.0
 TARGET_RECALL = 0.97
 RULE = (
     f"the highest threshold that accepts {TARGET_RECALL:.0%} of the validation split's keywords as themselves; where "
@@ -34,8 +36,12 @@ def at_bound(temperature: float) -> bool:
     return not 1.01 * LOWEST < temperature < HIGHEST / 1.01
 
 
-def calibrate(logits: Floats, targets: Targets) -> float:
-    """The temperature with the least cross-entropy over ``logits [clips, classes]``, within its bounds.
+def calibrate(logits: Floats, targets: Targets, labels: Sequence[str]) -> tuple[float, float]:
+    """The temperature, and what is taken from ``UNKNOWN``'s logits, with the least cross-entropy over a split.
+
+    ``logits [clips, classes]``. Training hears ``UNKNOWN`` many times as often as any keyword, so that its logits are
+    too high for a split in which all classes are as frequent (Saerens et al. 2002, "Adjusting the outputs of a
+    classifier to new a priori probabilities").
 
     n clips without a mistake show no more than that fewer than 3 in n are wrong (95 %; Hanley & Lippman-Hand 1983,
     "If nothing goes wrong, is everything all right?"). So much of each clip's target goes to the other classes alike:
@@ -45,17 +51,26 @@ def calibrate(logits: Floats, targets: Targets) -> float:
     unsure = 3 / (len(targets) + 3)
     wanted = np.full(values.shape, unsure / (values.shape[1] - 1))
     wanted[rows, targets] = 1 - unsure
+    unknown = np.array([label == UNKNOWN for label in labels])
 
-    def cross_entropy(log_temperature: float) -> float:
-        return -float((wanted * log_softmax(values / math.exp(log_temperature), axis=1)).sum(axis=1).mean())
+    def cross_entropy(at: Floats) -> float:
+        shifted = (values - at[1] * unknown) / math.exp(at[0])
+        return -float((wanted * log_softmax(shifted, axis=1)).sum(axis=1).mean())
 
-    bounds = (math.log(LOWEST), math.log(HIGHEST))
-    found = math.exp(minimize_scalar(cross_entropy, bounds=bounds, method="bounded").x)
-    log.info("calibrated with the temperature %.3f on %d validation clips", found, len(targets))
+    bounds = [(math.log(LOWEST), math.log(HIGHEST)), (0.0, MOST_BIAS if UNKNOWN in labels else 0.0)]
+    log_temperature, bias = minimize(cross_entropy, [0.0, 0.0], method="L-BFGS-B", bounds=bounds).x.tolist()
+    found = math.exp(log_temperature)
+    log.info(
+        "calibrated with the temperature %.3f and %.2f off %s on %d validation clips",
+        found,
+        bias,
+        UNKNOWN,
+        len(targets),
+    )
     if at_bound(found):
         said = "the temperature %.3f is at the end of its search (%g to %g): the probabilities mean little"
         log.warning(said, found, LOWEST, HIGHEST)
-    return found
+    return found, bias
 
 
 def keyword_mask(labels: Sequence[str]) -> npt.NDArray[np.bool_]:

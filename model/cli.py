@@ -41,7 +41,6 @@ Resume = Annotated[bool, _variable("RESUME", "Go on with a run of this output th
 Checkpoint = Annotated[
     Path | None, _variable("CHECKPOINT", "Its weights, for parity; default: those beside the model.")
 ]
-StreamHours = Annotated[float, _variable("STREAM_HOURS", "Hours of running audio; 0: none.", min=0, max=1000)]
 MinClips = Annotated[int, _variable("MIN_CLIPS", "Readable clips that a label needs in each split.", min=1)]
 PerLabel = Annotated[int, _variable("PER_LABEL", "Clips a label.", min=1)]
 JsonFile = Annotated[Path | None, _variable("JSON", "Also write the findings here.", "--json", dir_okay=False)]
@@ -120,15 +119,12 @@ def evaluate(
     model: Annotated[Path, typer.Argument(envvar="KWS_MODEL", help="The exported model.")],
     output: Output = Path("artifacts/evaluation"),
     checkpoint: Checkpoint = None,
-    stream_hours: StreamHours = 1.0,
 ) -> None:
     """Judge a model on a data set's test split: evaluation.json, report.md, plots/."""
     loaded = open_model(model)
     from model import run
 
-    settings = make_settings(
-        {**chosen, "labels": chosen["labels"] or loaded.info.keywords, "stream_hours": stream_hours}
-    )
+    settings = make_settings({**chosen, "labels": chosen["labels"] or loaded.info.keywords})
     beside = model.with_name(run.CHECKPOINT)
     with files.atomic_directory(output, files.holding(run.EVALUATION, "report.md", "plots")) as folder:
         run.judge(loaded, settings, folder, checkpoint or (beside if beside.is_file() else None))

@@ -1,13 +1,12 @@
 """The splits of a data set as a run sees them, and the sampler that makes an epoch.
 
 The standard task of Speech Commands (Warden 2018, arXiv:1804.03209): the keywords, ``_unknown_`` for every other word,
-``_silence_`` for no word at all. Beyond it, a few of the other words are held back from training altogether: how often
-they are taken for a keyword is what a user meets, whose visitors say words that no data set has.
+``_silence_`` for no word at all. Beyond it, ``_unknown_`` is every second of running speech.
 """
 
 import hashlib
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,11 +20,12 @@ from model.data import background
 from model.data.layout import SPLITS, Clip
 from model.data.recording import Audit, Found, from_pcm, read_clip
 from model.data.source import DataSet, digest_of
+from model.data.speech import Speech, open_speech
 from model.errors import UserError
 from model.settings import CLIP_SAMPLES, Settings
 
-NO_CLIP = -1  # silence in training: made from noise, batch by batch
-_MOST_UNSEEN = 6
+# What stands for a clip that no file holds: silence made from noise, a crop of running speech, a hard one.
+NO_CLIP, CROP, HARD = -1, -2, -3
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,7 @@ class Corpus:
     dataset: DataSet
     labels: tuple[str, ...]  # the model's classes: the keywords, then _unknown_ and _silence_ as far as they are there
     splits: dict[str, Split]
+    speech: Speech
     unseen: tuple[Clip, ...]  # every clip of the words held back, of all splits
     others: dict[str, tuple[Clip, ...]]  # all clips of the other words, split by split, of which a split takes a share
     noise: Tensor  # float32[frames, N_MELS]: the mel power of the training part of the background recordings
@@ -104,8 +105,12 @@ def load(dataset: DataSet, settings: Settings, progress: features.Progress = lam
     """
     keywords, silence = dataset.labels, set() if settings.only_keywords else {SILENCE}
     other_words = {clip.word for clip in dataset.clips} - {*keywords, SILENCE} if silence else set()
-    unseen_words = choose_unseen(other_words, settings.unseen_words)
-    heard_words = other_words.difference(unseen_words)
+    if unknown := [word for word in settings.unseen_words if word not in other_words]:
+        there = ", ".join(sorted(other_words))
+        raise UserError(f"--unseen-words: the data set has no other word '{unknown[0]}' (it has {there})")
+    heard_words = other_words.difference(settings.unseen_words)
+    running = open_speech(settings, keywords)
+    crops = running.without["training"] or running.negatives
 
     noise_audit = Audit()
     pieces = background.cut(_read_noise(dataset, noise_audit))
@@ -119,10 +124,13 @@ def load(dataset: DataSet, settings: Settings, progress: features.Progress = lam
         rows = enumerate(zip(dataset.of_split(name), stored[name].found, strict=True))
         readable[name] = [(row, clip) for row, (clip, found) in rows if not found.broken]
 
-    trained = {clip.word for _, clip in readable["training"]}
+    for name in ("testing",) if dataset.test_only else SPLITS:
+        for label in sorted({*keywords}.difference(clip.word for _, clip in readable[name])):
+            raise UserError(f"label '{label}' has no readable clips in the {name} split; replace the broken files")
+    trained = {clip.word for _, clip in readable["testing" if dataset.test_only else "training"]}
     if not (pieces["training"] or SILENCE in trained):
         silence = set()  # recorded in another split than training alone
-    labels = (*keywords, *((UNKNOWN,) if trained & heard_words else ()), *silence)
+    labels = (*keywords, *((UNKNOWN,) if trained & heard_words or crops else ()), *silence)
     if len(labels) < 2:
         raise UserError(
             f"the word '{labels[0]}' has nothing to be told from; name more --labels, or add other words or noise"
@@ -136,25 +144,12 @@ def load(dataset: DataSet, settings: Settings, progress: features.Progress = lam
         known = [(row, clip) for row, clip in readable[name] if clip.word in {*keywords, *heard_words, *silence}]
         splits[name] = _split(name, known, audit, stored[name], labels, keywords, pieces[name])
     others = {name: tuple(clip for _, clip in rows if clip.word in heard_words) for name, rows in readable.items()}
-    unseen = tuple(sorted(clip for rows in readable.values() for _, clip in rows if clip.word in unseen_words))
+    unseen = tuple(sorted(clip for rows in readable.values() for _, clip in rows if clip.word in settings.unseen_words))
+    digests["speech"] = running.digest(settings.workers)
     digest = hashlib.sha256("".join(f"{name}\t{digests[name]}\n" for name in sorted(digests)).encode()).hexdigest()
     power = [features.mel_power(torch.from_numpy(piece)[None])[0].T for piece in pieces["training"]]
     noise_power = torch.cat([torch.empty(0, features.N_MELS), *power])
-    return Corpus(dataset, labels, splits, unseen, others, noise_power, pieces, noise_audit, digest)
-
-
-def choose_unseen(others: Iterable[str], asked: tuple[str, ...] | None) -> tuple[str, ...]:
-    """The other words that are held back; where None were asked for, a third of them, six at most, by their SHA-1.
-
-    Raises UserError: a word that was asked for is not among the other words.
-    """
-    words = sorted(set(others) - {UNKNOWN})
-    if asked is None:
-        return tuple(sorted(sorted(words, key=_sha1)[: min(_MOST_UNSEEN, len(words) // 3)]))
-    for word in asked:
-        if word not in words:
-            raise UserError(f"--unseen-words: the data set has no other word '{word}' (it has {', '.join(words)})")
-    return asked
+    return Corpus(dataset, labels, splits, running, unseen, others, noise_power, pieces, noise_audit, digest)
 
 
 def even_choice(clips: Sequence[Clip], count: int) -> tuple[Clip, ...]:
@@ -182,9 +177,6 @@ def _split(
     """Of what can be read, what a split holds: training all; the others as many other words, and as much silence, as a
     keyword has clips on average, whatever training's shares are: what is judged does not depend on the recipe."""
     counts = Counter(clip.word for _, clip in known)
-    for label in keywords:
-        if not counts[label]:
-            raise UserError(f"label '{label}' has no readable clips in the {name} split; replace the broken files")
     silent: tuple[Clip, ...] = ()
     silence = torch.empty(0, features.N_MELS, features.FRAMES)
     if name != "training":
@@ -198,7 +190,8 @@ def _split(
             waveforms = torch.from_numpy(background.silence_waveforms(pieces, name, len(silent)))
             silence = torch.cat([features.mel_power(part) for part in waveforms.split(64)])
     clips = (*(clip for _, clip in known), *silent)
-    targets = torch.tensor([labels.index(clip.word if clip.word in labels else UNKNOWN) for clip in clips])
+    classes = [labels.index(clip.word if clip.word in labels else UNKNOWN) for clip in clips]
+    targets = torch.tensor(classes, dtype=torch.int64)
     return Split(clips, targets, audit, stored, torch.tensor([row for row, _ in known]), silence)
 
 
@@ -218,7 +211,8 @@ class Sampler:
     """Draws an epoch's clips from the training split.
 
     Every keyword clip once; other words ``unknown_share`` times as often as a keyword has clips on average, evenly over
-    the words, however many clips each has; silence ``silence_share`` times as often, from noise and from its own clips.
+    the words, however many clips each has; silence ``silence_share`` times as often, from noise and from its own clips;
+    crops of running speech, every second one a hard one, up to ``speech_share`` of all.
     """
 
     def __init__(self, corpus: Corpus, settings: Settings) -> None:
@@ -229,19 +223,23 @@ class Sampler:
         self._keywords = torch.tensor([row for word in keywords for row in rows[word]])
         self._others = [torch.tensor(rows[word]) for word in sorted(rows) if word not in (*keywords, SILENCE)]
         mean = len(self._keywords) / len(keywords)
-        self._unknown = max(1, round(settings.unknown_share * mean)) if UNKNOWN in corpus.labels else 0
+        self._unknown = max(1, round(settings.unknown_share * mean)) if self._others else 0
         self._silence = max(1, round(settings.silence_share * mean)) if SILENCE in corpus.labels else 0
+        share = settings.speech_share if corpus.speech.without["training"] or corpus.speech.negatives else 0.0
+        others = len(self._keywords) + self._unknown + self._silence
+        self._crops = round(others * share / (1 - share))
         recorded = [torch.tensor(rows[SILENCE])] if SILENCE in rows else []
         self._silent = [torch.full((self._silence,), NO_CLIP)] * bool(len(corpus.noise)) + recorded
 
     def __len__(self) -> int:
-        return len(self._keywords) + self._unknown + self._silence
+        return len(self._keywords) + self._unknown + self._silence + self._crops
 
     def epoch(self, generator: Generator) -> Tensor:
-        """The rows of the split for one epoch in random order, ``int64[len(self)]``; ``NO_CLIP`` stands for silence."""
+        """The rows of the split for one epoch in random order, ``int64[len(self)]``, and what stands for no clip."""
         unknown = _draw(self._others, self._unknown, generator)
         silence = _draw(self._silent, self._silence, generator)
-        rows = torch.cat([self._keywords, unknown, silence])
+        crops = torch.tensor([CROP, HARD]).repeat(self._crops // 2 + 1)[: self._crops]
+        rows = torch.cat([self._keywords, unknown, silence, crops])
         return rows[torch.randperm(len(rows), generator=generator, device=generator.device).cpu()]
 
 

@@ -11,20 +11,22 @@ import mmap
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import torch
 import torchaudio
 from torch import Tensor
 
-from kws.audio import SAMPLE_RATE
+from kws.audio import SAMPLE_RATE, AudioError, decode
 from model import files
 from model.data.recording import Found, from_pcm, read_clip
 from model.data.source import cache_root
-from model.settings import CLIP_SAMPLES
+from model.data.speech import MAX_SECONDS
+from model.settings import CLIP_SAMPLES, Settings
 
 N_FFT = 512  # the window's length, too: 32 ms
 HOP_LENGTH = 256  # 16 ms
@@ -148,6 +150,72 @@ def stored_features(
                 stored = _open(entry, len(names), copies)
     assert stored is not None  # noqa: S101 - just written
     return stored
+
+
+@dataclass(frozen=True)
+class Running:
+    """The mel power of long recordings, one after another, each at every speed."""
+
+    power: Tensor  # float16[frames, N_MELS], the square root, mapped
+    frames: Tensor  # int64[recordings, speeds]: how many each has; 0 of a broken one
+    broken: dict[str, str]  # path -> why
+
+    @staticmethod
+    def none() -> "Running":
+        """Of no recordings."""
+        return Running(torch.empty(0, N_MELS, dtype=torch.float16), torch.empty(0, 1, dtype=torch.int64), {})
+
+
+def running_features(
+    recordings: Sequence[Path], digest: str, settings: Settings, progress: Progress = lambda *_: None
+) -> Running:
+    """The features of long recordings, whose content ``digest`` names; computed at most once."""
+    factors = ((1, 1), *SPEEDS) if settings.speed_copies else ((1, 1),)
+    recipe: dict[str, Any] = {"running": digest, "factors": factors, "front_end": FRONT_END, "recipe": RECIPE}
+    recipe["versions"] = {package: version(package) for package in _PACKAGES}
+    key = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:32]
+    entry = cache_root() / "features" / key
+
+    def work(path: Path) -> tuple[list[Tensor], str]:
+        try:
+            waveform = torch.from_numpy(decode(path.read_bytes(), max_seconds=MAX_SECONDS).waveform)
+        except AudioError as error:
+            return [torch.empty(0, N_MELS)] * len(factors), error.detail
+        return [_running_power(waveform, *factor) for factor in factors], ""
+
+    with files.locked(entry.with_suffix(".lock")):
+        if not (entry / FILES).is_file():
+            with (
+                files.atomic_directory(entry, lambda _: True) as folder,
+                (folder / POWER).open("wb") as written,
+                ThreadPoolExecutor(settings.workers, initializer=torch.set_num_threads, initargs=(1,)) as pool,
+            ):
+                frames, broken = list[list[int]](), dict[str, str]()
+                for path, (powers, why) in zip(recordings, pool.map(work, recordings), strict=True):
+                    for power in powers:
+                        written.write(power.sqrt_().half().numpy().tobytes())
+                    frames.append([len(power) for power in powers])
+                    broken |= {str(path): why} if why else {}
+                    progress(len(frames), len(recordings))
+                (folder / FILES).write_text(json.dumps({"frames": frames, "broken": broken}))
+    content = json.loads((entry / FILES).read_text())
+    counts = torch.tensor(content["frames"], dtype=torch.int64).view(-1, len(factors))
+    total = int(counts.sum())
+    if not total:
+        return replace(Running.none(), broken=content["broken"])
+    with (entry / POWER).open("rb") as file:
+        mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+    return Running(torch.frombuffer(mapping, dtype=torch.float16).view(-1, N_MELS), counts, content["broken"])
+
+
+def _running_power(waveform: Tensor, numerator: int, denominator: int) -> Tensor:
+    """``float32[samples]``, played at another speed -> mel power ``float32[frames, N_MELS]``, a minute at a time."""
+    if numerator != denominator:
+        waveform = torchaudio.functional.resample(waveform, numerator, denominator)
+    step = 3750 * HOP_LENGTH
+    starts = range(0, max(0, len(waveform) - N_FFT + 1), step)
+    parts = [mel_power(waveform[None, start : start + step + N_FFT - HOP_LENGTH])[0].T for start in starts]
+    return torch.cat([torch.empty(0, N_MELS), *parts])
 
 
 def _open(entry: Path, count: int, copies: int) -> Stored | None:

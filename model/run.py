@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,10 @@ import torch
 import torch.distributed as dist
 
 from kws.audio import SAMPLE_RATE, SILENT_DBFS
+from kws.detection import UNKNOWN
 from kws.model_file import Model
 from model import calibration, console, corpus, export, features, files, parallel, report, train
+from model.data.layout import SPLITS
 from model.data.source import open_dataset, require_clips
 from model.errors import UserError
 from model.evaluation import evaluate, headline, running_audio
@@ -39,7 +41,7 @@ def run(
     process needs to go on after a kill, with ``resume``. ``former`` is the ``config.json`` that is repeated, if one is:
     its data must be these. Raises UserError where data or state do not fit the settings, and ParityError.
     """
-    data = _read(settings)
+    data = _read(settings, SPLITS)
     if former and former["settings"]["dataset"] == settings.dataset and former["data_digest"] != data.digest:
         raise UserError(
             f"the data set has the digest {data.digest}, but that of --config is {former['data_digest']}; restore its "
@@ -74,7 +76,12 @@ def run(
 
     waveforms, targets = data.waveforms("validation"), data.splits["validation"].targets.numpy()
     logits = train.predict(network, features.mel_power(torch.from_numpy(waveforms))).numpy()
-    temperature = calibration.calibrate(logits, targets)
+    temperature, bias = calibration.calibrate(logits, targets, data.labels)
+    earlier = trained.before.cpu()
+    if UNKNOWN in data.labels:
+        with torch.no_grad():
+            for each in (network, earlier):
+                each.classifier.bias[data.labels.index(UNKNOWN)] -= bias
     decided = {"labels": json.dumps(data.labels), "temperature": repr(temperature)}
     metadata = {
         "sample_rate": str(SAMPLE_RATE),
@@ -91,13 +98,19 @@ def run(
     heard = Model(graph, ONNX)(waveforms)
     threshold = calibration.choose_threshold(heard, targets, data.labels)
     decided["threshold"] = f"{threshold:.3f}"
-    rule = running_audio.choose_rule(Model(export.with_metadata(graph, metadata | decided), ONNX), data, settings)
-    decided["detection"] = rule.to_json()
+    so_far = Model(export.with_metadata(graph, metadata | decided), ONNX)
+    rule, sensitivities = running_audio.choose_rule(so_far, data, settings.false_accepts_per_hour)
+    decided |= {"detection": rule.to_json(), "sensitivities": json.dumps(sensitivities)}
     metadata |= decided | {"model_version": export.model_version(network, decided)}
     model = Model(export.with_metadata(graph, metadata), ONNX)
     log.info("threshold %.3f (validation); model version %s", threshold, model.info.version)
 
     evaluation = evaluate(model, data, settings, network)
+    if data.speech.negatives:
+        graph_before = export.export_onnx(earlier, metadata, temperature)
+        before = running_audio.alarms(Model(graph_before, ONNX), data.speech.negatives)
+        for then, now in zip(before, evaluation["negatives"], strict=True):
+            now["before"] = then["alarms"] if trained.without_negatives else None
     parity = evaluation["parity"]
     export.check_parity(parity)
     exported = export.with_metadata(graph, {**metadata, "metrics": json.dumps(headline(evaluation))})
@@ -133,6 +146,7 @@ def run(
         },
         "validation": {
             "temperature": temperature,
+            "unknown_bias": bias,
             "threshold": threshold,
             "detection": asdict(rule),
             "ece": calibration.reliability(heard, targets)["ece"],
@@ -150,20 +164,25 @@ def judge(model: Model, settings: Settings, folder: Path, checkpoint: Path | Non
     weights = export.load_checkpoint(checkpoint) if checkpoint else None
     if weights and export.weights_sha256(weights.network) != model.info.metadata.get("weights_sha256"):
         raise UserError(f"checkpoint '{checkpoint}' is not what the model was exported from; give --checkpoint its own")
-    data = _read(settings, tuple(json.loads(model.info.metadata.get("unseen_words", "[]"))))
+    data = _read(settings, ("testing",), tuple(json.loads(model.info.metadata.get("unseen_words", "[]"))))
     evaluation = evaluate(model, data, settings, weights.network if weights else None)
     files.write_json(folder / EVALUATION, evaluation)
     report.write(folder, evaluation)
 
 
-def _read(settings: Settings, held_back: tuple[str, ...] | None = None) -> corpus.Corpus:
-    """The data set that the settings name, as a run sees it; what was found is logged.
+def _read(settings: Settings, splits: Sequence[str], held_back: tuple[str, ...] = ()) -> corpus.Corpus:
+    """The data set that the settings name, as a run sees it, with clips in its ``splits``; what was found is logged.
 
     ``held_back`` are words that a model has not heard: those that the data set has are, unless others are asked for.
     """
     dataset = open_dataset(settings)
-    require_clips(dataset)
-    if settings.unseen_words is None and held_back is not None:
+    if dataset.test_only and "training" in splits:
+        raise UserError(
+            f"data set '{dataset.name}' is a test set: figures of a model that was trained on it say nothing beside "
+            "others'; train on speech-commands, and give it to evaluate"
+        )
+    require_clips(dataset, splits)
+    if not settings.unseen_words and held_back:
         there = {clip.word for clip in dataset.clips}
         settings = replace(settings, unseen_words=tuple(word for word in held_back if word in there))
     log.info("words to tell apart: %s", ", ".join(dataset.labels))

@@ -22,10 +22,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from kws.detection import SILENCE
-from model import files
+from kws.detection import SILENCE, UNKNOWN
+from model import files, hard_negatives
 from model.augment import Augmenter, mixup
-from model.corpus import NO_CLIP, Corpus, Sampler, Split
+from model.corpus import CROP, HARD, NO_CLIP, Corpus, Sampler, Split
 from model.errors import UserError, differences, first_sentence
 from model.features import FRONT_END, RECIPE, log_mel
 from model.network import TCResNet8
@@ -55,6 +55,8 @@ class Trained:
     """What training leaves: the network with the best epoch's weights, the history, and the clips and time it took."""
 
     network: TCResNet8
+    before: TCResNet8  # before it heard the user's own negatives; as it began, if it never was without them
+    without_negatives: int = 0  # epochs before that
     history: list[Epoch] = field(default_factory=list)
     best_epoch: int = 0
     clips: int = 0
@@ -86,12 +88,13 @@ def train(
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # nothing reads it
     torch.manual_seed(settings.seed)
 
-    data, labels = corpus.splits["training"], corpus.labels
-    sampler = Sampler(corpus, settings)
+    data, labels, keywords = corpus.splits["training"], corpus.labels, corpus.dataset.labels
+    sampler, crops = Sampler(corpus, settings), hard_negatives.of(corpus, settings)
     chances = settings.noise_probability, settings.band_probability
     augment = Augmenter(corpus.noise.to(device), *chances, settings.max_shift)
     network = TCResNet8(len(labels), width=settings.width, dropout=settings.dropout)
-    trained = Trained(copy.deepcopy(network))
+    trained = Trained(copy.deepcopy(network), copy.deepcopy(network))
+    trained.without_negatives = crops.without
     network.to(device)
     average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(settings.ema_decay), use_buffers=True)
     optimizer = torch.optim.AdamW(network.parameters(), weight_decay=settings.weight_decay, fused=True)
@@ -100,7 +103,8 @@ def train(
         optimizer, settings.learning_rate, total_steps=settings.epochs * steps, pct_start=settings.warmup
     )
     parts: dict[str, Any] = {"network": network, "average": average, "kept": trained.network}
-    parts |= {"optimizer": optimizer, "schedule": schedule}
+    parts["before"] = trained.before
+    parts |= {"optimizer": optimizer, "schedule": schedule, "crops": crops}
     identity = identity_of(settings, corpus, world, device)
     if state and resume and (kept := load_state(state / STATE, identity)):
         for name, each in parts.items():
@@ -115,6 +119,8 @@ def train(
             order = torch.Generator().manual_seed(_seed(settings.seed, number))  # the same in all processes
             seeds = [_seed(settings.seed, number, rank, twin) for twin in range(len(twins))]
             drawn = [torch.Generator(device).manual_seed(seed) for seed in seeds]
+            picked = torch.Generator().manual_seed(_seed(settings.seed, number, rank, "crops"))
+            crops.begin(number)
             every = sampler.epoch(order).split(settings.batch_size)
             batches = [rows[rank::world] for rows in every if len(rows) >= world]  # that every process has a part of
             total = torch.zeros(2, device=device)  # loss, right answers
@@ -124,22 +130,32 @@ def train(
                 if step % _STEPS_MAPPED == 0:
                     data.stored.release()  # else a large data set's features all end up in this process's memory
 
-                def part(twin: TCResNet8, rows: Tensor, drawn: torch.Generator, whole: int = len(rows)) -> Tensor:
+                def part(
+                    twin: TCResNet8, rows: Tensor, starts: Tensor, drawn: torch.Generator, whole: int = len(rows)
+                ) -> tuple[Tensor, Tensor]:
                     copies = torch.randint(0, data.stored.copies, rows.shape, generator=drawn, device=device).cpu()
-                    silent, rows = (rows == NO_CLIP).nonzero().flatten(), rows.clamp(min=0)
+                    silent, running = (rows == NO_CLIP).nonzero().flatten(), (rows <= CROP).nonzero().flatten()
+                    rows = rows.clamp(min=0)
                     power, answers = data.power(rows, copies).to(device), data.targets[rows]
                     if len(silent):
                         power[silent.to(device)] = augment.silence(len(silent), drawn)
                         answers = answers.index_fill(0, silent, labels.index(SILENCE))
+                    if len(running):
+                        power[running.to(device)] = crops.read(starts[running]).to(device)
+                        answers = answers.index_fill(0, running, labels.index(UNKNOWN))
                     targets = F.one_hot(answers, len(labels)).float().to(device)
                     features, targets = mixup(augment(power, drawn), targets, settings.mixup, drawn)
                     logits = twin(features, drawn)
                     loss = F.cross_entropy(logits, targets, label_smoothing=settings.label_smoothing, reduction="sum")
                     twin.zero_grad(set_to_none=True)
                     (loss / whole).backward()
-                    return torch.stack([loss.detach(), (logits.argmax(1) == targets.argmax(1)).sum()])
+                    sure = logits.detach()[running].softmax(1)[:, : len(keywords)].sum(1).cpu()  # of a keyword
+                    return torch.stack([loss.detach(), (logits.argmax(1) == targets.argmax(1)).sum()]), sure
 
-                done = list(pool.map(part, twins, rows.chunk(len(twins)), drawn))
+                starts = crops.draw(rows == HARD, picked)
+                heard = list(pool.map(part, twins, rows.chunk(len(twins)), starts.chunk(len(twins)), drawn))
+                done = [sums for sums, _ in heard]
+                crops.tell(starts[rows <= CROP], torch.cat([sure for _, sure in heard]))
                 gather(twins[: len(done)], world)
                 optimizer.step()
                 schedule.step()
@@ -154,6 +170,8 @@ def train(
             if is_best := trained.best_epoch == 0 or epoch.val_loss < trained.best.val_loss:
                 trained.best_epoch = number
                 trained.network.load_state_dict(average.module.state_dict())
+            if number == crops.without:
+                trained.before.load_state_dict(average.module.state_dict())
             trained.clips += clips * world
             trained.seconds += time.perf_counter() - started
             if rank > 0:
@@ -165,6 +183,7 @@ def train(
                 so_far["parts"] = {name: each.state_dict() for name, each in parts.items()}
                 save_state(state / STATE, identity, so_far)
     trained.network.eval()
+    trained.before.eval()
     return trained
 
 
@@ -186,7 +205,8 @@ def score(network: nn.Module, split: Split) -> tuple[float, float]:
 def identity_of(settings: Settings, corpus: Corpus, processes: int, device: torch.device) -> dict[str, Any]:
     """All that the weights depend on, by the names that a user knows; the code that makes them of the data, too."""
     digest = hashlib.sha256()
-    for name in ("augment", "corpus", "features", "network", "parallel", "train", "data/background", "data/recording"):
+    names = ("augment", "corpus", "features", "hard_negatives", "network", "parallel", "train")
+    for name in (*names, "data/background", "data/recording"):
         digest.update((Path(__file__).parent / f"{name}.py").read_bytes())
     return {
         **{option_name(name): value for name, value in settings.of_weights().items()},

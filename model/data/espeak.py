@@ -6,6 +6,8 @@ The C interface is declared in espeak-ng's ``speak_lib.h``.
 """
 
 import ctypes
+from collections.abc import Collection
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +25,16 @@ _Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctype
 def variants() -> list[str]:
     """The names of the voice variants (``f1``, ``Andy``, …), sorted."""
     return sorted(path.name for path in (_paths()[1] / "voices" / "!v").iterdir())
+
+
+@cache
+def _own() -> "Espeak":
+    return Espeak()
+
+
+def pronounced(words: Collection[str]) -> dict[str, str]:
+    """Each word and its phonemes. Raises UserError: espeak-ng is not installed or does not start."""
+    return {word: _own().phonemes(word) for word in words}
 
 
 class Espeak:
@@ -63,6 +75,14 @@ class Espeak:
         self._library.espeak_Synth(data, ctypes.c_size_t(len(data) + 1), 0, 1, 0, _CHARS_UTF8, None, None)
         self._library.espeak_Synchronize()
         return np.concatenate(self._chunks) if self._chunks else np.empty(0, dtype=np.int16)
+
+    def phonemes(self, word: str) -> str:
+        """How a word is pronounced in American English, without its stress; ``speak_lib.h`` tells the notation."""
+        self._library.espeak_SetVoiceByName(b"en-us")
+        self._library.espeak_TextToPhonemes.restype = ctypes.c_char_p
+        text = ctypes.c_char_p(word.encode())
+        said: bytes = self._library.espeak_TextToPhonemes(ctypes.byref(text), _CHARS_UTF8, 0)
+        return said.decode().translate({ord(mark): None for mark in "',%"})
 
     def _receive(self, samples: "ctypes._Pointer[ctypes.c_short]", count: int, _events: int) -> int:
         if samples and count > 0:

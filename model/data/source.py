@@ -6,7 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kws.detection import SILENCE, UNKNOWN
@@ -20,6 +20,7 @@ from model.settings import DEFAULT_LABELS, Settings
 CC_BY = "CC BY 4.0"
 _WARDEN = "Pete Warden, Speech Commands: a dataset for limited-vocabulary speech recognition, arXiv:1804.03209"
 FEW_CLIPS = 5  # of an other word that may be a folder of something else
+TEST_SET = "test_set"  # in the name of speech_commands_test_set_v0.02.tar.gz, which has no other splits
 _CHUNK = 256  # files that a thread reads in one go
 
 # Archives whose content, and so whose licence, is known: SHA-256 -> name.
@@ -45,6 +46,7 @@ class DataSet:
     split_rule: str
     speakers_known: bool  # if not, the test figure does not hold for new voices
     notes: tuple[str, ...]  # a sentence each: what was left out, passed over or taken for granted
+    test_only: bool = False  # it is there to be judged with, whole
 
     def of_split(self, split: str, words: Sequence[str] | None = None) -> tuple[Clip, ...]:
         """The clips of one of ``SPLITS``, of some words or of all."""
@@ -64,6 +66,8 @@ def open_dataset(settings: Settings) -> DataSet:
     few = _require_words(layout, origin["name"])
     notes = [*passed_over, *layout.notes]
     clips, rule, speakers_known = divide(layout, settings.speaker_pattern, notes)
+    if test_only := TEST_SET in origin["name"]:
+        clips, rule = tuple(replace(clip, split="testing") for clip in clips), "a test set, whole"
     return DataSet(
         root,
         info.get("name") or origin["name"],
@@ -76,6 +80,7 @@ def open_dataset(settings: Settings) -> DataSet:
         rule,
         speakers_known,
         (*notes, *few),
+        test_only,
     )
 
 
@@ -118,12 +123,17 @@ def _find(settings: Settings) -> tuple[Path, dict[str, str], tuple[str, ...]]:
         hint = "a folder, an archive, speech-commands or synthetic; an address is for --dataset-url"
         raise UserError(f"data set '{given}' {'is no file' if path.exists() else 'does not exist'}; give {hint}")
     sha256 = sha256 or download.sha256_of(path)
-    root = cache_root() / "unpacked" / f"{sha256[:32]}-{archive.RECIPE}"
-    with files.locked(root.with_suffix(".lock")), console.bar("unpacking (MB)", 1_000_000) as unpacking:
-        notes = archive.unpack(path, root, unpacking)
+    root, notes = unpacked(path, sha256)
     if name := KNOWN_ARCHIVES.get(sha256):
         return root, {"name": name, "licence": CC_BY, "attribution": _WARDEN}, notes
     return root, {"name": path.name}, notes
+
+
+def unpacked(path: Path, sha256: str = "") -> tuple[Path, tuple[str, ...]]:
+    """The folder in the cache that an archive is unpacked into, unless it is there, and what was not unpacked."""
+    root = cache_root() / "unpacked" / f"{(sha256 or download.sha256_of(path))[:32]}-{archive.RECIPE}"
+    with files.locked(root.with_suffix(".lock")), console.bar("unpacking (MB)", 1_000_000) as unpacking:
+        return root, archive.unpack(path, root, unpacking)
 
 
 def _read_info(path: Path) -> dict[str, str]:

@@ -9,7 +9,9 @@ import json
 import multiprocessing
 import signal
 import zlib
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import partial
 from importlib.metadata import version
 from itertools import groupby
 from pathlib import Path
@@ -17,8 +19,9 @@ from typing import Any
 
 import numpy as np
 import soundfile
+import soxr
 
-from kws.audio import SAMPLE_RATE
+from kws.audio import SAMPLE_RATE, rms
 from model import files
 from model.data import espeak, noise
 from model.data.archive import Progress
@@ -32,6 +35,9 @@ ACCENTS = ["en", "en-us", "en-us-nyc", "en-029", "en-gb-x-rp", "en-gb-scotland",
 _LEFT_OUT = ("robo", "robot", "whisper", "demonic", "croak", "tweaky", "anxious")
 _ENDINGS = ("", ".", "!", "?", ",")  # each has its own melody
 _FEWEST = 10
+_SENTENCES = 6  # of each voice, of twelve words
+_GROUPS = 8  # of voices, each spoken by a process of its own
+WORDS = Path(__file__).with_name("common_words.txt").read_text().split()  # of which sentences are made
 
 
 def make(words: tuple[str, ...], size: int, seed: int, cache: Path, progress: Progress = lambda *_: None) -> Path:
@@ -52,6 +58,42 @@ def make(words: tuple[str, ...], size: int, seed: int, cache: Path, progress: Pr
             with files.atomic_directory(root, lambda _: False) as folder:
                 _make(words, size, seed, folder, progress)
     return root
+
+
+def make_speech(keywords: Collection[str], cache: Path, progress: Progress = lambda *_: None) -> Path:
+    """Sentences of other words in a folder in ``cache``, a folder a voice with transcripts in LibriSpeech's form."""
+    words = sorted({*WORDS}.difference(keywords))
+    content = json.dumps([_RECIPE, words, _SENTENCES, version("espeakng-loader")])
+    root = cache / f"speech-{hashlib.sha256(content.encode()).hexdigest()[:16]}"
+    with files.locked(root.with_suffix(".lock")):
+        if not root.is_dir():
+            with files.atomic_directory(root, lambda _: False) as folder:
+                voices = [voice for part in assign_variants(espeak.variants(), 0).values() for voice in part]
+                groups = [voices[first::_GROUPS] for first in range(_GROUPS)]
+                _in_processes(partial(_speak_sentences, folder, words), groups, progress)
+    return root
+
+
+def _speak_sentences(folder: Path, words: list[str], variants: list[str]) -> None:
+    """The recordings of some voices; to be called in a fresh process."""
+    voice = espeak.Espeak()
+    for variant in variants:
+        rng, lines = _generator("sentences", variant), []
+        name = "".join(character if character.isalnum() else "_" for character in variant)
+        (folder / name).mkdir()
+        for number in range(_SENTENCES):
+            said = [str(word) for word in rng.choice(words, 12)]
+            text = f"{' '.join(said[:6])}{rng.choice([',', '.', ';'])} {' '.join(said[6:])}"
+            speed, pitch, pitch_range = (int(rng.integers(*bounds)) for bounds in ((120, 220), (25, 76), (25, 76)))
+            chosen, seed = f"{rng.choice(ACCENTS)}+{variant}", int(rng.integers(1, 2**31))
+            dry = voice.say(text, chosen, seed, speed, pitch, pitch_range) / 32768.0
+            spoken = soxr.resample(dry, voice.rate, SAMPLE_RATE)
+            background = noise.noise(str(rng.choice(noise.NOISES)), len(spoken), rng)
+            level = 10 ** (rng.uniform(-26, -6) / 20) / max(np.abs(spoken).max(initial=0.0), 1e-6)
+            noisy = level * (spoken + background * rms(spoken) * 10 ** (-rng.uniform(10, 40) / 20))
+            soundfile.write(folder / name / f"{name}-{number}.flac", np.clip(noisy, -1, 1), SAMPLE_RATE)
+            lines.append(f"{name}-{number} {' '.join(said)}\n")
+        (folder / name / f"{name}.trans.txt").write_text("".join(lines))
 
 
 def assign_variants(names: list[str], seed: int) -> dict[str, list[str]]:
@@ -78,12 +120,17 @@ def _make(words: tuple[str, ...], size: int, seed: int, folder: Path, progress: 
         samples = 0.1 * noise.noise(kind, 20 * SAMPLE_RATE, _generator(seed, "noise", kind))
         soundfile.write(folder / NOISE_FOLDER / f"{kind}.wav", samples, SAMPLE_RATE, subtype="PCM_16")
     variants = assign_variants(espeak.variants(), seed)
+    _in_processes(partial(_speak, folder, size, seed, variants), words, progress)
+
+
+def _in_processes(speak: Callable[[Any], None], each: Sequence[Any], progress: Progress) -> None:
+    """Call ``speak`` with each of some arguments, in a fresh process each time."""
     context = multiprocessing.get_context("spawn")  # a fork would share espeak's state, and torch's threads
     # Ctrl-C reaches the whole group; the parent ends the work in order.
     ignored = (signal.SIGINT, signal.SIG_IGN)
     pool = ProcessPoolExecutor(processors(), context, signal.signal, ignored, max_tasks_per_child=1)
     try:
-        jobs = [pool.submit(_speak, folder, word, size, seed, variants) for word in words]
+        jobs = [pool.submit(speak, one) for one in each]
         for done, job in enumerate(as_completed(jobs), 1):
             job.result()
             progress(done, len(jobs))
@@ -91,7 +138,7 @@ def _make(words: tuple[str, ...], size: int, seed: int, folder: Path, progress: 
         pool.shutdown(cancel_futures=True)
 
 
-def _speak(folder: Path, word: str, size: int, seed: int, variants: dict[str, list[str]]) -> None:
+def _speak(folder: Path, size: int, seed: int, variants: dict[str, list[str]], word: str) -> None:
     """Speak a word's clips; to be called in a fresh process.
 
     Raises:

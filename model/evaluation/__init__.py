@@ -35,7 +35,7 @@ SPEAKERS_NOT_KNOWN = (
 def evaluate(model: Model, corpus: Corpus, settings: Settings, network: Module | None = None) -> dict[str, Any]:
     """Judge ``model`` on the test split of ``corpus``; clips of a class that it does not have are left out.
 
-    ``settings`` say the ``stream_hours`` of running audio, ``network`` is what the model was exported from, for parity.
+    ``network`` is what the model was exported from, for parity.
     Returns plain JSON values; what could not be measured is in ``not_measured``, with the reason.
     """
     labels, split = model.info.labels, corpus.splits["testing"]
@@ -55,7 +55,8 @@ def evaluate(model: Model, corpus: Corpus, settings: Settings, network: Module |
         "operating": clips.operating_point(probabilities, targets, groups, labels, threshold),
         "false_accept_examples": clips.false_accepts(groups, labels, threshold),
         "robustness": robustness.measure(model, waveforms[said], targets[said], noise) | {"voices": None},
-        "streaming": running_audio.measure(model, corpus, settings),
+        "running_audio": running_audio.measure(model, corpus),
+        "negatives": running_audio.alarms(model, corpus.speech.negatives),
         "parity": measure_parity(model, network, temperature, waveforms) if network else None,
         "test_clips_digest": clips.digest(names, waveforms),
         "data_digest": corpus.digest,
@@ -63,8 +64,8 @@ def evaluate(model: Model, corpus: Corpus, settings: Settings, network: Module |
         "data": _data(corpus),
         "not_measured": missing,
     }
-    if evaluation["streaming"] is None:
-        missing["running audio"] = "no words, no noise to make it of" if settings.stream_hours else "not asked for"
+    if evaluation["running_audio"] is None:
+        missing["running audio"] = "no running speech without keywords to judge with: see --speech-evaluation"
     if network is None:
         missing["parity"] = "no checkpoint was given"
     try:
@@ -95,7 +96,7 @@ def caveats(evaluation: dict[str, Any]) -> list[str]:
 
 def headline(evaluation: dict[str, Any]) -> dict[str, Any]:
     """The few figures that go into the model file."""
-    operating, running = evaluation["operating"], evaluation["streaming"] or {"operating_points": []}
+    operating, running = evaluation["operating"], evaluation["running_audio"] or {"operating": {}, "hours": 0.0}
     return {
         "test_clips": evaluation["n"],
         "accuracy": round(evaluation["accuracy"], 4),
@@ -103,8 +104,15 @@ def headline(evaluation: dict[str, Any]) -> dict[str, Any]:
         "keyword_recall": round(operating["recall"]["share"], 4),
         "false_accepts": {kind: round(found["share"], 4) for kind, found in operating["false_accepts"].items()},
         "expected_calibration_error": round(evaluation["calibration"]["ece"], 4),
-        "missed_at_false_accepts_per_hour": {
-            f"{point['allowed_per_hour']:g}": round(point["misses"], 4) for point in running["operating_points"]
+        "operating_table": {
+            name: {
+                "threshold": found["threshold"],
+                "false_accepts_per_hour": round(found["false_accepts_per_hour"], 2),
+                "misses": round(found["misses"]["share"], 4),
+                "misses_by_word": {word: round(one["share"], 4) for word, one in found["misses_by_word"].items()},
+                "hours": round(running["hours"], 2),
+            }
+            for name, found in running["operating"].items()
         },
     }
 
@@ -126,7 +134,8 @@ def _data(corpus: Corpus) -> dict[str, Any]:
         "speakers_known": dataset.speakers_known,
         "unseen_words": list(corpus.unseen_words),
         "leaks": check.leaks(dataset),
-        "notes": list(dataset.notes),
+        "speech": {"source": corpus.speech.source, "evaluation": corpus.speech.evaluation},
+        "notes": [*dataset.notes, *corpus.speech.notes],
     }
 
 

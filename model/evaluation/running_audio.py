@@ -1,131 +1,153 @@
-"""Keyword spotting in running audio: keywords missed against false accepts an hour, and the rule that does best.
+"""Keyword spotting in running audio: commands missed against false accepts an hour, and the rule that does best.
 
-The audio is made of one split's clips and background noise: without keywords (other words and background) for the false
-accepts, and with each of the split's keywords once at a known time for the misses.
+False accepts are counted on running speech without keywords. A *command* is a clip of a keyword in quiet noise, with a
+pause before and after; an *embedded* keyword is one in a sentence, known by its transcript. Speech with a keyword in it
+counts for neither commands nor false accepts.
 """
 
-import itertools
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
-from numpy.random import Generator
 from scipy.stats import chi2
 
-from kws.audio import SAMPLE_RATE, Waveform, rms
-from kws.detection import Detector, Probabilities, Rule, middle, running_probabilities
+from kws.audio import SAMPLE_RATE, AudioError, Waveform, decode, rms
+from kws.detection import Detector, Probabilities, Rule, averages, is_keyword, middle, running_probabilities
 from kws.model_file import Model
 from model.corpus import Corpus
 from model.data.recording import as_recorded
-from model.settings import CLIP_SAMPLES, Settings
+from model.data.speech import MAX_SECONDS, Recording
+from model.evaluation.clips import share
+from model.settings import CLIP_SAMPLES
 
 log = logging.getLogger(__name__)
 
-RATES = (0.5, 0.1)  # false accepts an hour: what openWakeWord and microWakeWord aim at; what Picovoice does
-MOST_MISSES = 0.1  # a rule that misses more at RATES[0] is of no use: then the fewest false accepts at so many misses
-TOLERANCE_SECONDS = 0.75  # of a detection from its clip's middle: TensorFlow's test_streaming_accuracy
 HOP_SECONDS = 0.1
-RULES = [Rule(HOP_SECONDS * step, smoothing) for step in (1, 2) for smoothing in (1, 2, 3, 4, 6)]
-# The thresholds that are tried: even steps of the odds' logarithm, for models are surest near 1.
-THRESHOLDS = [round(1 / (1 + math.exp(-step / 3)), 5) for step in range(-6, 31)]
-SNR_DB = (None, 20.0, 10.0, 5.0)  # of the keywords, in turn; None: as recorded
-_WINDOWS = 600  # of a stretch of audio: a minute, which bounds memory
+SMOOTHING = (3, 5, 7, 9)  # averages that are tried
+# What --sensitivity can be asked for: the false accepts that it allows, as a multiple of those that the run allows.
+SENSITIVITIES = {"low": 0.5, "medium": 1.0, "high": 5.0}
+QUIET_DBFS = (-65.0, -48.0)  # of the noise around a command
+BEFORE, AFTER = (1.0, 1.5), (1.2, 1.8)  # seconds of the pauses
+WORST = 20  # false accepts that are named
+_THRESHOLDS = [round(1 / (1 + math.exp(-step / 3)), 5) for step in range(-9, 22)]  # even steps of the logarithm of odds
 _HOP = round(HOP_SECONDS * SAMPLE_RATE)
-_STRETCH = (_WINDOWS - 1) * _HOP + CLIP_SAMPLES
-_MOST_OTHERS = 2000  # clips of other words held in memory
-_HISS = 10 ** (-75 / 20)  # there is always a room
-_EDGE = SAMPLE_RATE // 50  # clips are faded in and out, so that no cut clicks
+_MOST = max(SMOOTHING) - 1  # hops of silence around a recording, as ``Listener`` hears it
+_TAIL = 12  # false accepts that the rate of rarer ones is reckoned from
+_LEAST = 0.05  # how sure a model must be to count at all
+_LEAST_COUNT = 3  # false accepts from which on they are counted instead
 
-Words = list[tuple[str, float]]  # keywords, and the seconds at which their clips begin
-Spoken = list[tuple[str, Waveform]]  # words and their clips
-Stretch = tuple[Waveform, Words]
+Scores = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Heard:
-    """What a model said of audio without keywords and of audio with them, a window every ``HOP_SECONDS``."""
+    """What a model said of one recording, a window every ``HOP_SECONDS``, with ``_MOST`` hops of silence around it."""
 
-    labels: tuple[str, ...]
-    negative: Probabilities  # float32[windows, classes]
-    positive: Probabilities
-    words: Words  # of the audio with keywords
+    name: str
+    said: frozenset[str]  # keywords
+    seconds: float
+    probabilities: Probabilities  # float32[windows, classes]
 
-    @property
-    def hours(self) -> float:
-        """The length of the audio without keywords."""
-        return len(self.negative) * HOP_SECONDS / 3600
+    def windows(self, smoothing: int) -> Probabilities:
+        """As a rule hears it that averages so many."""
+        unused = _MOST - (smoothing - 1)
+        return self.probabilities[unused : len(self.probabilities) - unused]
 
-    def figures(self, rule: Rule) -> dict[str, Any]:
-        """False accepts and misses of a rule whose hop is a multiple of ``HOP_SECONDS``."""
-        step, words = round(rule.hop_seconds / HOP_SECONDS), [word for word, _ in self.words]
-        count = len(Detector(self.labels, rule).feed(self.negative[::step], ends=True))
-        hits = Detector(self.labels, rule).feed(self.positive[::step], ends=True)
-        times, said = np.array([middle(hit[0], rule) for hit in hits]), [self.labels[hit[1]] for hit in hits]
-        near = np.abs(times - np.array([[time] for _, time in self.words])) <= TOLERANCE_SECONDS
-        heard = (near & (np.array(said) == np.array(words)[:, None])).any(axis=1)
-        missed = [word for word, hit in zip(words, heard.tolist(), strict=True) if not hit]
-        return {
-            "threshold": rule.threshold,
-            "false_accepts": count,
-            "false_accepts_per_hour": count / self.hours,
-            "upper_bound_per_hour": upper_bound(count, self.hours),
-            "misses": len(missed) / len(words),
-            "misses_by_word": {word: missed.count(word) / words.count(word) for word in sorted(set(words))},
-        }
-
-    def curve(self, rule: Rule) -> list[dict[str, Any]]:
-        """The figures at each of ``THRESHOLDS``."""
-        return [self.figures(replace(rule, threshold=threshold)) for threshold in THRESHOLDS]
+    def detections(self, labels: Sequence[str], rule: Rule) -> list[tuple[str, float, float]]:
+        """Label, seconds and confidence of what the rule finds."""
+        found = Detector(labels, rule).feed(self.windows(rule.smoothing), ends=True)
+        return [(labels[label], max(0.0, middle(window, rule)), sure) for window, label, sure in found]
 
 
-def choose_rule(model: Model, corpus: Corpus, settings: Settings) -> Rule:
-    """The rule with the fewest misses at the first of ``RATES`` on the validation split.
+def choose_rule(model: Model, corpus: Corpus, per_hour: float) -> tuple[Rule, dict[str, float]]:
+    """The rule with the fewest missed commands of the validation split at ``per_hour`` false accepts in its speech, and
+    its threshold for each of ``SENSITIVITIES``.
 
-    Where even this one misses more than ``MOST_MISSES``, the rule with the fewest false accepts at so many misses.
-    Where there is nothing to choose by, the default rule with the model's own threshold.
+    Without speech the default rule with the model's own threshold, and no other thresholds.
     """
-    heard = listen(model, corpus, "validation", settings.stream_hours)
-    if heard is None:
-        return Rule(threshold=model.info.threshold)
-    curves = [(rule, heard.curve(rule)) for rule in RULES]
-    tried = [(rule, _allowing(curve, RATES[0])) for rule, curve in curves]
-    rule, point = min(tried, key=lambda each: each[1]["misses"])
-    if point["misses"] > MOST_MISSES:
-        log.info("running audio: %.0f %% missed at %g false accepts an hour", 100 * point["misses"], RATES[0])
-        tried = [(rule, [curve[0], *(p for p in curve if p["misses"] <= MOST_MISSES)][-1]) for rule, curve in curves]
-        rule, point = min(tried, key=lambda each: (each[1]["false_accepts"], each[1]["misses"]))
-    rule, misses = replace(rule, threshold=point["threshold"]), 100 * point["misses"]
-    said = "running audio: %s: %.1f %% missed at %.1f false accepts an hour (validation)"
-    log.info(said, rule, misses, point["false_accepts_per_hour"])
-    return rule
+    negatives = list(_hear(model, corpus.speech.without["validation"]))
+    commands = list(_commands(model, corpus, "validation"))
+    if not negatives or not commands:
+        return Rule(threshold=model.info.threshold), {}
+    hours, labels, tried = _hours(negatives), model.info.labels, []
+    for smoothing in SMOOTHING:
+        rule = Rule(HOP_SECONDS, smoothing)
+        tops = _tops(negatives, labels, rule, likeliest=False)
+        at = {name: threshold(tops, hours * per_hour * factor) for name, factor in SENSITIVITIES.items()}
+        sure = np.array([_sure(each.windows(smoothing), labels, rule, each.said) for each in commands])
+        rule = replace(rule, threshold=at["medium"])
+        tried.append((float((sure < rule.threshold).mean()), rule, at))
+    misses, rule, at = min(tried, key=lambda each: each[0])
+    told = "running audio: %s: %.1f %% of the commands missed at %g false accepts an hour (%.2f h of validation speech)"
+    log.info(told, rule, 100 * misses, per_hour, hours)
+    return rule, at
 
 
-def measure(model: Model, corpus: Corpus, settings: Settings) -> dict[str, Any] | None:
-    """What the model's rule does on audio made of the test split; None where there is nothing to make it of."""
-    heard, rule = listen(model, corpus, "testing", settings.stream_hours), model.info.rule
-    if heard is None:
+def threshold(tops: Scores, allowed: float) -> float:
+    """The threshold that so many of ``tops``, the highest first, reach on average.
+
+    Where few are allowed, counting them tells little: the logarithm of the odds of the highest ones has an exponential
+    tail, which is reckoned on (peaks over a threshold; Pickands 1975).
+    """
+    odds = np.log(np.clip(tops, 1e-6, 1 - 1e-6)) - np.log1p(-np.clip(tops, 1e-6, 1 - 1e-6))
+    if allowed >= _LEAST_COUNT and len(odds) > allowed:
+        at = float(odds[int(allowed) - 1] + odds[int(allowed)]) / 2
+    elif len(odds) > _LEAST_COUNT:
+        count = min(_TAIL, len(odds) - 1)
+        at = float(odds[count] + (odds[:count] - odds[count]).mean() * math.log(count / max(allowed, 1e-3)))
+    else:  # too few to reckon from: over the highest
+        at = max(0.0, float(odds[0]) + 0.5) if len(odds) > allowed else 0.0
+    return round(min(max(1 / (1 + math.exp(-at)), _LEAST), 0.9999), 4)
+
+
+def measure(model: Model, corpus: Corpus) -> dict[str, Any] | None:
+    """What the model's rule does on speech of other people and on the commands of the test split; None without them."""
+    negatives, rule = list(_hear(model, corpus.speech.without["testing"])), model.info.rule
+    commands = list(_commands(model, corpus, "testing"))
+    if not negatives or not commands:
         return None
-    curve = heard.curve(rule)
+    holding = list(_hear(model, corpus.speech.holding["testing"], model.info.keywords))
+    labels, hours = model.info.labels, _hours(negatives)
+    tops = _tops(negatives, labels, rule, likeliest=True)
+    sure = np.array([_sure(each.windows(rule.smoothing), labels, rule, each.said) for each in commands])
+    curve = [
+        {
+            "threshold": at,
+            "false_accepts_per_hour": int((tops >= at).sum()) / hours,
+            "misses": float((sure < at).mean()),
+        }
+        for at in _THRESHOLDS
+    ]
+    accepted = [(each, *one) for each in negatives for one in each.detections(labels, replace(rule, threshold=_LEAST))]
+    worst = sorted(accepted, key=lambda each: -each[3])[:WORST]
+    table = {"medium": rule.threshold} | model.info.sensitivities
     return {
         "rule": asdict(rule),
-        "tolerance_seconds": TOLERANCE_SECONDS,
-        "hours": heard.hours,
-        "lowest_upper_bound": upper_bound(0, heard.hours),
-        "keywords": len(heard.words),
-        "at_rule": heard.figures(rule),
-        "operating_points": [{"allowed_per_hour": rate, **_allowing(curve, rate)} for rate in RATES],
-        "curve": [{key: point[key] for key in ("threshold", "false_accepts_per_hour", "misses")} for point in curve],
+        "speech": corpus.speech.evaluation if corpus.speech.without["testing"] else "",
+        "hours": hours,
+        "lowest_upper_bound": upper_bound(0, hours),
+        "commands": len(commands),
+        "operating": {
+            name: _at(negatives, commands, holding, labels, replace(rule, threshold=at)) for name, at in table.items()
+        },
+        "curve": curve,
+        "worst": [
+            {"recording": each.name, "seconds": round(at, 2), "label": label, "confidence": confidence}
+            for each, label, at, confidence in worst
+        ],
     }
 
 
-def _allowing(curve: list[dict[str, Any]], per_hour: float) -> dict[str, Any]:
-    """The lowest threshold from which on there are at most so many false accepts an hour; the highest where none is."""
-    too_many = [index for index, point in enumerate(curve) if point["false_accepts_per_hour"] > per_hour]
-    return curve[min(max(too_many, default=-1) + 1, len(curve) - 1)]
+def alarms(model: Model, recordings: Sequence[Recording]) -> list[dict[str, Any]]:
+    """How many detections the model's rule makes in each of the user's own recordings without keywords."""
+    heard = _hear(model, recordings)
+    found = [(each, len(each.detections(model.info.labels, model.info.rule))) for each in heard]
+    return [{"recording": each.name, "minutes": each.seconds / 60, "alarms": count} for each, count in found]
 
 
 def upper_bound(count: int, hours: float) -> float:
@@ -133,76 +155,86 @@ def upper_bound(count: int, hours: float) -> float:
     return float(chi2.ppf(0.95, 2 * (count + 1)) / 2 / hours)
 
 
-def listen(model: Model, corpus: Corpus, split: str, hours: float) -> Heard | None:
-    """Hear about ``hours`` without keywords and all of a split's keywords; None where there is nothing to hear.
+def _at(
+    negatives: Sequence[Heard], commands: Sequence[Heard], holding: Sequence[Heard], labels: Sequence[str], rule: Rule
+) -> dict[str, Any]:
+    """False accepts and misses of a rule."""
+    count, hours = sum(len(each.detections(labels, rule)) for each in negatives), _hours(negatives)
 
-    The words held back from training are heard in the test split alone.
+    def missed(recordings: Sequence[Heard], word: str = "") -> dict[str, Any]:
+        found = [(each, {one[0] for one in each.detections(labels, rule)}) for each in recordings]
+        return share(
+            np.array([said not in heard for each, heard in found for said in each.said if word in ("", said)], bool)
+        )
+
+    return {
+        "threshold": rule.threshold,
+        "false_accepts": count,
+        "false_accepts_per_hour": count / hours,
+        "upper_bound_per_hour": upper_bound(count, hours),
+        "misses": missed(commands),
+        "misses_by_word": {word: missed(commands, word) for word in labels if is_keyword(word)},
+        "misses_embedded": missed(holding),
+    }
+
+
+def _hours(recordings: Sequence[Heard]) -> float:
+    return sum(each.seconds for each in recordings) / 3600
+
+
+def _tops(recordings: Sequence[Heard], labels: Sequence[str], rule: Rule, likeliest: bool) -> Scores:
+    """How sure a model is of a keyword where it is surest, at places at least the refractory time apart; sorted down.
+
+    ``likeliest``: where the keyword is also the likeliest class, as a detection is.
     """
-    keywords = [clip for clip in corpus.splits[split].clips if clip.word in model.info.keywords]
-    others = [*corpus.others[split], *(clip for clip in corpus.unseen if clip.split == split == "testing")]
-    noise = corpus.noise_waveforms[split]
-    if not hours or not keywords or not (others or noise):
-        return None
-    rng = np.random.default_rng(0)
-    chosen = [others[index] for index in rng.permutation(len(others))[:_MOST_OTHERS].tolist()]
-    negative, _ = _hear(model, _without_keywords(corpus.read(chosen), noise, max(1, round(hours * 60)), rng))
-    spoken = list(zip((clip.word for clip in keywords), corpus.read(keywords), strict=True))
-    return Heard(model.info.labels, negative, *_hear(model, _with_keywords(spoken, noise, rng)))
+    keyword, found = np.array([is_keyword(label) for label in labels]), []
+    apart = round(rule.refractory_seconds / rule.hop_seconds)
+    for each in recordings:
+        smooth = averages(each.windows(rule.smoothing), rule.smoothing)
+        sure = smooth[:, keyword].max(axis=1, initial=0.0)
+        if likeliest:
+            sure[~keyword[smooth.argmax(axis=1)]] = 0.0
+        while len(sure) and sure[top := int(sure.argmax())] > _LEAST:
+            found.append(float(sure[top]))
+            sure[max(0, top - apart) : top + apart + 1] = 0.0
+    return np.sort(found)[::-1]
 
 
-def _hear(model: Model, stretches: Iterator[Stretch]) -> tuple[Probabilities, Words]:
-    found, words = [], []
-    for number, (samples, said) in enumerate(stretches):
-        found.append(running_probabilities(model, sliding_window_view(samples, CLIP_SAMPLES)[::_HOP]))
-        words += [(word, number * _WINDOWS * HOP_SECONDS + seconds) for word, seconds in said]
-    return np.concatenate(found), words
+def _sure(windows: Probabilities, labels: Sequence[str], rule: Rule, said: frozenset[str]) -> float:
+    """How sure a model is of the one word that a recording holds, where this is the likeliest class on average."""
+    smooth, (word,) = averages(windows, rule.smoothing), said
+    right = smooth[smooth.argmax(axis=1) == labels.index(word)]
+    return float(right.max(initial=0.0))
 
 
-def _without_keywords(others: Waveform, noise: list[Waveform], minutes: int, rng: Generator) -> Iterator[Stretch]:
-    """By turns other words, some running into one another, over noise, and noise alone from near silence to loud."""
-    for number in range(minutes):
-        if not len(others) or (number % 2 and noise):
-            yield as_recorded(_noise(noise, -70, -15, rng)), []
+def _commands(model: Model, corpus: Corpus, split: str) -> Iterator[Heard]:
+    """Each keyword clip of a split as a command."""
+    rng, noise = np.random.default_rng(0), corpus.noise_waveforms[split]
+    clips = [clip for clip in corpus.splits[split].clips if clip.word in model.info.keywords]
+    for clip in clips:
+        before, after = (round(SAMPLE_RATE * rng.uniform(*pause)) for pause in (BEFORE, AFTER))
+        samples = np.pad(corpus.read([clip])[0], (before, after))
+        piece = noise[int(rng.integers(len(noise)))] if noise else rng.standard_normal(SAMPLE_RATE, np.float32)
+        quiet = np.resize(np.roll(piece, -int(rng.integers(len(piece)))), len(samples))
+        level = 10 ** (rng.uniform(*QUIET_DBFS) / 20) / max(rms(quiet), 1e-6)
+        yield _listened(model, clip.name, as_recorded(samples + level * quiet), frozenset({clip.word}))
+
+
+def _hear(model: Model, recordings: Sequence[Recording], keywords: Sequence[str] = ()) -> Iterator[Heard]:
+    """Recordings by their files; those that are broken have been told of."""
+    for one in recordings:
+        try:
+            waveform = decode(one.path.read_bytes(), max_seconds=MAX_SECONDS).waveform
+        except AudioError as error:
+            log.warning("broken, left out: %s (%s)", one.path, error.detail)
             continue
-        spoken = [("", others[int(rng.integers(len(others)))]) for _ in range(90)]
-        samples, _ = _placed(spoken, -0.4, 1.2, rng)
-        samples += rms(samples) * _noise(noise, -40, -5, rng)
-        yield as_recorded(samples * 10 ** (rng.uniform(-20, 6) / 20)), []
+        yield _listened(model, one.path.name, waveform, (one.words or frozenset()).intersection(keywords))
 
 
-def _with_keywords(spoken: Spoken, noise: list[Waveform], rng: Generator) -> Iterator[Stretch]:
-    """Each keyword once, in random order with pauses of 0.5 to 2.5 s, at one of ``SNR_DB`` after another."""
-    left = [spoken[index] for index in rng.permutation(len(spoken)).tolist()]
-    level = float(np.median([rms(clip) for _, clip in spoken]))
-    for snr in itertools.cycle(SNR_DB if noise else (None,)):
-        samples, said = _placed(left, 0.5, 2.5, rng)
-        samples += _HISS * rng.standard_normal(_STRETCH, np.float32)
-        yield as_recorded(samples if snr is None else samples + level * _noise(noise, -snr, -snr, rng)), said
-        if not left:
-            return
-
-
-def _placed(left: Spoken, shortest: float, longest: float, rng: Generator) -> Stretch:
-    """A stretch of the last of the clips that are ``left``, which are taken from it, with pauses of so many seconds."""
-    samples, said, at = np.zeros(_STRETCH, np.float32), [], SAMPLE_RATE
-    while left and at + 2 * CLIP_SAMPLES < _STRETCH:
-        word, clip = left.pop()
-        samples[at : at + CLIP_SAMPLES] += _faded(clip)
-        said.append((word, at / SAMPLE_RATE))
-        at += CLIP_SAMPLES + int(rng.uniform(shortest, longest) * SAMPLE_RATE)
-    return samples, said
-
-
-def _noise(noise: list[Waveform], low_db: float, high_db: float, rng: Generator) -> Waveform:
-    """A stretch of random recordings, or hiss where there is none, each 10 s at a random level of its RMS."""
-    samples = np.empty(_STRETCH, np.float32)
-    for chunk in np.array_split(samples, 6):  # views: what is written there is written into the stretch
-        piece = noise[int(rng.integers(len(noise)))] if noise else rng.standard_normal(len(chunk), np.float32)
-        gain = 10 ** (rng.uniform(low_db, high_db) / 20) / max(rms(piece), 1e-6)
-        chunk[:] = _faded(np.resize(np.roll(piece, -int(rng.integers(len(piece)))), len(chunk))) * gain
-    return samples
-
-
-def _faded(samples: Waveform) -> Waveform:
-    ramp = np.minimum(1, np.arange(len(samples), dtype=np.float32) / _EDGE)
-    return samples * ramp * ramp[::-1]
+def _listened(model: Model, name: str, waveform: Waveform, said: frozenset[str]) -> Heard:
+    """A recording as a ``Listener`` hears it: silence before and after, so that its last sample is in a window."""
+    over = len(waveform) + _MOST * _HOP - CLIP_SAMPLES
+    missing = max(0, -(-over // _HOP)) * _HOP - over + _MOST * _HOP
+    padded = np.pad(waveform, (_MOST * _HOP, missing))
+    probabilities = running_probabilities(model, sliding_window_view(padded, CLIP_SAMPLES)[::_HOP])
+    return Heard(name, said, len(waveform) / SAMPLE_RATE, probabilities)

@@ -19,7 +19,7 @@ def render(evaluation: dict[str, Any], metrics: dict[str, Any]) -> str:
         environment()
         .get_template("model_card.md.j2")
         .render(
-            {name: evaluation[name] for name in ("operating", "labels", "clips", "data", "streaming", "caveats")},
+            {name: evaluation[name] for name in ("operating", "labels", "clips", "data", "running_audio", "caveats")},
             evaluation=evaluation,
             metrics=metrics,
             keywords=[label for label in evaluation["labels"] if is_keyword(label)],

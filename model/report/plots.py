@@ -35,6 +35,10 @@ def draw(folder: Path, evaluation: dict[str, Any], metrics: dict[str, Any] | Non
     with _picture(folder / "operating.svg", 1.4 * 3.8, 3.8) as (axis,):
         _operating(evaluation["operating"], axis)
     titles = {"confusion": "Confusion matrix", "operating": "False accepts against recall"}
+    if evaluation["running_audio"]:
+        with _picture(folder / "running.svg", 1.4 * 3.8, 3.8) as (axis,):
+            _running(evaluation["running_audio"], axis)
+        titles["running"] = "Commands missed against false accepts an hour"
     if metrics is None:
         return titles
     with _picture(folder / "curves.svg", 2 * 4.6, 3.8, panels=2) as axes:
@@ -93,3 +97,17 @@ def _operating(measured: dict[str, Any], axis: Axes) -> None:
     axis.set_xlim(0, 100)
     axis.xaxis.set_major_formatter("{x:g}")
     axis.legend()
+
+
+def _running(measured: dict[str, Any], axis: Axes) -> None:
+    """Commands missed against false accepts an hour, with a ring at each sensitivity."""
+    rates = [point["false_accepts_per_hour"] for point in measured["curve"]]
+    axis.plot(rates, [100 * point["misses"] for point in measured["curve"]], _BLUE, marker=".")
+    for name, point in measured["operating"].items():
+        place = point["false_accepts_per_hour"], 100 * point["misses"]["share"]
+        axis.plot(*place, "o", color=_ORANGE, markersize=9, fillstyle="none")
+        axis.annotate(name, place, (6, 6), textcoords="offset points")
+    axis.set(xlabel="false accepts an hour", ylabel="commands missed, %", ylim=(0, 101))
+    axis.set_xscale("symlog", linthresh=1)
+    axis.set_xlim(0, max(10, *rates))
+    axis.xaxis.set_major_formatter("{x:g}")

@@ -8,6 +8,7 @@ import numpy as np
 
 from kws.audio import SAMPLE_RATE, Waveform
 from kws.detection import Probabilities, Rule, is_keyword
+from model.data.speech import Speech
 from model.settings import CLIP_SAMPLES
 
 LABELS = ("low", "high", "_unknown_", "_silence_")
@@ -31,11 +32,18 @@ def word(label: str, like_low: float = 0.0) -> Waveform:
 class ToneModel:
     """Hears words by the power at each label's tone, ``_silence_`` by all other power; in place of a model file."""
 
-    def __init__(self, labels: tuple[str, ...] = LABELS, threshold: float = 0.5, **metadata: str) -> None:
+    def __init__(
+        self,
+        labels: tuple[str, ...] = LABELS,
+        threshold: float = 0.5,
+        rule: Rule | None = None,
+        sensitivities: dict[str, float] | None = None,
+        **metadata: str,
+    ) -> None:
         keywords = tuple(label for label in labels if is_keyword(label))
-        rule = Rule(0.1, 3, 0.6, 0.8)
-        named: dict[str, Any] = {"version": "abc", "threshold": threshold, "rule": rule, "metadata": metadata}
-        self.info = SimpleNamespace(labels=labels, keywords=keywords, **named)
+        named: dict[str, Any] = {"version": "abc", "threshold": threshold, "rule": rule or Rule(0.1, 3, 0.6, 0.8)}
+        named |= {"sample_rate": SAMPLE_RATE, "clip_samples": CLIP_SAMPLES, "sensitivities": sensitivities or {}}
+        self.info = SimpleNamespace(labels=labels, keywords=keywords, metadata=metadata, **named)
 
     def __call__(self, windows: Waveform) -> Probabilities:
         """float32[windows, classes]"""
@@ -83,6 +91,7 @@ def corpus(**changes: Any) -> Any:
     found = SimpleNamespace(
         labels=LABELS, splits=splits, others=others, unseen=unseen, dataset=dataset, digest="d", unseen_words=("tree",)
     )
+    found.speech = Speech()
     found.noise_waveforms = {split: [NOISE] for split in splits}
     found.read = lambda clips: np.array([each.waveform for each in clips], np.float32).reshape(-1, CLIP_SAMPLES)
     found.waveforms = lambda split: found.read(found.splits[split].clips)

@@ -1,0 +1,151 @@
+"""Running speech and other long recordings: what ``--speech``, ``--speech-evaluation`` and ``--negatives`` name.
+
+Transcripts are read where there are some in LibriSpeech's form (Panayotov et al. 2015): a file ``*.trans.txt`` beside
+the recordings has a line for each, its name and its words.
+"""
+
+import hashlib
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from torchaudio.datasets import librispeech
+
+from kws.audio import AUDIO_SUFFIXES
+from model import console
+from model.data import download, synthetic
+from model.data.espeak import pronounced
+from model.data.layout import SPLITS, is_leftover, read_text, suffix_of
+from model.data.source import cache_root, digest_of, unpacked
+from model.errors import UserError
+from model.settings import Settings
+
+LIBRISPEECH, SPOKEN, NONE = "librispeech", "spoken", "none"
+PARTS = {"--speech": "dev-clean", "--speech-evaluation": "test-other"}  # of LibriSpeech, with other readers in each
+MAX_SECONDS = 7200.0  # of one recording
+_HELD_BACK = 0.2  # of the readers, for each split but training
+_FEW = 10  # readers, below which recordings are held back instead
+
+
+class Recording(NamedTuple):
+    """A long recording: its file, who speaks (the folder, where no name says it), its words where they are known."""
+
+    path: Path
+    reader: str
+    words: frozenset[str] | None
+
+
+@dataclass
+class Speech:
+    """The recordings of a run by their use."""
+
+    source: str = NONE  # of those to train on
+    evaluation: str = NONE  # of those to judge with; none: other readers of the source
+    without: dict[str, list[Recording]] = field(default_factory=lambda: {split: [] for split in SPLITS})
+    holding: dict[str, list[Recording]] = field(default_factory=lambda: {split: [] for split in SPLITS})  # a keyword
+    negatives: list[Recording] = field(default_factory=list)  # the user's own
+    notes: list[str] = field(default_factory=list)  # sentences: what was left out or taken for granted
+
+    def digest(self, workers: int) -> str:
+        """Over the names and contents of all that training and the choice of the rule depend on."""
+        used = [*self.without["training"], *self.without["validation"], *self.negatives]
+        return digest_of(Path("/"), [str(one.path)[1:] for one in used], "speech", workers)
+
+
+def open_speech(settings: Settings, keywords: Collection[str]) -> Speech:
+    """The recordings that the settings name, fetched, unpacked or spoken unless they are there; divided by reader.
+
+    Raises UserError: something that was asked for is not there, or has no recordings.
+    """
+    official, found = settings.dataset == "speech-commands", Speech()
+    if settings.only_keywords:
+        return found
+    try:
+        found.source, own = _open(settings, "--speech", LIBRISPEECH if official else SPOKEN, keywords)
+        found.evaluation, others = _open(settings, "--speech-evaluation", LIBRISPEECH if official else NONE, keywords)
+    except UserError as error:
+        if not official or settings.speech or settings.speech_evaluation:
+            raise
+        lacks = "the model does not learn what running speech is and is not to be left listening"
+        found.notes.append(f"Running speech was not to be had ({error}): {lacks}.")
+        own, others = [], []
+    alike = _alike(keywords, [*own, *others])
+    divided = _divide(own, SPLITS[: 2 if others else 3], found.notes)
+    for split, recordings in (divided | ({"testing": others} if others else {})).items():
+        for one in recordings:
+            (found.without if one.words is None or alike.isdisjoint(one.words) else found.holding)[split].append(one)
+    counts = {split: len(found.holding[split]) for split in SPLITS if found.holding[split]}
+    if counts:
+        told = ", ".join(f"{count} {split}" for split, count in counts.items())
+        found.notes.append(
+            f"Of the speech, recordings with a keyword or a word that sounds like one are apart: {told}."
+        )
+    if unknown := sum(one.words is None for one in (*own, *others)):
+        found.notes.append(f"{unknown} recordings of speech have no transcript: they are taken to hold no keyword.")
+    if settings.negatives:
+        found.negatives = _recordings(Path(settings.negatives), "--negatives")
+    return found
+
+
+def _open(settings: Settings, option: str, default: str, keywords: Collection[str]) -> tuple[str, list[Recording]]:
+    """What an option names: its name, and its recordings."""
+    given = getattr(settings, option[2:].replace("-", "_")) or default
+    path, sha256, name = Path(given), "", Path(given).name
+    if given == NONE:
+        return NONE, []
+    if given == SPOKEN:
+        with console.bar("speaking (voices)") as show:
+            return SPOKEN, _recordings(synthetic.make_speech(keywords, cache_root() / "synthetic", show), option)
+    if given == LIBRISPEECH:
+        name, file = f"LibriSpeech {PARTS[option]}", f"{PARTS[option]}.tar.gz"
+        sha256 = next(sum_ for url, sum_ in librispeech._CHECKSUMS.items() if url.endswith(f"/{file}"))
+        with console.bar("downloading (MB)", 1_000_000) as show:
+            address = f"{settings.speech_url.rstrip('/')}/{file}"
+            path = download.official(address, sha256, cache_root() / "downloads", show)
+    if not path.exists():
+        raise UserError(f"{option} '{given}' does not exist; give a folder or archive of recordings, or {LIBRISPEECH}")
+    return name, _recordings(path if path.is_dir() else unpacked(path, sha256)[0], option)
+
+
+def _recordings(root: Path, option: str) -> list[Recording]:
+    """Every recording below a folder, sorted by path."""
+    words: dict[Path, frozenset[str]] = {}
+    files = [path for path in sorted(root.rglob("*")) if not any(map(is_leftover, path.relative_to(root).parts))]
+    for path in (path for path in files if path.name.endswith(".trans.txt")):
+        for name, _, text in (line.partition(" ") for line in read_text(path).splitlines()):
+            words[path.with_name(name)] = frozenset(text.casefold().split())
+    found = []
+    for path in (path for path in files if suffix_of(path.name) in AUDIO_SUFFIXES and path.is_file()):
+        folder = str(path.parent.relative_to(root))
+        told = words.get(path.with_suffix(""))
+        reader = path.stem.partition("-")[0] if told is not None and "-" in path.stem else folder
+        found.append(Recording(path.absolute(), reader if reader != "." else path.stem, told))
+    if not found:
+        raise UserError(f"{option} '{root}' has no recordings that are read here; give a folder or archive of some")
+    return found
+
+
+def _divide(recordings: Sequence[Recording], splits: Sequence[str], notes: list[str]) -> dict[str, list[Recording]]:
+    """Readers by their SHA-1; where there are few, single recordings. The first split gets what no other one does."""
+    by_reader = len({one.reader for one in recordings}) >= _FEW
+    divided: dict[str, list[Recording]] = {split: [] for split in splits}
+    for one in recordings:
+        unit = one.reader if by_reader else str(one.path.name)
+        place = int(hashlib.sha1(f"speech {unit}".encode(), usedforsecurity=False).hexdigest()[:8], 16) / 16**8
+        divided[(*splits[1:], splits[0])[min(int(place / _HELD_BACK), len(splits) - 1)]].append(one)
+    if recordings and not by_reader:
+        notes.append("The speech has few readers: recordings of one may be trained on and judged with.")
+    if missing := [split for split in splits if recordings and not divided[split]]:
+        notes.append(
+            f"The speech has too few recordings for {' and '.join(missing)}: cut long ones into shorter files."
+        )
+    return divided
+
+
+def _alike(keywords: Collection[str], recordings: Collection[Recording]) -> frozenset[str]:
+    """The words of the transcripts that are a keyword or are pronounced like one."""
+    every = {*keywords, *(word for one in recordings for word in one.words or ())}
+    said = pronounced(every)
+    sounds = {said[word] for word in keywords}
+    return frozenset(word for word in every if said[word] in sounds)
