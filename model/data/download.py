@@ -1,11 +1,9 @@
-"""Fetch the official archive over HTTP: resumed where it stopped, verified by SHA-256."""
+"""Fetch the official archive over HTTP, verified by SHA-256."""
 
 import hashlib
 import http.client
 import logging
 import re
-import time
-import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -14,19 +12,13 @@ from model.data.archive import Progress
 from model.errors import UserError
 
 log = logging.getLogger(__name__)
-
-_TIMEOUT = 60.0
-_ATTEMPTS = 8
+_TIMEOUT = 60.0  # s without a byte
 
 
-def official(url: str, sha256: str, cache: Path, progress: Progress = lambda *_: None, pause: float = 2.0) -> Path:
+def official(url: str, sha256: str, cache: Path, progress: Progress = lambda *_: None) -> Path:
     """The archive at ``url``, which appears in the folder ``cache`` only when it is complete and has this SHA-256.
 
-    What has arrived stays in a part when the connection or the process dies, and is gone on with (HTTP Range, RFC
-    9110). A complete part that turns out wrong is thrown away, and fetched anew if it was an old one.
-
-    Raises:
-        UserError: a bad URL or digest, an unreachable server, an incomplete transfer or a wrong checksum.
+    Raises UserError: a bad URL or digest, an unreachable server, an incomplete transfer or a wrong checksum.
     """
     if not re.fullmatch("[0-9a-f]{64}", sha256.lower()):
         raise UserError(f"--dataset-sha256 '{sha256}' is no SHA-256; give its 64 hex digits")
@@ -38,48 +30,25 @@ def official(url: str, sha256: str, cache: Path, progress: Progress = lambda *_:
         if archive.exists():
             return archive
         log.info("downloading %s", url)
-        part.touch()
-        for attempt in range(_ATTEMPTS):
-            time.sleep(pause * attempt)
-            start = part.stat().st_size
-            problem = _fetch(url, part, start, progress)
-            if problem:
-                continue
-            if (actual := sha256_of(part)) == sha256.lower():
-                return part.rename(archive)
-            part.unlink()
-            if start == 0:
-                raise UserError(f"{url} has the wrong checksum: SHA-256 {actual}; give the right --dataset-sha256")
-            part.touch()
-    raise UserError(f"cannot download {url}: {problem}; check the network and run again to go on")
+        try:
+            with urllib.request.urlopen(url, timeout=_TIMEOUT) as response, part.open("wb") as file:  # noqa: S310
+                total = int(response.headers.get("Content-Length") or 0)
+                while block := response.read(1 << 18):
+                    file.write(block)
+                    progress(file.tell(), total)
+            if part.stat().st_size < total:
+                raise ConnectionError("the connection ended early")
+        except (OSError, http.client.HTTPException) as error:
+            if files.no_space(error):
+                raise
+            remedy = f"check it and the network, or give --dataset the file that `curl -LOC - {url}` fetches"
+            raise UserError(f"cannot download {url}: {getattr(error, 'reason', error)}; {remedy}") from error
+        if (actual := sha256_of(part)) != sha256.lower():
+            raise UserError(f"{url} has the wrong checksum: SHA-256 {actual}; give the right --dataset-sha256")
+        return part.rename(archive)
 
 
 def sha256_of(path: Path) -> str:
     """The SHA-256 of a file as 64 hex digits."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _fetch(url: str, part: Path, start: int, progress: Progress) -> str:
-    """One request, from byte ``start``; what went wrong, empty where the file is complete."""
-    request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})  # noqa: S310
-    try:
-        with urllib.request.urlopen(request, timeout=_TIMEOUT) as response:  # noqa: S310 - http(s) only
-            done = start if response.status == 206 else 0
-            total = done + int(response.headers.get("Content-Length") or 0)
-            with part.open("ab" if done else "wb") as file:
-                while block := response.read(1 << 18):
-                    file.write(block)
-                    done += len(block)
-                    progress(done, total)
-        return "the connection ended early" if done < total else ""
-    except urllib.error.HTTPError as error:
-        if error.code == 416 and start:  # nothing after it: complete, or longer than the file
-            return ""
-        if error.code < 500 and error.code not in (408, 429):
-            raise UserError(f"cannot download {url}: HTTP {error.code} {error.reason}; check --dataset-url") from error
-        return f"HTTP {error.code} {error.reason}"
-    except (OSError, http.client.HTTPException) as error:
-        if files.no_space(error):
-            raise
-        return str(getattr(error, "reason", error)) or type(error).__name__
