@@ -186,7 +186,7 @@ def score(network: nn.Module, split: Split) -> tuple[float, float]:
 def identity_of(settings: Settings, corpus: Corpus, processes: int, device: torch.device) -> dict[str, Any]:
     """All that the weights depend on, by the names that a user knows; the code that makes them of the data, too."""
     digest = hashlib.sha256()
-    for name in ("augment", "corpus", "features", "network", "parallel", "train", "data/background", "data/recording"):
+    for name in ("augment", "corpus", "features", "network", "parallel", "train", "data/noise", "data/recording"):
         digest.update((Path(__file__).parent / f"{name}.py").read_bytes())
     return {
         **{option_name(name): value for name, value in settings.of_weights().items()},

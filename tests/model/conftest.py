@@ -22,14 +22,14 @@ from kws.audio import SAMPLE_RATE
 from model import cli as command_line
 from model import console, files, provenance
 from model.data.source import DataSet, open_dataset
-from model.settings import DEFAULT_LABELS as USUAL
-from model.settings import Settings
+from model.settings import DEFAULT_LABELS, Settings
 
 if TYPE_CHECKING:
     from model.network import TCResNet8
 
 ROOT = Path(__file__).parents[2]
 WORDS, OTHERS = ("low", "high"), ("cat", "dog", "egg", "fig")
+USUAL = DEFAULT_LABELS
 QUICK = ("--labels", "low,high", "--profile", "quick", "--epochs", "2", "--stream-hours", "0")
 REVISION = "of-the-test"
 Cli = Callable[..., subprocess.CompletedProcess[str]]
