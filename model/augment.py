@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from model.data.background import DIGITAL_SILENCE, GAIN_DB
+from model.data.noise import DIGITAL_SILENCE, GAIN_DB
 from model.features import FRAMES, LOG_OFFSET, log_mel
 
 

@@ -16,7 +16,7 @@ from torch import Generator, Tensor
 from kws.audio import AudioError, Waveform, decode
 from kws.detection import SILENCE, UNKNOWN
 from model import features
-from model.data import background
+from model.data import noise
 from model.data.layout import SPLITS, Clip
 from model.data.recording import Audit, Found, from_pcm, read_clip
 from model.data.source import DataSet, digest_of
@@ -80,7 +80,7 @@ class Corpus:
         """The clips of a split in their order, generated silence included: ``float32[clips, CLIP_SAMPLES]``."""
         part = self.splits[split]
         read, made = self.read(part.clips[: len(part.rows)]), len(part.clips) - len(part.rows)
-        silence = [background.silence_waveforms(self.noise_waveforms[split], split, made)] if made else []
+        silence = [noise.silence_waveforms(self.noise_waveforms[split], split, made)] if made else []
         return np.concatenate([read, *silence])
 
     def read(self, clips: Sequence[Clip]) -> Waveform:
@@ -113,7 +113,7 @@ def load(dataset: DataSet, settings: Settings, progress: features.Progress = lam
     crops = running.without["training"] or running.negatives
 
     noise_audit = Audit()
-    pieces = background.cut(_read_noise(dataset, noise_audit))
+    pieces = noise.cut(_read_noise(dataset, noise_audit))
     copies = {"training": 1 + len(features.SPEEDS) if settings.speed_copies else 1, "validation": 1, "testing": 0}
     digests = {"noise": digest_of(dataset.root, dataset.noise, "noise", settings.workers)}
     stored, readable = {}, {}
@@ -185,9 +185,9 @@ def _split(
         dropped = {*other}.difference(even_choice(other, mean if UNKNOWN in labels else 0))
         known = [(row, clip) for row, clip in known if clip not in dropped]
         if SILENCE in labels and pieces:
-            silent = background.silence_clips(name, max(0, mean - counts[SILENCE]))
+            silent = noise.silence_clips(name, max(0, mean - counts[SILENCE]))
         if stored.copies and silent:
-            waveforms = torch.from_numpy(background.silence_waveforms(pieces, name, len(silent)))
+            waveforms = torch.from_numpy(noise.silence_waveforms(pieces, name, len(silent)))
             silence = torch.cat([features.mel_power(part) for part in waveforms.split(64)])
     clips = (*(clip for _, clip in known), *silent)
     classes = [labels.index(clip.word if clip.word in labels else UNKNOWN) for clip in clips]

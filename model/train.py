@@ -206,7 +206,7 @@ def identity_of(settings: Settings, corpus: Corpus, processes: int, device: torc
     """All that the weights depend on, by the names that a user knows; the code that makes them of the data, too."""
     digest = hashlib.sha256()
     names = ("augment", "corpus", "features", "hard_negatives", "network", "parallel", "train")
-    for name in (*names, "data/background", "data/recording"):
+    for name in (*names, "data/noise", "data/recording"):
         digest.update((Path(__file__).parent / f"{name}.py").read_bytes())
     return {
         **{option_name(name): value for name, value in settings.of_weights().items()},

@@ -41,17 +41,15 @@ _PACKED: dict[bytes, Callable[[IO[bytes]], Any]] = {  # first bytes -> decompres
     b"\x5d\x00\x00": lzma.open,
     b"\x28\xb5\x2f\xfd": lambda raw: zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True),
 }
+_REPACK = "; unpack it with `bsdtar -xf {}` and give the folder"
 _NOT_READ = {  # first bytes -> what it is, with the remedy
-    b"7z\xbc\xaf\x27\x1c": "a 7z archive; unpack it with `7z x -oDATA {}` and give the folder",
-    b"Rar!": "a RAR archive; unpack it with `unrar x {}` and give the folder",
-    b"\x1f\x9d": "a file of `compress`; unpack it with `uncompress {}`",
-    b"\x04\x22\x4d\x18": "an LZ4 file; unpack it with `lz4 -d {}`",
-    b"LZIP": "an lzip file; unpack it with `lzip -d {}`",
+    b"7z\xbc\xaf\x27\x1c": f"a 7z archive{_REPACK}",
+    b"Rar!": f"a RAR archive{_REPACK}",
+    b"\x1f\x9d": f"a file of `compress`{_REPACK}",
+    b"\x04\x22\x4d\x18": f"an LZ4 file{_REPACK}",
+    b"LZIP": f"an lzip file{_REPACK}",
     b"PAR1": "a Parquet file; write its recordings into a folder a word and give the folder",
     b"version https://git-lfs": "a Git LFS pointer in place of the archive; fetch it with `git lfs pull`",
-    **dict.fromkeys(
-        (b"RIFF", b"RF64", b"fLaC", b"OggS", b"ID3", b"\xff\xfb"), "one recording; give a folder of recordings a word"
-    ),
 }
 
 
@@ -59,11 +57,8 @@ def unpack(archive: Path, into: Path, progress: Progress = lambda *_: None) -> t
     """Unpack an archive into the folder ``into``, unless it is there already; the caller holds a lock on ``into``.
 
     Links stay links; recordings in formats that are not read become empty files: their names are all that counts.
-    Gives back what of use was passed over, a sentence each.
-
-    Raises:
-        UserError: no archive, truncated, damaged, encrypted, or with a recording that is unsafe.
-        OSError: no space left, among others.
+    Gives back what of use was passed over, a sentence each. Raises UserError: no archive, truncated, damaged,
+    encrypted, or with a recording that is unsafe; OSError: no space left, among others.
     """
     if (into / NOTES).is_file():
         return tuple(json.loads((into / NOTES).read_text()))
@@ -101,8 +96,10 @@ def _members(archive: Path, raw: IO[bytes]) -> Members:
     except tarfile.ReadError as error:
         for _ in range(256):  # damaged, perhaps: what is not, has its checksum at the end
             stream.read(1 << 20)
-        kind = media_kind(first) or ("no archive that is known here" if first else "an empty file")
-        other = f"{kind}; give a folder, or a .tar.gz or .zip of one"
+        what = media_kind(first) or ("no archive that is known here" if first else "an empty file")
+        if first.startswith((b"RIFF", b"RF64", b"fLaC", b"OggS", b"ID3", b"\xff\xfb")):
+            what = "one recording"
+        other = f"{what}; give a folder with a folder of recordings a word, or a .tar.gz or .zip of one"
         other = next((text for start, text in _NOT_READ.items() if first.startswith(start)), other)
         raise UserError(f"data set '{archive}' is {other.format(archive.name)}") from error
     while info := tar.next():
@@ -181,19 +178,14 @@ def _make_links(archive: Path, links: dict[str, tarfile.TarInfo], folder: Path) 
         _refuse(archive, made[path], "leads out of it")
         path.unlink()
     named = [made[path].name for path in out if not suffix_of(path.name)]  # folders of recordings, perhaps
-    if named:
-        return [f"{len(named)} links lead out of the archive: {some(named)}; pack what they point to (`tar -h`)"]
-    return []
+    told = f"{len(named)} links lead out of the archive: {some(named)}; pack what they point to (`tar -h`)"
+    return [told] if named else []
 
 
 def _refuse(archive: Path, info: tarfile.TarInfo, why: str) -> None:
-    """An error, unless the member is no data and can be passed over."""
-    if _is_wanted(info.name):
+    """Raises UserError, unless the member is no data and can be passed over."""
+    path = PurePosixPath(info.name.replace("\\", "/"))
+    leftover = any(is_leftover(part) for part in path.parts if part not in ("..", "/"))
+    wanted = path.name in TEXT_FILES or suffix_of(path.name) in AUDIO_SUFFIXES | MEDIA_SUFFIXES
+    if wanted and not leftover:
         raise UserError(f"archive '{archive}' is unsafe: member '{info.name}' {why}; pack plain files and folders")
-
-
-def _is_wanted(name: str) -> bool:
-    path = PurePosixPath(name.replace("\\", "/"))
-    if any(is_leftover(part) for part in path.parts if part not in ("..", "/")):
-        return False
-    return path.name in TEXT_FILES or suffix_of(path.name) in AUDIO_SUFFIXES | MEDIA_SUFFIXES

@@ -25,22 +25,30 @@ _EXAMPLES = 20  # names a finding
 
 
 def check(dataset: DataSet, min_clips: int = 10) -> dict[str, Any]:
-    """Read every clip and judge the whole.
+    """Read every clip and judge the whole, as plain JSON values; ``passed`` and ``failures`` are the verdict.
 
-    Returns:
-        Plain JSON values; ``passed`` and ``failures`` (one line each) are the verdict. ``min_clips`` is asked of every
-        label in every split, of readable clips.
+    ``min_clips`` readable clips are asked of every label in every split.
     """
     audits, groups = _read(dataset)
     found = _leaks(dataset, groups)
     counts = Counter((clip.word, clip.split) for clip in dataset.clips if not audits[clip.split][clip.name].broken)
     more = found["speakers"] + found["recordings"] - len(found["examples"])
-    failures = [f"leak: {line}" for line in (*found["examples"], *([f"and {more} more"] if more else []))] + [
-        f"label '{label}' has {counts[label, split]} readable clips in the {split} split, fewer than {min_clips}"
-        for label in dataset.labels
-        for split in SPLITS
-        if counts[label, split] < min_clips
+    few = [(label, split) for label in dataset.labels for split in SPLITS if counts[label, split] < min_clips]
+    failures = [
+        *(f"leak: {line}" for line in found["examples"] + [f"and {more} more"] * (more > 0)),
+        *(
+            f"label '{label}' has {counts[label, split]} readable clips in the {split} split, fewer than {min_clips}"
+            for label, split in few
+        ),
     ]
+    splits = {
+        split: {
+            **audit.to_dict(_EXAMPLES),
+            "speakers": len({clip.speaker for clip in dataset.of_split(split)} - {""}),
+            "duplicate": sum(max(0, sum(clip.split == split for clip in group) - 1) for group in groups),
+        }
+        for split, audit in audits.items()
+    }
     groups.sort(key=lambda group: group[0].word == group[-1].word)  # under two words first: one of them is wrong
     return {
         **{name: getattr(dataset, name) for name in ("name", "licence", "split_rule", "speakers_known")},
@@ -48,14 +56,7 @@ def check(dataset: DataSet, min_clips: int = 10) -> dict[str, Any]:
         "labels": list(dataset.labels),
         "min_clips": min_clips,
         "words": {word: {split: counts[word, split] for split in SPLITS} for word, _ in sorted(counts)},
-        "splits": {
-            split: {
-                **audit.to_dict(_EXAMPLES),
-                "speakers": len({clip.speaker for clip in dataset.of_split(split)} - {""}),
-                "duplicate": sum(max(0, sum(clip.split == split for clip in group) - 1) for group in groups),
-            }
-            for split, audit in audits.items()
-        },
+        "splits": splits,
         "duplicates": [[clip.name for clip in group] for group in groups[:_EXAMPLES]],
         "leaks": found,
         "passed": not failures,
@@ -64,12 +65,7 @@ def check(dataset: DataSet, min_clips: int = 10) -> dict[str, Any]:
 
 
 def leaks(dataset: DataSet) -> dict[str, Any]:
-    """Count the speakers, and the recordings (by their samples), that are in two splits.
-
-    Returns:
-        ``speakers`` and ``recordings`` with their numbers, ``examples`` as lines. Speakers that are not known
-        (``DataSet.speakers_known``) cannot be counted.
-    """
+    """The numbers of ``speakers`` and of ``recordings`` (by their samples) in two splits; ``examples`` as lines."""
     return _leaks(dataset, _read(dataset)[1])
 
 
@@ -77,8 +73,7 @@ def render(check: dict[str, Any]) -> str:
     """The result of ``check`` as Markdown that also reads well on a terminal, without a heading."""
     columns = ("read", "speakers", *Found._fields, "duplicate")
     words = [[word, *counts.values()] for word, counts in check["words"].items() if word in check["labels"]]
-    others = [counts.values() for word, counts in check["words"].items() if word not in check["labels"]]
-    if others:
+    if others := [counts.values() for word, counts in check["words"].items() if word not in check["labels"]]:
         words.append([f"{len(others)} other words", *(sum(counts) for counts in zip(*others, strict=True))])
     broken = [each for split in check["splits"].values() for each in split["broken_clips"].items()]
     notes = [
@@ -108,11 +103,11 @@ def failure_lines(check: dict[str, Any], most: int = 10) -> list[str]:
 def _read(dataset: DataSet) -> tuple[dict[str, Audit], list[list[Clip]]]:
     """What is found in the clips of each split, and groups of clips with the same samples."""
 
-    def read(clip: Clip) -> tuple[Found, str]:
+    def read(clip: Clip) -> tuple[Found, bytes]:
         pcm, found = read_clip((dataset.root / clip.name).read_bytes())
         if pcm is None or not pcm.any():  # digital silence is nobody's recording
-            return found, ""
-        return found, hashlib.sha256(pcm.tobytes()).hexdigest()
+            return found, b""
+        return found, hashlib.sha256(pcm.tobytes()).digest()
 
     audits, groups = {split: Audit() for split in SPLITS}, defaultdict(list)
     with ThreadPoolExecutor(processors()) as pool:  # decoding happens in C, outside Python's lock
@@ -123,18 +118,22 @@ def _read(dataset: DataSet) -> tuple[dict[str, Audit], list[list[Clip]]]:
 
 
 def _leaks(dataset: DataSet, groups: list[list[Clip]]) -> dict[str, Any]:
-    splits: dict[str, set[str]] = defaultdict(set)
+    speakers: dict[str, list[Clip]] = defaultdict(list)
     for clip in dataset.clips:
-        if clip.speaker:
-            splits[f"speaker '{clip.speaker}'"].add(clip.split)
-    for group in groups:
-        splits[f"recording '{' = '.join(clip.name for clip in group[:3])}'"] = {clip.split for clip in group}
-    lines: dict[str, list[str]] = {"speaker": [], "recording": []}
-    for name, leaked in sorted(splits.items()):
-        if len(leaked) > 1:
-            lines[name.split()[0]].append(f"{name} is in {' and '.join(split for split in SPLITS if split in leaked)}")
+        speakers[clip.speaker].append(clip)
+    speakers.pop("", None)
+    named = {
+        "speakers": [(f"speaker '{name}'", clips) for name, clips in sorted(speakers.items())],
+        "recordings": [(f"recording '{' = '.join(clip.name for clip in clips[:3])}'", clips) for clips in groups],
+    }
+    lines: dict[str, list[str]] = {"speakers": [], "recordings": []}
+    for kind, found in named.items():
+        for name, clips in found:
+            splits = [split for split in SPLITS if any(clip.split == split for clip in clips)]
+            if len(splits) > 1:
+                lines[kind].append(f"{name} is in {' and '.join(splits)}")
     examples = [line for found in lines.values() for line in found[:_EXAMPLES]]
-    return {"speakers": len(lines["speaker"]), "recordings": len(lines["recording"]), "examples": examples}
+    return {**{kind: len(found) for kind, found in lines.items()}, "examples": examples}
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

@@ -12,7 +12,6 @@ from model.data.source import DataSet, require_clips
 from model.errors import UserError
 
 log = logging.getLogger(__name__)
-
 LIST = "clips.json"
 
 

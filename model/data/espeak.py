@@ -15,9 +15,7 @@ import numpy.typing as npt
 
 from model.errors import UserError
 
-_AUDIO_OUTPUT_SYNCHRONOUS = 2
-_INITIALIZE_DONT_EXIT = 0x8000
-_CHARS_UTF8 = 1
+_AUDIO_OUTPUT_SYNCHRONOUS, _INITIALIZE_DONT_EXIT, _CHARS_UTF8 = 2, 0x8000, 1
 _RATE, _PITCH, _RANGE = 1, 3, 4  # espeak_PARAMETER
 _Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
 
@@ -38,20 +36,15 @@ def pronounced(words: Collection[str]) -> dict[str, str]:
 
 
 class Espeak:
-    """A speaking espeak-ng; make one in a process.
-
-    Raises:
-        UserError: the library is not installed or does not start.
-    """
+    """A speaking espeak-ng; make one in a process. Raises UserError: it is not installed or does not start."""
 
     def __init__(self) -> None:
         library, data = _paths()
         self._library = ctypes.CDLL(library)
         self._chunks: list[npt.NDArray[np.int16]] = []
         self._callback = _Callback(self._receive)  # kept, else it is collected while C still calls it
-        self.rate = self._library.espeak_Initialize(  # Hz
-            _AUDIO_OUTPUT_SYNCHRONOUS, 0, str(data).encode(), _INITIALIZE_DONT_EXIT
-        )
+        start = (_AUDIO_OUTPUT_SYNCHRONOUS, 0, str(data).encode(), _INITIALIZE_DONT_EXIT)
+        self.rate = self._library.espeak_Initialize(*start)  # Hz
         if self.rate <= 0:
             raise UserError(f"espeak-ng does not start with the voices in '{data}'; reinstall espeakng-loader")
         self._library.espeak_SetSynthCallback(self._callback)
@@ -60,10 +53,7 @@ class Espeak:
         """``int16[samples]`` at ``self.rate``; empty when the voice has no sound for the text.
 
         ``voice`` is like ``en-us+f1``; ``speed`` is in words a minute, 80 to 450; ``pitch`` and ``pitch_range`` run
-        from 0 to 99.
-
-        Raises:
-            ValueError: no such voice.
+        from 0 to 99. Raises ValueError: no such voice.
         """
         if self._library.espeak_SetVoiceByName(voice.encode()) != 0:
             raise ValueError(f"espeak-ng has no voice '{voice}'")
@@ -74,7 +64,7 @@ class Espeak:
         data = text.encode()
         self._library.espeak_Synth(data, ctypes.c_size_t(len(data) + 1), 0, 1, 0, _CHARS_UTF8, None, None)
         self._library.espeak_Synchronize()
-        return np.concatenate(self._chunks) if self._chunks else np.empty(0, dtype=np.int16)
+        return np.concatenate([np.empty(0, np.int16), *self._chunks])
 
     def phonemes(self, word: str) -> str:
         """How a word is pronounced in American English, without its stress; ``speak_lib.h`` tells the notation."""

@@ -16,7 +16,7 @@ import codecs
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -30,8 +30,7 @@ SPLITS = ("training", "validation", "testing")
 NOISE_FOLDER = "_background_noise_"
 VALIDATION_LIST, TESTING_LIST, INFO_FILE = "validation_list.txt", "testing_list.txt", "dataset.json"
 TEXT_FILES = (VALIDATION_LIST, TESTING_LIST, INFO_FILE)
-# Audio and video that libsndfile does not read.
-MEDIA_SUFFIXES = {
+MEDIA_SUFFIXES = {  # of audio and video that libsndfile does not read
     *(".3gp", ".aac", ".ac3", ".amr", ".ape", ".avi", ".dsf", ".flv", ".m4a", ".m4b", ".mka", ".mkv", ".mov"),
     *(".mp4", ".mpeg", ".mpg", ".pcm", ".raw", ".webm", ".wma", ".wv"),
 }
@@ -80,13 +79,14 @@ class Layout:
 def read_layout(root: Path, labels: tuple[str, ...] = ()) -> Layout:
     """Walk over a folder once and read its paths; ``labels`` are the words that the user named.
 
-    Raises:
-        UserError: a folder cannot be read.
+    Raises UserError: a folder cannot be read.
     """
     labels = tuple(unicodedata.normalize("NFC", label) for label in labels)
     sought = frozenset(labels or DEFAULT_LABELS)
-    found = _sorted_by_kind(root)
-    notes = [_USELESS[kind].format(len(found[kind]), some(found[kind], 5)) for kind in _USELESS if found[kind]]
+    found: dict[str, list[str]] = defaultdict(list)
+    for path, is_folder in _walk(root, frozenset()):
+        found[_kind(path, is_folder)].append(path.relative_to(root).as_posix())
+    notes = [text.format(len(found[kind]), some(found[kind], 5)) for kind, text in _USELESS.items() if found[kind]]
     if media := Counter((suffix_of(name), name.rpartition("/")[0] or ".") for name in found["media"]):
         listed = [f"{count} {suffix} in {folder}" for (suffix, folder), count in sorted(media.items())]
         more = f" and {len(listed) - 8} more folders" if len(listed) > 8 else ""
@@ -94,7 +94,7 @@ def read_layout(root: Path, labels: tuple[str, ...] = ()) -> Layout:
     every = {name: tuple(name.split("/")) for name in sorted(found["audio"])}
     noise = {name: parts for name, parts in every.items() if NOISE_FOLDER in {_word(part, sought) for part in parts}}
     paths = _unwrap({name: parts for name, parts in every.items() if name not in noise}, sought)
-    clips = _one_spelling(_read(_divide(paths, sought, notes), sought, notes), labels or DEFAULT_LABELS, notes)
+    clips = _read(_divide(paths, sought, notes), sought, notes)
     words = sorted({clip.word for clip in clips} - {UNKNOWN, SILENCE})
     if not labels and words and not set(words).issuperset(DEFAULT_LABELS):
         notes.append(f"the keywords are all words of the data set: {', '.join(words)}; --labels names others")
@@ -118,16 +118,11 @@ def suffix_of(name: str) -> str:
 def some(names: Collection[str], most: int = 1) -> str:
     """The first of some names in quotes, and how many more there are."""
     first = [f"'{name.encode(errors='surrogateescape').decode(errors='backslashreplace')}'" for name in names][:most]
-    more = [f"and {len(names) - most} more"] if len(names) > most else []
-    return " ".join([", ".join(first), *more])
+    return ", ".join(first) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def read_text(path: Path) -> str:
-    """A text file of the user's, in UTF-8 or with the byte order mark of UTF-16.
-
-    Raises:
-        UserError: neither.
-    """
+    """A text file of the user's, in UTF-8 or with the byte order mark of UTF-16. Raises UserError: neither."""
     data = path.read_bytes()
     marked = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
@@ -136,25 +131,20 @@ def read_text(path: Path) -> str:
         raise UserError(f"'{path}' is not a text file in UTF-8; save it as one, or remove it") from error
 
 
-def _sorted_by_kind(root: Path) -> dict[str, list[str]]:
-    """The names below a folder: audio, media, text, and the kinds of ``_USELESS``."""
-    found: dict[str, list[str]] = defaultdict(list)
-    for path, is_folder in _walk(root, frozenset()):
-        name = path.relative_to(root).as_posix()
-        suffix = suffix_of(name)
-        if is_folder:
-            found["empty"].append(name)
-        elif path.name in TEXT_FILES:
-            found["text"].append(name)
-        elif suffix not in AUDIO_SUFFIXES | MEDIA_SUFFIXES:
-            continue
-        elif any("\ud800" <= character <= "\udfff" for character in name):
-            found["misnamed"].append(name)
-        elif suffix in MEDIA_SUFFIXES:
-            found["media"].append(name)
-        else:
-            found["audio" if path.is_file() else "links"].append(name)
-    return found
+def _kind(path: Path, is_folder: bool) -> str:
+    """Audio, media, text, one of ``_USELESS``, or empty where nobody misses it."""
+    suffix = suffix_of(path.name)
+    if is_folder:
+        return "empty"
+    if path.name in TEXT_FILES:
+        return "text"
+    if suffix not in AUDIO_SUFFIXES | MEDIA_SUFFIXES:
+        return ""
+    if any("\ud800" <= character <= "\udfff" for character in str(path)):
+        return "misnamed"
+    if suffix in MEDIA_SUFFIXES:
+        return "media"
+    return "audio" if path.is_file() else "links"
 
 
 def _walk(folder: Path, above: frozenset[tuple[int, int]]) -> Iterator[tuple[Path, bool]]:
@@ -162,9 +152,8 @@ def _walk(folder: Path, above: frozenset[tuple[int, int]]) -> Iterator[tuple[Pat
     try:
         state, inside = folder.stat(), sorted(folder.iterdir())
     except OSError as error:
-        raise UserError(
-            f"folder '{folder}' cannot be read ({files.reason(error)}); change its rights, or remove it"
-        ) from error
+        remedy = f"({files.reason(error)}); change its rights, or remove it"
+        raise UserError(f"folder '{folder}' cannot be read {remedy}") from error
     here = (state.st_dev, state.st_ino)
     if above and not inside:
         yield folder, True
@@ -179,10 +168,11 @@ def _walk(folder: Path, above: frozenset[tuple[int, int]]) -> Iterator[tuple[Pat
 
 @cache
 def _word(folder: str, sought: frozenset[str]) -> str:
-    """The word or class that a folder is named for."""
+    """The word or class that a folder is named for: one that is sought, whatever its capitals, before all others."""
     word = unicodedata.normalize("NFC", folder).strip()
     plain = word.strip("_ -").replace(" ", "_").replace("-", "_").lower()
-    return word if word in sought else _CLASS_FOLDERS.get(plain, word)
+    others = {each.casefold(): each for each in sorted(sought)}
+    return word if word in sought else others.get(word.casefold(), _CLASS_FOLDERS.get(plain, word))
 
 
 def _unwrap(paths: Paths, words: Collection[str]) -> Paths:
@@ -209,22 +199,19 @@ def _divide(paths: Paths, sought: frozenset[str], notes: list[str]) -> dict[str,
     }
     inside = _unwrap({name: parts[1:] for top in splits for name, parts in tops[top].items()}, sought)
     words = {top: {_word(inside[name][0], sought) for name in tops[top] if len(inside[name]) > 1} for top in splits}
-    every_word = {word for found in words.values() for word in found}
     beside = {top: _word(top, sought) for top in tops if top and top not in splits}
-    rest = {top: word for top, word in beside.items() if word in every_word}  # of a test folder, say
+    rest = {top: word for top, word in beside.items() if any(word in found for found in words.values())}
     if not splits or not (len(set(splits.values())) > 1 or rest or not beside):
         return {name: ("", parts) for name, parts in paths.items()}
 
-    for top, word in rest.items():
+    for top, word in rest.items():  # the words beside a test folder, say
         splits[top], words[top] = "training", {word}
         inside |= tops[top]
     trained = {word for top, split in splits.items() if split == "training" for word in words[top]}
     used = {top: split for top, split in splits.items() if not trained or words[top] & trained}
     if left_out := sorted(tops.keys() - used.keys() - {""}):
-        notes.append(
-            f"beside the folders of splits, {sum(len(tops[top]) for top in left_out)} recordings are not in folders of "
-            f"the same words and left out: {some(left_out, 5)}"
-        )
+        count = f"{sum(len(tops[top]) for top in left_out)} recordings are not in folders of the same words"
+        notes.append(f"beside the folders of splits, {count} and left out: {some(left_out, 5)}")
     if set(used.values()) == {"training"}:
         used = dict.fromkeys(used, "")
     divided = {name: (split, inside[name]) for top, split in used.items() for name in tops[top]}
@@ -246,13 +233,3 @@ def _read(divided: Mapping[str, tuple[str, tuple[str, ...]]], sought: frozenset[
     if others := sorted({each.word for each in found} - {each.word for each in kept}):
         notes.append(f"folders that begin with '_' are no words and left out: {some(others, 5)}")
     return kept
-
-
-def _one_spelling(clips: list[Clip], sought: Collection[str], notes: list[str]) -> list[Clip]:
-    """One spelling for words that differ in capitals alone: the label's, else the most frequent one."""
-    counts = Counter(clip.word for clip in clips)
-    chosen = {word.casefold(): word for word in sorted(counts, key=lambda word: (counts[word], word))}
-    chosen |= {label.casefold(): label for label in sought}
-    spelled = {word: word if word in sought else chosen[word.casefold()] for word in sorted(counts)}
-    notes += [f"the folder '{word}' is read as '{as_}'" for word, as_ in spelled.items() if word != as_]
-    return [replace(clip, word=spelled[clip.word]) for clip in clips]

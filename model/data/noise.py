@@ -1,72 +1,78 @@
-"""From a dry synthetic word to one second as a microphone would hear it: placed, coloured, in a room, with noise."""
+"""Noise: made for the synthetic corpus; and background recordings, with the ``_silence_`` that is made from them."""
+
+import hashlib
 
 import numpy as np
 import numpy.typing as npt
-import soxr
 from scipy.signal import fftconvolve
 
-from kws.audio import SAMPLE_RATE, rms
+from kws.audio import SAMPLE_RATE, Waveform, rms
+from kws.detection import SILENCE
+from model.data.layout import SPLITS, Clip
+from model.data.recording import as_recorded
 from model.settings import CLIP_SAMPLES
 
-Samples = npt.NDArray[np.float64]
-
 NOISES = ("white", "pink", "brown", "hum", "clicks", "gusts")
+GAIN_DB = (-60.0, 6.0)  # of a piece of a recording, as recorded
+DIGITAL_SILENCE = 0.1  # share of the clips that are all zeros, as muted microphones and padded files give
+_CUTS = (0.8, 0.9)  # of a recording's time, between training, validation and testing
 
 
-def place(spoken: npt.NDArray[np.int16], rate: int, rng: np.random.Generator) -> Samples | None:
-    """A word at any rate -> ``float64[CLIP_SAMPLES]`` at 16 kHz; None when there is nothing to hear."""
-    loud = np.flatnonzero(np.abs(spoken.astype(np.int32)) > 300)
-    if loud.size == 0:
-        return None
-    word = soxr.resample(spoken[loud[0] : loud[-1] + 1] / 32768.0, rate, SAMPLE_RATE, quality="HQ")[:CLIP_SAMPLES]
-    room = CLIP_SAMPLES - len(word)
-    offset = round(room * rng.beta(3, 3))  # mostly near the middle, as clips are cut around their loudest part
-    clip = np.pad(word, (offset, room - offset))
-    if rng.random() < 0.5:
-        clip = _reverberate(clip, rng)
-    clip = _tilt(clip, rng.uniform(-4, 4))
-    clip *= 10 ** (rng.uniform(-24, -2) / 20) / np.abs(clip).max()
-    background = noise(str(rng.choice(NOISES)), CLIP_SAMPLES, rng)
-    level = rms(clip[offset : offset + len(word)])
-    return np.clip(clip + background * level * 10 ** (-rng.uniform(5, 40) / 20), -1, 1)
-
-
-def noise(kind: str, length: int, rng: np.random.Generator) -> Samples:
+def noise(kind: str, length: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
     """One of ``NOISES``, ``float64[length]`` with RMS 1."""
+
+    def coloured(exponent: float) -> npt.NDArray[np.float64]:
+        """White noise with its amplitude spectrum divided by f ** exponent, RMS 1, from 20 Hz up."""
+        frequency = np.maximum(np.fft.rfftfreq(length, 1 / SAMPLE_RATE), 20.0)
+        shaped = np.fft.irfft(np.fft.rfft(rng.standard_normal(length)) / frequency**exponent, length)
+        return shaped / rms(shaped)
+
     time = np.arange(length) / SAMPLE_RATE
     if kind == "hum":  # mains and its harmonics over a faint hiss
         mains = rng.choice([50, 60])
         tones = [np.sin(2 * np.pi * (mains * n * time + rng.random())) / n for n in range(1, 12)]
-        samples = np.sum(tones, axis=0) + _coloured(length, 0.5, rng) * 0.1
+        samples = np.sum(tones, axis=0) + coloured(0.5) * 0.1
     elif kind == "clicks":  # keys, cutlery: short decaying bursts
         impulses = (rng.random(length) < 6 / SAMPLE_RATE) * rng.standard_normal(length)
         burst = rng.standard_normal(800) * np.exp(-np.arange(800) / 120)
         samples = fftconvolve(impulses, burst)[:length] + rng.standard_normal(length) * 0.02
     elif kind == "gusts":  # wind: low noise that swells and falls
         swell = np.interp(time, np.arange(0, time[-1] + 2, 0.5), rng.random(int((time[-1] + 2) / 0.5) + 1))
-        samples = _coloured(length, 1.0, rng) * (0.1 + swell)
+        samples = coloured(1.0) * (0.1 + swell)
     else:
-        samples = _coloured(length, {"white": 0.0, "pink": 0.5, "brown": 1.0}[kind], rng)
+        samples = coloured({"white": 0.0, "pink": 0.5, "brown": 1.0}[kind])
     return samples / rms(samples)
 
 
-def _coloured(length: int, exponent: float, rng: np.random.Generator) -> Samples:
-    """White noise with its amplitude spectrum divided by f ** exponent, RMS 1, from 20 Hz up."""
-    frequency = np.maximum(np.fft.rfftfreq(length, 1 / SAMPLE_RATE), 20.0)
-    samples = np.fft.irfft(np.fft.rfft(rng.standard_normal(length)) / frequency**exponent, length)
-    return samples / rms(samples)
+def cut(recordings: list[Waveform]) -> dict[str, list[Waveform]]:
+    """Each recording's first 80 % for training, the next 10 % for validation, the last for testing.
+
+    Recordings shorter than a clip are left out; a piece that is shorter is repeated to a clip's length.
+    """
+    pieces: dict[str, list[Waveform]] = {split: [] for split in SPLITS}
+    for samples in recordings:
+        parts = np.split(samples, [round(len(samples) * share) for share in _CUTS])
+        for split, piece in zip(SPLITS, parts if len(samples) >= CLIP_SAMPLES else (), strict=False):
+            pieces[split].append(np.resize(piece, max(len(piece), CLIP_SAMPLES)))
+    return pieces
 
 
-def _reverberate(clip: Samples, rng: np.random.Generator) -> Samples:
-    """Add a small room: noise that decays by 60 dB within 0.1 to 0.4 s, quieter than the direct sound."""
-    length = int(rng.uniform(0.1, 0.4) * SAMPLE_RATE)
-    tail = rng.standard_normal(length) * 10 ** (-3 * np.arange(length) / length)
-    tail *= rng.uniform(0.1, 0.6) / np.sqrt(np.sum(tail**2))
-    tail[0] = 1.0
-    return fftconvolve(clip, tail)[: len(clip)]
+def silence_clips(split: str, count: int) -> tuple[Clip, ...]:
+    """``count`` clips that are in no file, with the samples that ``silence_waveforms`` makes."""
+    return tuple(Clip(f"{SILENCE}/{split}_{number:05d}", SILENCE, split, "") for number in range(count))
 
 
-def _tilt(clip: Samples, decibels_per_octave: float) -> Samples:
-    """Tilt the spectrum about 1 kHz, as cheap microphones and small loudspeakers do."""
-    octaves = np.log2(np.maximum(np.fft.rfftfreq(len(clip), 1 / SAMPLE_RATE), 60.0) / 1000.0)
-    return np.fft.irfft(np.fft.rfft(clip) * 10 ** (decibels_per_octave * octaves / 20), len(clip))
+def silence_waveforms(pieces: list[Waveform], split: str, count: int) -> Waveform:
+    """Clips without a word, ``float32[count, CLIP_SAMPLES]``; the same ones each time.
+
+    Random stretches of the pieces at levels from digital silence upward, with the steps of 16 bits.
+    """
+    rng = np.random.default_rng(int.from_bytes(hashlib.sha256(split.encode()).digest()[:8]))
+    waveforms = np.zeros((count, CLIP_SAMPLES), np.float32)
+    for waveform in waveforms:
+        piece = pieces[rng.integers(len(pieces))]
+        start = rng.integers(len(piece) - CLIP_SAMPLES + 1)
+        gain = 10 ** (rng.uniform(*GAIN_DB) / 20)
+        if rng.random() >= DIGITAL_SILENCE:
+            waveform[:] = as_recorded(piece[start : start + CLIP_SAMPLES] * gain)
+    return waveforms

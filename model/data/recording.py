@@ -11,6 +11,7 @@ from model.settings import CLIP_SAMPLES
 
 CLIPPED_RUN = 3  # samples in a row at full scale: what audio editors call clipped
 Pcm = npt.NDArray[np.int16]
+Samples = npt.NDArray[np.floating[Any]]
 
 
 class Found(NamedTuple):
@@ -45,27 +46,21 @@ def read_clip(data: bytes) -> tuple[Pcm | None, Found]:
         return None, Found(broken=error.detail.rstrip("."))
     clip = fit(samples)
     silent = 20 * np.log10(rms(clip) + 1e-12) < SILENT_DBFS
-    return to_pcm(clip), Found(samples.size < CLIP_SAMPLES, samples.size > CLIP_SAMPLES, bool(silent), is_clipped(clip))
+    full = np.abs(clip) >= 32767 / 32768
+    clipped = full.sum() >= CLIPPED_RUN and sliding_window_view(full, CLIPPED_RUN).all(axis=1).any()
+    return to_pcm(clip), Found(samples.size < CLIP_SAMPLES, samples.size > CLIP_SAMPLES, bool(silent), bool(clipped))
 
 
 def fit(samples: Waveform, length: int = CLIP_SAMPLES) -> Waveform:
     """Exactly ``length`` samples: zeros after a shorter clip; of a longer one the stretch with the most energy."""
-    if samples.size < length:
+    if samples.size <= length:
         return np.pad(samples, (0, length - samples.size))
-    if samples.size > length:
-        energy = np.cumsum(np.concatenate([[0.0], samples.astype(np.float64) ** 2]))
-        start = int(np.argmax(energy[length:] - energy[:-length]))
-        return samples[start : start + length]
-    return samples
+    energy = np.cumsum(np.concatenate([[0.0], samples.astype(np.float64) ** 2]))
+    start = int(np.argmax(energy[length:] - energy[:-length]))
+    return samples[start : start + length]
 
 
-def is_clipped(samples: Waveform) -> bool:
-    """Whether ``float32[samples]`` has a run of ``CLIPPED_RUN`` samples or more at full scale."""
-    full = np.abs(samples) >= 32767 / 32768
-    return bool(full.sum() >= CLIPPED_RUN and sliding_window_view(full, CLIPPED_RUN).all(axis=1).any())
-
-
-def to_pcm(samples: npt.NDArray[np.floating[Any]]) -> Pcm:
+def to_pcm(samples: Samples) -> Pcm:
     """``float32`` at full scale 1 -> ``int16``, clipped; exact for samples that were 16 bits before."""
     return np.clip(np.rint(samples * 32768.0), -32768, 32767).astype(np.int16)
 
@@ -75,6 +70,6 @@ def from_pcm(pcm: Pcm) -> Waveform:
     return pcm.astype(np.float32) / 32768.0
 
 
-def as_recorded(samples: npt.NDArray[np.floating[Any]]) -> Waveform:
+def as_recorded(samples: Samples) -> Waveform:
     """What 16 bits hold of samples at full scale 1: their steps, and nothing beyond full scale."""
     return from_pcm(to_pcm(samples))

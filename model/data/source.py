@@ -56,13 +56,13 @@ class DataSet:
 def open_dataset(settings: Settings) -> DataSet:
     """The data set of a run: downloaded, unpacked or spoken if it is not there yet, then scanned once.
 
-    Raises:
-        UserError: it is not there, cannot be read, or lacks a keyword.
+    Raises UserError: it is not there, cannot be read, or lacks a keyword.
     """
     root, origin, passed_over = _find(settings)
     layout = read_layout(root, settings.labels)
-    stated = INFO_FILE in layout.texts and "licence" not in origin
-    info = _read_info(layout.texts[INFO_FILE]) if stated else origin
+    info = dict(origin)
+    if INFO_FILE in layout.texts and "licence" not in origin:
+        info |= {key: value for key, value in _read_info(layout.texts[INFO_FILE]).items() if value}
     few = _require_words(layout, origin["name"])
     notes = [*passed_over, *layout.notes]
     clips, rule, speakers_known = divide(layout, settings.speaker_pattern, notes)
@@ -70,7 +70,7 @@ def open_dataset(settings: Settings) -> DataSet:
         clips, rule = tuple(replace(clip, split="testing") for clip in clips), "a test set, whole"
     return DataSet(
         root,
-        info.get("name") or origin["name"],
+        info["name"],
         settings.licence.strip() or info.get("licence", ""),
         settings.attribution.strip() or info.get("attribution", ""),
         settings.dataset == "synthetic",
@@ -86,10 +86,10 @@ def open_dataset(settings: Settings) -> DataSet:
 
 def require_clips(dataset: DataSet, splits: Sequence[str] = SPLITS) -> None:
     """Raises UserError: a keyword has no clip in one of the splits."""
-    counts = Counter((clip.word, clip.split) for clip in dataset.clips)
+    there = {(clip.word, clip.split) for clip in dataset.clips}
     for label in dataset.labels:
         for split in splits:
-            if not counts[label, split]:
+            if (label, split) not in there:
                 raise UserError(
                     f"label '{label}' has no clips in the {split} split of data set '{dataset.name}' "
                     f"({dataset.split_rule}); add clips of more speakers, or list some in {split}_list.txt"
@@ -144,7 +144,7 @@ def _read_info(path: Path) -> dict[str, str]:
         raise UserError(f"'{path}' is not JSON ({error}); restore or remove it") from error
     if not isinstance(info, dict):
         raise UserError(f"'{path}' is not a JSON object; restore or remove it")
-    return {str(key): "" if value is None else str(value).strip() for key, value in info.items()}
+    return {str(key): str(value or "").strip() for key, value in info.items()}
 
 
 def _require_words(layout: Layout, what: str) -> list[str]:
@@ -166,27 +166,13 @@ def _require_words(layout: Layout, what: str) -> list[str]:
 
 
 def digest_of(root: Path, names: Sequence[str], role: str, workers: int) -> str:
-    """The SHA-256 (64 hex digits) over the names below ``root``, their ``role`` and the SHA-256 of what they hold.
-
-    That a file has not changed is told by its name, size, and times of modification and of change, as ``make`` and
-    ``git`` do; the last cannot be set by a program.
-    """
-    states = [(name, (root / name).stat()) for name in names]
-    lines = [f"{name}\t{state.st_size}\t{state.st_mtime_ns}\t{state.st_ctime_ns}\n" for name, state in states]
-    stamp = hashlib.sha256(f"{root.resolve()}\t{role}\n{''.join(lines)}".encode()).hexdigest()
-    known = cache_root() / "digests" / stamp[:32]
-    if known.is_file() and len(former := known.read_text()) == 64:  # else damaged
-        return former
+    """The SHA-256 (64 hex digits) over the names below ``root``, their ``role`` and the SHA-256 of what they hold."""
 
     def lines_of(start: int) -> str:
-        sums = [
-            (name, hashlib.sha256((root / name).read_bytes()).hexdigest()) for name in names[start : start + _CHUNK]
-        ]
-        return "".join(f"{name}\t{role}\t{sum_}\n" for name, sum_ in sums)
+        chunk = names[start : start + _CHUNK]
+        sums = [hashlib.sha256((root / name).read_bytes()).hexdigest() for name in chunk]
+        return "".join(f"{name}\t{role}\t{sum_}\n" for name, sum_ in zip(chunk, sums, strict=True))
 
     with ThreadPoolExecutor(workers) as pool:  # reading and hashing both let other threads run
         content = "".join(pool.map(lines_of, range(0, len(names), _CHUNK)))
-    digest = hashlib.sha256(content.encode()).hexdigest()
-    known.parent.mkdir(parents=True, exist_ok=True)
-    files.write_whole(known, digest.encode())
-    return digest
+    return hashlib.sha256(content.encode()).hexdigest()

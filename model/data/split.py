@@ -7,7 +7,7 @@ arXiv:1804.03209), by which a speaker's recordings stay together and in the same
 import hashlib
 import re
 import unicodedata
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -31,8 +31,7 @@ def official_split(name: str) -> str:
 def divide(layout: Layout, speaker_pattern: str, notes: list[str]) -> tuple[tuple[Clip, ...], str, bool]:
     """Give each clip of a layout its speaker and its split; with the rule in words, and whether speakers are known.
 
-    Raises:
-        UserError: a clip in both lists; a pattern that is none, or that nothing matches.
+    Raises UserError: a clip in both lists; a pattern that is none, or that nothing matches.
     """
     recordings, labels = layout.clips, set(layout.labels)
     speakers = _by_pattern(recordings, speaker_pattern) if speaker_pattern else _by_name(recordings, notes)
@@ -45,15 +44,13 @@ def divide(layout: Layout, speaker_pattern: str, notes: list[str]) -> tuple[tupl
         held, rule = {_LISTS[name] for name in lists}, "lists of the data set"
         splits = _listed(recordings, lists, notes)
     missing = [split for split in ("validation", "testing") if split not in held]
-    if splits and "training" not in {splits.get(each.name, "training") for each in recordings}:
-        missing = []
     rest = [each for each in recordings if splits.get(each.name, "training") == "training"]
-    drawn, ranked = _draw(rest, speakers, missing, labels)
+    drawn, ranked = _draw(rest, speakers, missing if rest else (), labels)
     unit = "speaker" if any(speakers.values()) else "recording's name"
-    by = f"{'rank of the ' if ranked else ''}SHA-1 of the {unit}"
+    by = f"{'rank of the ' * ranked}SHA-1 of the {unit}"
     if not held:
         rule = by if ranked else f"{by} (official rule)"
-    elif missing:
+    elif missing and rest:
         rule += f"; {' and '.join(missing)} drawn from the rest by {by}"
         notes.append(f"the data set names no recordings for {' and '.join(missing)}: drawn by {by}")
     splits |= drawn
@@ -95,18 +92,16 @@ def _by_name(recordings: Sequence[Clip], notes: list[str]) -> dict[str, str]:
 
 
 def _listed(recordings: Sequence[Clip], lists: Mapping[str, Path], notes: list[str]) -> dict[str, str]:
-    """The splits that lists give to recordings."""
+    """The splits that lists give to recordings, whatever folders are in front of a word's."""
     known: dict[str, list[str]] = defaultdict(list)
-    for each in recordings if lists else ():
-        parts = _key(each.name).split("/")
-        for start in range(len(parts) - 1):  # by the end of its path: a list need not know the folders around
-            known["/".join(parts[start:])].append(each.name)
+    for each in recordings:
+        known[_key("/".join(each.name.split("/")[-2 - each.below.count("/") :]))].append(each.name)
     given: dict[str, str] = {}
     for list_name, path in lists.items():
         lines = [line.strip() for line in read_text(path).splitlines() if line.strip()]
         nobody = []
         for line in lines:
-            key = _key(line.replace("\\", "/").removeprefix("./"))
+            key = _key(line.replace("\\", "/"))
             while key not in known and "/" in key:
                 key = key.partition("/")[2]
             if key not in known:
@@ -118,20 +113,17 @@ def _listed(recordings: Sequence[Clip], lists: Mapping[str, Path], notes: list[s
             notes.append(f"{len(nobody)} of {len(lines)} lines of {list_name} name no recording: {some(nobody)}")
     if given and all(official_split(name) == split for name, split in given.items()):  # the official lists
         rest = [each.name for each in recordings if "_nohash_" in each.name and each.name not in given]
-        held = {_LISTS[name] for name in lists}
-        if held_out := [name for name in rest if official_split(name) in held]:
-            notes.append(
-                f"{len(held_out)} recordings are in no list, so they are trained on, though the official rule holds "
-                f"them out: {some(held_out)}; remove the lists to split all by that rule"
-            )
+        if held_out := [name for name in rest if official_split(name) in {_LISTS[name] for name in lists}]:
+            so = "so they are trained on, though the official rule holds them out"
+            remedy = "remove the lists to split all by that rule"
+            notes.append(f"{len(held_out)} recordings are in no list, {so}: {some(held_out)}; {remedy}")
     return given
 
 
 def _key(name: str) -> str:
     """A name as lists and folders may both write it: composed characters, without the suffix of a format."""
     name = unicodedata.normalize("NFC", name)
-    suffix = suffix_of(name)
-    return name[: -len(suffix)] if suffix in AUDIO_SUFFIXES else name
+    return name.removesuffix(Path(name).suffix) if suffix_of(name) in AUDIO_SUFFIXES else name
 
 
 def _percent(unit: str) -> float:
@@ -152,12 +144,11 @@ def _draw(
     Where the rule leaves a keyword without clips in a split, as it may with few of them, the keywords' speakers (or
     the recordings of a word) are ranked by the same number and the first tenths taken, one at least.
     """
-
     percents = {each.name: _percent(speakers[each.name] or each.name.rpartition("/")[2]) for each in recordings}
     drawn = {name: _by_percent(percent, missing) for name, percent in percents.items()}
-    counts = Counter((each.word, drawn[each.name]) for each in recordings)
+    there = {(each.word, drawn[each.name]) for each in recordings}
     present = {each.word for each in recordings} & labels
-    if all(counts[word, split] for word in present for split in ("training", *missing)):
+    if all((word, split) in there for word in present for split in ("training", *missing)):
         return drawn, False
     groups = {each.name: "" if speakers[each.name] else each.word for each in recordings}  # each ranked by itself
     found: dict[str, set[float]] = defaultdict(set)

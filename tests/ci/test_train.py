@@ -14,7 +14,7 @@ import pytest
 
 from model.settings import DATA
 from model.settings import Settings as TrainerSettings
-from tests.model.conftest import Cli, cache, main, shared, tar_bytes, tone_files  # noqa: F401 - fixtures
+from tests.model.conftest import Cli, cache, main, shared, tar, tone_files  # noqa: F401 - fixtures
 
 from .conftest import Engine, settings
 from .graph import chain, commands, everything, marked, marks
@@ -52,7 +52,7 @@ async def test_containers_run_what_is_run_natively(engine: Engine, target: str, 
 async def test_a_container_trains_what_is_trained_natively(engine: Engine, main: Cli, tmp_path: Path) -> None:  # noqa: F811
     """The very commands, on one archive: the same classes, clips and settings."""
     archive = tmp_path / "archive"
-    archive.write_bytes(tar_bytes(tone_files(("low", "high", "other", "more"))))
+    tar(archive, tone_files(("low", "high", "other", "more")))
     kws = settings(dataset=marked("d").file("x"), labels=["low", "high"], profile="quick", training=["stream-hours=0"])
     (composed,) = [command for command in commands(await kws.train()) if "train" in command]
     places = {"/data/archive": str(archive), "/artifacts/model": str(tmp_path / "container")}

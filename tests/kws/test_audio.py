@@ -13,6 +13,8 @@ from kws.audio import AUDIO_SUFFIXES, MAX_AMPLITUDE, SAMPLE_RATE, AudioError, de
 from tests.service.tones import encode, tone, wav
 
 LOSSY = {"ULAW": 0.02, "VORBIS": 0.05, "OPUS": 0.1, "PCM_U8": 0.01}
+WAVS = ("PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW")
+PCM = ("WAVEX", "RF64", "FLAC", "AIFF", "AU", "CAF", "W64", "VOC", "NIST", "SVX", "PAF")
 
 
 def refused(data: bytes, max_seconds: float = 60) -> AudioError:
@@ -23,13 +25,7 @@ def refused(data: bytes, max_seconds: float = 60) -> AudioError:
 
 @pytest.mark.parametrize(
     ("container", "subtype"),
-    [
-        *[("WAV", each) for each in ("PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW")],
-        ("WAVEX", "PCM_24"),
-        *[(each, "PCM_16") for each in ("RF64", "FLAC", "AIFF", "AU", "CAF", "W64", "VOC", "NIST", "SVX", "PAF")],
-        ("OGG", "VORBIS"),
-        ("OGG", "OPUS"),
-    ],
+    [*(("WAV", each) for each in WAVS), *((each, "PCM_16") for each in PCM), ("OGG", "VORBIS"), ("OGG", "OPUS")],
 )
 def test_whatever_libsndfile_reads_comes_through(container: str, subtype: str) -> None:
     samples = tone("yes")
@@ -40,21 +36,18 @@ def test_whatever_libsndfile_reads_comes_through(container: str, subtype: str) -
     np.testing.assert_allclose(audio.waveform[800:-800], samples[800:-800, 0], atol=LOSSY.get(subtype, 4e-5), rtol=0)
 
 
-def test_mp3() -> None:
+def test_mp3_and_suffixes() -> None:
     audio = decode(encode(tone("down"), container="MP3", subtype="MPEG_LAYER_III"))
     assert int(np.abs(np.fft.rfft(audio.waveform[:SAMPLE_RATE])).argmax()) == 1_000
+    assert {".wav", ".flac", ".mp3", ".ogg", ".opus", ".aiff", ".caf"} <= AUDIO_SUFFIXES
+    assert not {".m4a", ".webm", ".txt", ".raw"} & AUDIO_SUFFIXES
 
 
-def header_patched(data: bytes, *patches: tuple[int, bytes]) -> bytes:
+def patched(data: bytes, *patches: tuple[int, bytes]) -> bytes:
     changed = bytearray(data)
     for place, new in patches:
         changed[place : place + len(new)] = new
     return bytes(changed)
-
-
-def with_chunk(data: bytes, name: bytes, content: bytes) -> bytes:
-    """A WAV with one more chunk before its samples."""
-    return data[:36] + name + struct.pack("<I", len(content)) + content + data[36:]
 
 
 def big_endian() -> bytes:
@@ -66,35 +59,29 @@ def big_endian() -> bytes:
 NOTHING, ALL_ONES = b"\0\0\0\0", b"\xff\xff\xff\xff"
 PLAIN = wav("up")
 FLAC = encode(tone("up"), container="FLAC")
-RF64 = encode(tone("up"), container="RF64")
 LYING = {
-    "wav, sizes 0": header_patched(PLAIN, (4, NOTHING), (40, NOTHING)),
-    "wav, data size 0": header_patched(PLAIN, (40, NOTHING)),
-    "wav, sizes all ones": header_patched(PLAIN, (4, ALL_ONES), (40, ALL_ONES)),
-    "wav, larger than the file": header_patched(PLAIN, (40, struct.pack("<I", 1 << 20))),
-    "wav, size 0 behind a chunk": header_patched(with_chunk(PLAIN, b"LIST", b"INFOabcd"), (4, NOTHING), (56, NOTHING)),
-    "rifx, size 0": header_patched(big_endian(), (4, NOTHING), (40, NOTHING)),
+    "wav, sizes 0": patched(PLAIN, (4, NOTHING), (40, NOTHING)),
+    "wav, data size 0": patched(PLAIN, (40, NOTHING)),
+    "wav, sizes all ones": patched(PLAIN, (4, ALL_ONES), (40, ALL_ONES)),
+    "wav, larger than the file": patched(PLAIN, (40, struct.pack("<I", 1 << 20))),
+    "wav, behind a chunk": patched(PLAIN[:36] + b"LIST\4\0\0\0INFO" + PLAIN[36:], (4, NOTHING), (52, NOTHING)),
+    "rifx, size 0": patched(big_endian(), (4, NOTHING), (40, NOTHING)),
     # "total samples" are the last 36 bits before the MD5 of STREAMINFO; 0 is defined as unknown.
-    "flac, length unknown": header_patched(FLAC, (21, bytes([FLAC[21] & 0xF0]) + NOTHING)),
-    "bw64": b"BW64" + RF64[4:],
+    "flac, length unknown": patched(FLAC, (21, bytes([FLAC[21] & 0xF0]) + NOTHING)),
+    "bw64": b"BW64" + encode(tone("up"), container="RF64")[4:],
 }
 
 
-@pytest.mark.parametrize("name", LYING)
-def test_lengths_in_headers_are_not_believed(name: str) -> None:
-    audio = decode(LYING[name])
-    np.testing.assert_allclose(audio.waveform, tone("up")[:, 0], atol=4e-5)
-    assert refused(LYING[name], max_seconds=0.5).kind == "audio-too-long"
-
-
-@pytest.mark.parametrize("name", sorted(LYING))
-def test_every_truncation_is_audio_or_an_audio_error(name: str) -> None:
-    for end in [*range(0, 120, 7), 1_000, len(LYING[name]) - 1]:
+@pytest.mark.parametrize("data", LYING.values(), ids=LYING)
+def test_lengths_in_headers_are_not_believed(data: bytes) -> None:
+    np.testing.assert_allclose(decode(data).waveform, tone("up")[:, 0], atol=4e-5)
+    assert refused(data, max_seconds=0.5).kind == "audio-too-long"
+    for end in [*range(0, 120, 7), 1_000, len(data) - 1]:
         with contextlib.suppress(AudioError):  # and no other
-            decode(LYING[name][:end])
+            decode(data[:end])
 
 
-@pytest.mark.parametrize("rate", [8_000, 11_025, 44_100, 48_000, 192_000])
+@pytest.mark.parametrize("rate", [8_000, 11_025, 44_100, 192_000])
 @pytest.mark.parametrize("seconds", [1, 7])
 def test_resampling_is_that_of_soxr_without_seams(rate: int, seconds: int) -> None:
     samples = np.random.default_rng(rate).uniform(-0.5, 0.5, rate * seconds).astype(np.float32)
@@ -102,7 +89,7 @@ def test_resampling_is_that_of_soxr_without_seams(rate: int, seconds: int) -> No
     np.testing.assert_allclose(audio.waveform, soxr.resample(samples, rate, SAMPLE_RATE), atol=1e-6)
 
 
-@pytest.mark.parametrize("channels", [1, 2, 3, 8, 64])
+@pytest.mark.parametrize("channels", [1, 2, 3, 64])
 def test_channels_are_averaged(channels: int) -> None:
     samples = np.random.default_rng(channels).uniform(-0.5, 0.5, (8_000, channels)).astype(np.float32)
     audio = decode(encode(samples, subtype="FLOAT"))
@@ -117,35 +104,30 @@ def test_channels_that_cancel_each_other_are_heard(rate: int) -> None:
     np.testing.assert_allclose(heard, soxr.resample(one[:, 0], rate, SAMPLE_RATE), atol=1e-5)
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e30, -MAX_AMPLITUDE * 1.01])
-def test_impossible_samples_are_refused(value: float) -> None:
+def with_sample(value: float) -> bytes:
     samples = tone("up")
     samples[4_711, 0] = value
-    assert refused(encode(samples, subtype="FLOAT")).kind == "audio-samples"
+    return encode(samples, subtype="FLOAT")
 
 
 FTYP = b"\0\0\0\x20ftyp"
+REFUSED = [
+    (b"", "audio-empty", "empty"),
+    (encode(np.zeros((0, 1), np.float32)), "audio-empty", "no samples"),
+    (b"hello world" * 100, "not-audio", "no audio"),
+    (b"\x1a\x45\xdf\xa3" + bytes(60), "not-audio", "WebM"),
+    *((FTYP + brand + bytes(60), "not-audio", name) for brand, name in ((b"M4A ", "M4A"), (b"qt  ", "QuickTime"))),
+    (b"#!AMR\n" + bytes(60), "not-audio", "AMR"),
+    (b"\xff\xf1\x50\x80" + bytes(60), "not-audio", "AAC"),
+    (b"<!DOCTYPE html>" + b" " * 60, "not-audio", "HTML"),
+    (b"version https://git-lfs.github.com/spec/v1\n", "not-audio", "Git LFS"),
+    (b"RIFF", "not-audio", "no audio"),
+    *((patched(PLAIN, (24, struct.pack("<I", rate))), "audio-rate", f"{rate} Hz") for rate in (999, 384_001)),
+    *((with_sample(value), "audio-samples", "full scale") for value in (np.nan, -np.inf, -MAX_AMPLITUDE * 1.01)),
+]
 
 
-@pytest.mark.parametrize(
-    ("data", "kind", "named"),
-    [
-        (b"", "audio-empty", "empty"),
-        (encode(np.zeros((0, 1), np.float32)), "audio-empty", "no samples"),
-        (b"hello world" * 100, "not-audio", "no audio"),
-        (b"\x1a\x45\xdf\xa3" + bytes(60), "not-audio", "WebM"),
-        (FTYP + b"M4A " + bytes(60), "not-audio", "M4A"),
-        (FTYP + b"3gp4" + bytes(60), "not-audio", "3GP"),
-        (FTYP + b"qt  " + bytes(60), "not-audio", "QuickTime"),
-        (b"#!AMR\n" + bytes(60), "not-audio", "AMR"),
-        (b"\xff\xf1\x50\x80" + bytes(60), "not-audio", "AAC"),
-        (b"<!DOCTYPE html>" + b" " * 60, "not-audio", "HTML"),
-        (b"version https://git-lfs.github.com/spec/v1\n", "not-audio", "Git LFS"),
-        (b"RIFF", "not-audio", "no audio"),
-        (header_patched(PLAIN, (24, struct.pack("<I", 999))), "audio-rate", "999 Hz"),
-        (header_patched(PLAIN, (24, struct.pack("<I", 384_001))), "audio-rate", "384001 Hz"),
-    ],
-)
+@pytest.mark.parametrize(("data", "kind", "named"), REFUSED)
 def test_what_gives_no_waveform_is_named(data: bytes, kind: str, named: str) -> None:
     error = refused(data)
     assert (error.kind, str(error)) == (kind, error.detail)
@@ -158,9 +140,3 @@ def test_the_longest_is_exact_and_channels_count() -> None:
     assert "at most 2 s" in refused(wav("up", 2.001), 2.0).detail
     many = encode(np.zeros((16_000, 96), np.float32))  # 1.5 million samples a second
     assert "96 channels" in refused(many, 0.2).detail
-
-
-def test_suffixes() -> None:
-    assert {".wav", ".flac", ".mp3", ".ogg", ".opus", ".aiff", ".caf"} <= AUDIO_SUFFIXES
-    assert not {".m4a", ".webm", ".txt", ".raw"} & AUDIO_SUFFIXES
-    assert soundfile.__libsndfile_version__ >= "1.2"

@@ -1,4 +1,4 @@
-"""Small data sets, one trained model for all who need one, and the command line as a user runs it."""
+"""Builders of small data sets, one trained model for all who need one, and the command line as a user runs it."""
 
 import contextlib
 import io
@@ -7,7 +7,10 @@ import signal
 import subprocess
 import sys
 import tarfile
-from collections.abc import Callable, Iterator
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,12 +21,15 @@ import soundfile
 from kws.audio import SAMPLE_RATE
 from model import cli as command_line
 from model import console, files, provenance
+from model.data.source import DataSet, open_dataset
+from model.settings import DEFAULT_LABELS, Settings
 
 if TYPE_CHECKING:
     from model.network import TCResNet8
 
 ROOT = Path(__file__).parents[2]
 WORDS, OTHERS = ("low", "high"), ("cat", "dog", "egg", "fig")
+USUAL = DEFAULT_LABELS
 QUICK = ("--labels", "low,high", "--profile", "quick", "--epochs", "2", "--stream-hours", "0")
 REVISION = "of-the-test"
 Cli = Callable[..., subprocess.CompletedProcess[str]]
@@ -149,7 +155,27 @@ def tone_files(words: tuple[str, ...] = WORDS, speakers: int = 40) -> dict[str, 
     return files
 
 
-def write_files(root: Path, files: dict[str, bytes]) -> Path:
+def recording(name: str, kind: str = "WAV", samples: int = 400) -> bytes:
+    """Noise that is another for each name."""
+    rng = np.random.default_rng(zlib.crc32(name.encode(errors="surrogateescape")))
+    return wav_bytes(rng.normal(0, 3000, samples).astype(np.int16), kind=kind)
+
+
+def files_of(names: Iterable[str], **texts: str | bytes) -> dict[str, bytes]:
+    """Recordings by these names, and text files: ``validation_list="up/a.wav"`` gives ``validation_list.txt``."""
+    found = {name: recording(name) for name in names}
+    for name, text in texts.items():
+        suffix = ".json" if name == "dataset" else ".txt"
+        found[name + suffix] = text if isinstance(text, bytes) else text.encode()
+    return found
+
+
+def numbered(words: Iterable[str], count: int, form: str = "{word}/{number:08x}_nohash_0.wav") -> list[str]:
+    """The names of ``count`` recordings a word."""
+    return [form.format(word=word, number=number) for word in words for number in range(count)]
+
+
+def write_files(root: Path, files: Mapping[str, bytes]) -> Path:
     """Write a data set as a folder."""
     for name, data in files.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -157,12 +183,50 @@ def write_files(root: Path, files: dict[str, bytes]) -> Path:
     return root
 
 
-def tar_bytes(files: dict[str, bytes]) -> bytes:
-    """A .tar.gz of files."""
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz", compresslevel=1) as tar:
+def member(name: str, kind: bytes = tarfile.REGTYPE, target: str = "") -> tarfile.TarInfo:
+    """A member of a tar without content: a link, a pipe, …"""
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = kind, target
+    return info
+
+
+def tar(path: Path, files: Mapping[str, bytes], *extra: tarfile.TarInfo, mode: str = "w:gz") -> Path:
+    """Files as a tar, with extra members at its end."""
+    with tarfile.open(path, mode) as archive:  # type: ignore[call-overload]
         for name, data in files.items():
-            info = tarfile.TarInfo(f"./{name}")
+            info = member(name)
             info.size = len(data)
-            tar.addfile(info, io.BytesIO(data))
-    return buffer.getvalue()
+            archive.addfile(info, io.BytesIO(data))
+        for info in extra:
+            archive.addfile(info)
+    return path
+
+
+def pack_zip(path: Path, files: Mapping[str, bytes], mode: int = 0) -> Path:
+    """Files as a ZIP; ``mode`` gives the first one another kind, a link's say."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in files.items():
+            info = zipfile.ZipInfo(name)
+            if mode:
+                info.create_system, info.external_attr, mode = 3, mode << 16, 0
+            archive.writestr(info, data, zipfile.ZIP_DEFLATED)
+    return path
+
+
+def opened(path: Path | str, **settings: Any) -> DataSet:
+    """The data set of a run with these settings."""
+    return open_dataset(replace(Settings(), **{"dataset": str(path), **settings}))
+
+
+def told(dataset: DataSet) -> str:
+    """All notes of a data set."""
+    return "\n".join(dataset.notes)
+
+
+@pytest.fixture(scope="session")
+def shared_subset() -> Path:
+    """The shared subset of Speech Commands."""
+    path = Path(os.environ.get("KWS_TEST_DATASET", ROOT.parent / "shared/data/speech_commands_subset.tar.gz"))
+    if not path.exists():
+        pytest.skip(f"real data: {path} is not there; set KWS_TEST_DATASET")
+    return path

@@ -10,9 +10,7 @@ import torch
 
 from model import corpus, features
 from model.corpus import NO_CLIP, Corpus, Sampler
-from model.data import background
 from model.data.source import open_dataset
-from model.data.split import official_split
 from model.errors import UserError
 from model.settings import Settings, make_settings
 
@@ -39,16 +37,12 @@ def found(tones: Path) -> Corpus:
     return load(tones)
 
 
-def test_other_words_and_noise_are_classes(found: Corpus) -> None:
-    assert found.labels == (*WORDS, "_unknown_", "_silence_")
+def test_held_out_splits_have_as_many_of_the_rest_as_of_a_keyword(found: Corpus) -> None:
     for name, split in found.splits.items():
         for clip, target in zip(split.clips, split.targets.tolist(), strict=True):
             assert found.labels[target] == ("_unknown_" if clip.word in OTHERS else clip.word)
             assert clip.split == name
     assert "_silence_" not in {clip.word for clip in found.splits["training"].clips}
-
-
-def test_held_out_splits_have_as_many_of_the_rest_as_of_a_keyword(found: Corpus) -> None:
     for name in ("validation", "testing"):
         counts = Counter(found.splits[name].targets.tolist())
         mean = round((counts[0] + counts[1]) / 2)
@@ -93,17 +87,23 @@ def test_the_words_held_back_are_those_with_the_lowest_sha1() -> None:
         corpus.choose_unseen(("cat", "dog"), ("cow",))
 
 
-@pytest.mark.parametrize("only_keywords", [False, True])
-@pytest.mark.parametrize("left_out", [("_",), ("cat",), ("_", "cat"), ("?",)])
+@pytest.mark.parametrize(
+    ("left_out", "chosen", "classes"),
+    [
+        ("_", {}, ("_unknown_",)),
+        ("cat", {}, ("_silence_",)),
+        ("?", {}, ("_unknown_", "_silence_")),
+        ("?", {"only_keywords": True}, ()),
+    ],
+)
 def test_a_class_is_there_where_its_clips_are_and_it_is_wanted(
-    tmp_path: Path, left_out: tuple[str, ...], only_keywords: bool
+    tmp_path: Path, left_out: str, chosen: dict[str, bool], classes: tuple[str, ...]
 ) -> None:
     files = {name: data for name, data in tone_files((*WORDS, "cat")).items() if not name.startswith(left_out)}
-    some = load(write_files(tmp_path / "some", files), only_keywords=only_keywords)
-    classes = [name for name, of in (("_unknown_", "cat"), ("_silence_", "_")) if of not in left_out]
-    assert some.labels == (*WORDS, *(classes if not only_keywords else ()))
+    some = load(write_files(tmp_path / "some", files), **chosen)
+    assert some.labels == (*WORDS, *classes)
     assert {clip.word for clip in some.splits["training"].clips} - {"cat"} == set(WORDS)
-    assert bool(len(some.noise)) == ("_" not in left_out)  # still an augmentation
+    assert bool(len(some.noise)) == (left_out != "_")  # still an augmentation
 
 
 def test_folders_of_the_classes_are_the_classes(tmp_path: Path) -> None:
@@ -119,17 +119,6 @@ def test_folders_of_the_classes_are_the_classes(tmp_path: Path) -> None:
         rows = Sampler(chosen, settings_of(tmp_path)).epoch(torch.Generator().manual_seed(0)).tolist()
         recorded = [row for row in rows if row >= 0 and chosen.splits["training"].clips[row].word == "_silence_"]
         assert (bool(recorded), NO_CLIP in rows) == (True, made)
-
-
-def test_recorded_silence_of_the_test_split_alone_is_no_other_word(tmp_path: Path) -> None:
-    files = {
-        name: data
-        for name, data in tone_files((*WORDS, "cat", "_silence_")).items()
-        if not name.startswith("_") or (name.startswith("_silence_") and official_split(name) == "testing")
-    }
-    chosen = load(write_files(tmp_path / "tones", files))
-    assert chosen.labels == (*WORDS, "_unknown_")
-    assert {clip.word for clip in chosen.splits["testing"].clips} == {*WORDS, "cat"}
 
 
 def test_broken_clips_are_left_out_and_a_split_must_keep_some(tmp_path: Path) -> None:
@@ -162,11 +151,3 @@ def test_an_epoch_has_every_keyword_clip_and_a_share_of_the_rest(tones: Path, fo
     assert one != two
     other = Sampler(found, settings_of(tones, unknown_share=0.5, silence_share=2.0))
     assert len(other) == 2 * mean + round(mean / 2) + 2 * mean
-
-
-def test_background_recordings_are_cut_in_time() -> None:
-    long, short = (np.arange(size, dtype=np.float32) for size in (200_000, 15_000))
-    pieces = [piece for (piece,) in background.cut([long, short]).values()]
-    np.testing.assert_array_equal(np.concatenate(pieces), long)
-    assert [len(piece) for piece in pieces] == [160_000, 20_000, 20_000]
-    assert [len(piece) for (piece,) in background.cut([np.ones(20_000, np.float32)]).values()] == [16_000] * 3

@@ -34,11 +34,8 @@ def test_the_format_is_no_newer_than_the_opset(exported: bytes, trained: Path) -
         assert proto.ir_version == 8  # which onnxruntime has known since 1.14, as it has opset 18
 
 
-@pytest.mark.parametrize(
-    ("change", "holds"),
-    [("none", True), ("temperature", False), ("weights", False), ("no number", False)],
-)
-def test_parity(network: TCResNet8, exported: bytes, change: str, holds: bool) -> None:
+@pytest.mark.parametrize("change", ["", "temperature", "weights", "no number"])
+def test_parity(network: TCResNet8, exported: bytes, change: str) -> None:
     other, waveforms = copy.deepcopy(network), WAVEFORMS.copy()
     with torch.no_grad():
         other.classifier.bias[0] += 0.01 * (change == "weights")
@@ -46,7 +43,7 @@ def test_parity(network: TCResNet8, exported: bytes, change: str, holds: bool) -
     temperature = 1.0 if change == "temperature" else 3.0
     parity = export.measure_parity(Model(exported, "m"), other, temperature, waveforms)
     assert parity["clips"] == 70
-    if holds:
+    if not change:
         assert 0 < parity["max_difference"] < export.PARITY
         export.check_parity(parity)
         return

@@ -25,27 +25,8 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def revision() -> str:
-    provenance.revision.cache_clear()
-    return provenance.revision()
-
-
-def test_it_is_the_commit_and_says_where_files_differ(
-    repository: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    clean = revision()
-    assert re.fullmatch("[0-9a-f]{40}", clean)
-    (repository / "new.txt").write_text("not the source's")
-    assert revision() == clean
-    (repository / "model/code.py").write_text("two")
-    assert revision() == f"{clean}+dirty"
-    monkeypatch.setenv("KWS_REVISION", "v1")
-    assert revision() == "v1"
-    assert caplog.messages == []
-
-
-@pytest.mark.parametrize("trouble", ["another user's", "no git", "damaged", "none"])
-def test_a_repository_that_cannot_be_asked_is_one_line_with_the_remedy(
+@pytest.mark.parametrize("trouble", ["", "another user's", "no git", "damaged", "none"])
+def test_the_commit_or_one_line_with_the_remedy(
     repository: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, trouble: str
 ) -> None:
     if trouble == "another user's":
@@ -54,11 +35,20 @@ def test_a_repository_that_cannot_be_asked_is_one_line_with_the_remedy(
         monkeypatch.setenv("PATH", "")
     elif trouble == "damaged":
         (repository / ".git/HEAD").unlink()
-    else:  # a copy inside another repository is not that repository's commit
+    elif trouble:  # a copy inside another repository is not that repository's commit
         monkeypatch.setattr(provenance, "__file__", str(repository / "vendored/model/provenance.py"))
+    found, expected = [], ["[0-9a-f]{40}", r"[0-9a-f]{40}\+dirty", "v1"] if not trouble else ["", "", "v1"]
     with caplog.at_level(logging.WARNING):
-        assert revision() == ""
-    told = "\n".join(caplog.messages)
-    assert told.count("set KWS_REVISION") == len(told.splitlines()) == (trouble != "none")
-    assert (f"`git config --global --add safe.directory {repository}`" in told) == (trouble != "none")
-    assert ("dubious ownership" in told) == (trouble == "another user's")
+        for change in ("new.txt", "model/code.py", ""):  # the first is not the source's
+            if change:
+                (repository / change).write_text("two")
+            else:
+                monkeypatch.setenv("KWS_REVISION", "v1")
+            provenance.revision.cache_clear()
+            found.append(provenance.revision())
+    assert all(re.fullmatch(pattern, each) for pattern, each in zip(expected, found, strict=True))
+    lines = caplog.messages
+    assert len(lines) == 2 * (trouble not in ("", "none"))  # one each time
+    remedy = f"`git config --global --add safe.directory {repository}`"
+    assert all("set KWS_REVISION" in line and remedy in line for line in lines)
+    assert all(("dubious ownership" in line) == (trouble == "another user's") for line in lines)

@@ -11,90 +11,64 @@ import pytest
 from model.data.source import require_clips
 from model.errors import UserError
 
-from .conftest import USUAL, files_of, numbered, opened, pack_zip, recording, tar, told, write
+from ..conftest import USUAL, files_of, numbered, opened, pack_zip, recording, tar, told, write_files
 
 PLAIN = numbered(USUAL, 3)
 UBER = unicodedata.normalize("NFD", "über")
-PEOPLE = ("ann", "ben", "cat")
-TRIPLE = ["train/go/1", "val/go/1", "test/go/1"]
+TOPS = {"train": "training", "val": "validation", "test": "testing"}
+TRIPLE = [f"{top}/go/1" for top in TOPS]
 
-# What there is (without the suffix), and of some clips the word, the split (* where it is drawn) and the speaker.
-LAYOUTS: dict[str, tuple[list[str], dict[str, Any], dict[str, str]]] = {
-    "a division": (
-        [*TRIPLE, "train/no/1", "val/no/1", "test/no/1"],
-        {},
-        {"train/go/1": "go training", "val/go/1": "go validation", "test/go/1": "go testing"},
-    ),
-    "a division by long names with capitals": (
-        ["Training/go/1", "Validation/go/1", "Testing/go/1", "Training/a/1"],
-        {},
-        {"Validation/go/1": "go validation", "Testing/go/1": "go testing"},
-    ),
-    "a division with one more folder, in a wrapping folder": (
-        ["pack/train/audio/go/1", "pack/dev/audio/go/1", "pack/test/audio/go/1", "pack/train/audio/a/1"],
-        {},
-        {"pack/dev/audio/go/1": "go validation"},
-    ),
-    "a division, speakers below the words": (
-        [f"{split}/go/{name}/1" for split in ("train", "valid", "test") for name in PEOPLE] + ["train/a/ann/1"],
-        {},
-        {"valid/go/ben/1": "go validation ben", "train/a/ann/1": "a training ann"},
-    ),
-    "the rest beside a test folder": (["go/1", "stop/1", "test/go/2", "test/stop/2"], {}, {"test/go/2": "go testing"}),
-    "a word that is called test": (["test/1", "go/1", "stop/1"], {}, {"test/1": "test *", "go/1": "go *"}),
-    "wrapping folders": (["a/b/go/1", "a/b/no/1"], {}, {"a/b/go/1": "go *"}),
-    "words, then speakers": (
-        ["go/ann/1", "no/ann/1", "go/ben/1", "go/cat/x/1"],
-        {},
-        {"go/ann/1": "go * ann", "go/cat/x/1": "go * cat"},
-    ),
-    "too few folders to be speakers": (["go/wavs/1", "stop/wavs/1"], {}, {"go/wavs/1": "go *"}),
-    "classes": (
-        ["yes/1", "no/1", "_unknown_/bed/1", "_silence_/1"],
-        {},
-        {"_unknown_/bed/1": "_unknown_ *", "_silence_/1": "_silence_ *"},
-    ),
-    "classes by plainer names": (
-        ["yes/1", "no/1", "Unknown/1", "silence/1"],
-        {},
-        {"Unknown/1": "_unknown_ *", "silence/1": "_silence_ *"},
-    ),
-    "a keyword that is called silence": (
-        ["silence/1", "go/1"],
-        {"labels": ("silence", "go")},
-        {"silence/1": "silence *"},
-    ),
-    "a pattern for speakers": (
-        ["yes/yes_anna_3", "no/no_anna_3", "yes/odd"],
-        {"speaker_pattern": "_([a-z]+)_"},
-        {"yes/yes_anna_3": "yes * anna", "yes/odd": "yes *"},
-    ),
-    "a pattern without a group": (["yes/anna-3", "no/ben-3"], {"speaker_pattern": "^[a-z]+"}, {"no/ben-3": "no * ben"}),
-    "capitals": (["Yes/1", "yes/2", "NO/1", "Up/1", "down/1"], {}, {"Yes/1": "yes *", "NO/1": "no *"}),
-    "a label in capitals": (["yes/1", "no/1"], {"labels": ("Yes", "No")}, {"yes/1": "Yes *"}),
-    "decomposed characters": ([f"{UBER}/1", "no/1"], {"labels": ("über", "no")}, {f"{UBER}/1": "über *"}),
-    "a decomposed label": (["über/1", "no/1"], {"labels": (UBER, "no")}, {"über/1": "über *"}),
+# What there is (without the suffix): its word, split (* where it is drawn) and speaker.
+SPEAKERS = {f"{top}/go/{who}/1": f"go {split} {who}" for top, split in TOPS.items() for who in ("ann", "ben", "cat")}
+LAYOUTS: dict[str, dict[str, str]] = {
+    "a division": {f"{top}/{word}/1": f"{word} {split}" for top, split in TOPS.items() for word in ("go", "no")},
+    "long names, one more folder, in a wrapping folder": {
+        **{f"pack/{split.title()}/audio/go/1": f"go {split}" for split in TOPS.values()},
+        "pack/Training/audio/no/1": "no training",
+    },
+    "a division, speakers below the words": {**SPEAKERS, "train/a/ann/1": "a training ann"},
+    "the rest beside a test folder": {"go/1": "go *", "stop/1": "stop *", "test/go/2": "go testing", "test/stop/2": ""},
+    "a word that is called test": {"test/1": "test *", "go/1": "go *", "stop/1": "stop *"},
+    "wrapping folders": {"a/b/go/1": "go *", "a/b/no/1": "no *"},
+    "speakers": {"go/ann/1": "go * ann", "no/ann/1": "no * ann", "go/ben/1": "go * ben", "go/cat/x/1": "go * cat"},
+    "too few folders to be speakers": {"go/wavs/1": "go *", "stop/wavs/1": "stop *"},
+    "classes": {"yes/1": "yes *", "no/1": "", "_unknown_/bed/1": "_unknown_ *", "_silence_/1": "_silence_ *"},
+    "classes by plainer names": {"yes/1": "yes *", "no/1": "", "Unknown/1": "_unknown_ *", "silence/1": "_silence_ *"},
+    "a keyword that is called silence": {"silence/1": "silence *", "go/1": "go *"},
+    "a pattern for speakers": {"yes/yes_anna_3": "yes * anna", "no/no_anna_3": "no * anna", "yes/odd": "yes *"},
+    "a pattern without a group": {"yes/anna-3": "yes * anna", "no/ben-3": "no * ben"},
+    "capitals": {"Yes/1": "yes *", "yes/2": "yes *", "NO/1": "no *", "Up/1": "up *", "down/1": "down *"},
+    "a label in capitals": {"yes/1": "Yes *", "no/1": "No *"},
+    "decomposed characters": {f"{UBER}/1": "über *", "no/1": "no *"},
+    "a decomposed label": {"über/1": "über *", "no/1": "no *"},
+}
+SETTINGS: dict[str, dict[str, Any]] = {
+    "a keyword that is called silence": {"labels": ("silence", "go")},
+    "a pattern for speakers": {"speaker_pattern": "_([a-z]+)_"},
+    "a pattern without a group": {"speaker_pattern": "^[a-z]+"},
+    "a label in capitals": {"labels": ("Yes", "No")},
+    "decomposed characters": {"labels": ("über", "no")},
+    "a decomposed label": {"labels": (UBER, "no")},
 }
 
 
-@pytest.mark.parametrize("pack", [write, tar, pack_zip], ids=["folder", "tar", "zip"])
-@pytest.mark.parametrize(("names", "settings", "expected"), LAYOUTS.values(), ids=LAYOUTS)
-def test_layouts(
-    tmp_path: Path, names: list[str], settings: dict[str, Any], expected: dict[str, str], pack: Any
-) -> None:
-    dataset = opened(pack(tmp_path / "d", files_of(f"{name}.wav" for name in names)), **settings)
+@pytest.mark.parametrize("pack", [write_files, tar], ids=["folder", "archive"])
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_layouts(tmp_path: Path, name: str, pack: Any) -> None:
+    expected = LAYOUTS[name]
+    dataset = opened(pack(tmp_path / "d", files_of(f"{name}.wav" for name in expected)), **SETTINGS.get(name, {}))
     found = {clip.name.removesuffix(".wav"): clip for clip in dataset.clips}
-    assert found.keys() == set(names)
-    for name, wanted in expected.items():
-        word, split, speaker = [*wanted.split(), ""][:3]
-        assert (found[name].word, found[name].speaker) == (word, speaker)
-        assert split in ("*", found[name].split)
+    assert found.keys() == expected.keys()
+    for path, wanted in expected.items():
+        word, split, speaker = [*wanted.split(), "", "", ""][:3]
+        assert not wanted or (found[path].word, found[path].speaker) == (word, speaker)
+        assert split in ("", "*", found[path].split)
 
 
 def test_every_clip_of_a_division_whose_names_repeat_is_there(tmp_path: Path) -> None:
     counts = {"training": 30, "validation": 8, "testing": 9}
     names = [f"{split}/{name}" for split in counts for name in numbered(USUAL, counts[split], "{word}/{number}.wav")]
-    for path in (write(tmp_path / "d", files_of(names)), tar(tmp_path / "d.tgz", files_of(names))):
+    for path in (write_files(tmp_path / "d", files_of(names)), tar(tmp_path / "d.tgz", files_of(names))):
         dataset = opened(path)
         assert Counter(clip.split for clip in dataset.clips) == {split: 4 * count for split, count in counts.items()}
         assert dataset.split_rule == "folders of the data set"
@@ -107,56 +81,45 @@ def test_a_split_that_a_division_lacks_is_drawn_from_training_and_told(
     tmp_path: Path, given: tuple[str, ...], drawn: str
 ) -> None:
     names = [f"{split}/{name}" for split in given for name in numbered(("go", "stop"), 40)]
-    dataset = opened(write(tmp_path, files_of(names)))
+    dataset = opened(write_files(tmp_path, files_of(names)))
     splits = {clip.split for clip in dataset.clips if clip.name.startswith(f"{given[0]}/")}
     assert splits == ({"training", drawn} if drawn else {"testing"})
     assert (f"{drawn} drawn from the rest" in dataset.split_rule) is bool(drawn)
     assert (f"no recordings for {drawn}" in told(dataset)) is bool(drawn)
 
 
-# Beside the four words, or instead of them: what is told, and nothing of it becomes a clip.
-TOLD: dict[str, tuple[list[str], list[str], str]] = {
-    "beside a division": (
-        [*TRIPLE, "train/a/1"],
-        ["extra/x", "old/audio/c"],
-        "2 recordings are not in folders of the same words and left out: 'extra', 'old'",
-    ),
-    "a test folder without words": (
-        ["train/audio/go/1", "train/audio/stop/1"],
-        ["test/audio/clip_1"],
-        "1 recordings are not in folders of the same words and left out: 'test'",
-    ),
-    "loose": (["go/1", "no/1"], ["loose"], "1 recordings are in no word's folder and left out: 'loose.wav'"),
-    "private": (["go/1", "no/1"], ["_odd/1"], "begin with '_' are no words and left out: '_odd'"),
-    "few": ([name[:-4] for name in (*PLAIN, "scripts/demo.wav")], [], "with few clips: scripts (1)"),
-    "deeper": (["ann/go/1", "ben/go/1"], [], "2 recordings are in a folder below a word's, read as WORD/SPEAKER: 'ann"),
-}
+# What becomes clips, what does not, and what is told.
+OTHER_WORDS = "recordings are not in folders of the same words and left out:"
+TOLD: list[tuple[list[str], list[str], str]] = [
+    ([*TRIPLE, "train/a/1"], ["extra/x", "old/audio/c"], f"2 {OTHER_WORDS} 'extra', 'old'"),
+    (["train/audio/go/1", "train/audio/stop/1"], ["test/audio/clip_1"], f"1 {OTHER_WORDS} 'test'"),
+    (["go/1", "no/1"], ["loose"], "1 recordings are in no word's folder and left out: 'loose.wav'"),
+    (["go/1", "no/1"], ["_odd/1"], "begin with '_' are no words and left out: '_odd'"),
+    ([name[:-4] for name in (*PLAIN, "scripts/demo.wav")], [], "with few clips: scripts (1)"),
+    (["ann/go/1", "ben/go/1"], [], "2 recordings are in a folder below a word's, read as WORD/SPEAKER: 'ann"),
+    (["go/1", "no/1", "_unknown_/1"], [], "the keywords are all words of the data set: go, no; --labels names others"),
+]
 
 
-@pytest.mark.parametrize(("names", "left_out", "note"), TOLD.values(), ids=TOLD)
+@pytest.mark.parametrize(("names", "left_out", "note"), TOLD)
 def test_what_is_left_out_or_taken_for_granted_is_told(
     tmp_path: Path, names: list[str], left_out: list[str], note: str
 ) -> None:
     noise = "_background_noise_/n"
-    dataset = opened(write(tmp_path, files_of(f"{name}.wav" for name in (*names, *left_out, noise))))
+    dataset = opened(write_files(tmp_path, files_of(f"{name}.wav" for name in (*names, *left_out, noise))))
     assert {clip.name for clip in dataset.clips} == {f"{name}.wav" for name in names}
     assert note in told(dataset)
-    assert dataset.noise == (f"{noise}.wav",)
+    assert (dataset.noise, dataset.licence, dataset.attribution) == ((f"{noise}.wav",), "", "")
 
 
 @pytest.mark.parametrize(
-    ("names", "given", "labels", "note"),
-    [
-        ([*PLAIN, "go/1.wav"], (), USUAL, ""),
-        (["go/1.wav", "no/1.wav", "_unknown_/1.wav"], (), ("go", "no"), "the keywords are all words of the data set"),
-        (["go/1.wav", "no/1.wav", "yes/1.wav"], ("yes", "go"), ("yes", "go"), ""),
-    ],
+    ("names", "given", "labels"),
+    [([*PLAIN, "go/1.wav"], (), USUAL), (["go/1.wav", "no/1.wav", "yes/1.wav"], ("yes", "go"), ("yes", "go"))],
 )
-def test_labels(tmp_path: Path, names: list[str], given: tuple[str, ...], labels: tuple[str, ...], note: str) -> None:
-    dataset = opened(write(tmp_path, files_of(names)), labels=given)
-    assert dataset.labels == labels
-    assert note in told(dataset)
-    assert (dataset.licence, dataset.attribution) == ("", "")
+def test_the_usual_labels_or_those_given(
+    tmp_path: Path, names: list[str], given: tuple[str, ...], labels: tuple[str, ...]
+) -> None:
+    assert opened(write_files(tmp_path, files_of(names)), labels=given).labels == labels
 
 
 LEFTOVERS = [
@@ -166,14 +129,14 @@ LEFTOVERS = [
 ]
 
 
-@pytest.mark.parametrize("pack", [write, tar, pack_zip], ids=["folder", "tar", "zip"])
+@pytest.mark.parametrize("pack", [write_files, pack_zip], ids=["folder", "zip"])
 def test_what_systems_and_editors_leave_behind_is_no_data(tmp_path: Path, pack: Any) -> None:
     dataset = opened(pack(tmp_path / "d", {**files_of(PLAIN), **dict.fromkeys(LEFTOVERS, b"x")}))
     assert [clip.name for clip in dataset.clips] == sorted(PLAIN)
     assert dataset.notes == ()
 
 
-@pytest.mark.parametrize("pack", [write, tar], ids=["folder", "tar"])
+@pytest.mark.parametrize("pack", [write_files, tar], ids=["folder", "tar"])
 def test_formats_by_suffix_and_what_cannot_be_used_is_counted(tmp_path: Path, pack: Any) -> None:
     suffixes = (".WAV", ".Flac", ".ogg", ".mp3", ".aiff", ".opus", ".au", ".w64")
     clips = [*PLAIN, *(f"yes/other{number}{suffix}" for number, suffix in enumerate(suffixes))]
@@ -186,7 +149,7 @@ def test_formats_by_suffix_and_what_cannot_be_used_is_counted(tmp_path: Path, pa
 
 
 def test_a_folder_of_links_works_and_dangling_ones_are_counted(tmp_path: Path) -> None:
-    store = write(tmp_path / "store", files_of(PLAIN))
+    store = write_files(tmp_path / "store", files_of(PLAIN))
     root = tmp_path / "links"
     (root / "up").mkdir(parents=True)
     (root / "empty").mkdir()
@@ -227,7 +190,7 @@ def test_what_is_no_data_set_is_refused_in_a_line(
     tmp_path: Path, names: list[str], settings: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(UserError, match=message):
-        opened(write(tmp_path, {name: recording(name) for name in names}), **settings)
+        opened(write_files(tmp_path, {name: recording(name) for name in names}), **settings)
 
 
 def test_an_unreadable_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -250,7 +213,7 @@ def test_an_unreadable_folder_is_named(tmp_path: Path, monkeypatch: pytest.Monke
     ],
 )
 def test_the_data_set_s_own_word_of_itself(tmp_path: Path, info: bytes, outcome: tuple[str, str] | str) -> None:
-    root = write(tmp_path, {**files_of(PLAIN), "dataset.json": info})
+    root = write_files(tmp_path, {**files_of(PLAIN), "dataset.json": info})
     if isinstance(outcome, str):
         with pytest.raises(UserError, match=outcome):
             opened(root)
@@ -262,7 +225,7 @@ def test_the_data_set_s_own_word_of_itself(tmp_path: Path, info: bytes, outcome:
 
 def test_a_label_needs_clips_in_the_splits_that_are_asked_for(tmp_path: Path) -> None:
     lists = {"validation_list": "go/1.wav", "testing_list": "go/2.wav\nno/1.wav"}
-    dataset = opened(write(tmp_path, files_of(["go/1.wav", "go/2.wav", "no/1.wav"], **lists)))
+    dataset = opened(write_files(tmp_path, files_of(["go/1.wav", "go/2.wav", "no/1.wav"], **lists)))
     require_clips(dataset, ("testing",))
     with pytest.raises(UserError, match=r"label 'go' has no clips in the training split .*lists of the data set"):
         require_clips(dataset)

@@ -4,48 +4,29 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from model.data.layout import SPLITS
 from model.data.split import official_split
 from model.errors import UserError
 
-from .conftest import USUAL, files_of, numbered, opened, told, write
+from ..conftest import USUAL, files_of, numbered, opened, told, write_files
 
 PLAIN = numbered(USUAL, 40)
 BOM = "\ufeff"
 
 
-@pytest.mark.parametrize(
-    ("name", "split"),
-    [  # from the validation_list.txt and testing_list.txt of the official archive
+def test_the_official_rule_gives_the_official_lists() -> None:
+    for name, split in (  # from the lists of the official archive
         ("bed/1b4c9b89_nohash_0.wav", "testing"),
         ("bed/2ce7534c_nohash_0.wav", "validation"),
         ("right/d1a17cbe_nohash_1.wav", "training"),
-    ],
-)
-def test_official_rule_gives_the_official_lists(name: str, split: str) -> None:
-    assert official_split(name) == split
-
-
-@given(st.text("0123456789abcdef", min_size=8, max_size=8), st.integers(0, 9), st.integers(0, 9))
-def test_a_speaker_stays_in_one_split(speaker: str, one: int, other: int) -> None:
-    assert official_split(f"up/{speaker}_nohash_{one}.wav") == official_split(f"no/{speaker}_nohash_{other}.flac")
-
-
-@pytest.mark.real_data
-def test_the_shared_subset_keeps_its_splits(shared_subset: Path) -> None:
-    dataset = opened(shared_subset)
-    assert dataset.split_rule == "lists of the data set"
-    assert [clip.name for clip in dataset.clips if official_split(clip.name) != clip.split] == []
-    assert [len(dataset.of_split(split, dataset.labels)) for split in SPLITS] == [3137, 443, 183]
-    assert dataset.speakers_known
-    assert dataset.notes == ()
+        ("bed/d1a17cbe_nohash_0.flac", "training"),
+    ):
+        assert official_split(name) == split
 
 
 def test_without_lists_the_official_rule_decides(tmp_path: Path) -> None:
-    dataset = opened(write(tmp_path, files_of(PLAIN)))
+    dataset = opened(write_files(tmp_path, files_of(PLAIN)))
     assert dataset.split_rule == "SHA-1 of the speaker (official rule)"
     assert all(clip.split == official_split(clip.name) for clip in dataset.clips)
     assert {clip.speaker for clip in dataset.clips} == {f"{number:08x}" for number in range(40)}
@@ -67,7 +48,7 @@ LISTS = {
 @pytest.mark.parametrize(("validation", "testing"), LISTS.values(), ids=LISTS)
 def test_lists_win_over_the_rule(tmp_path: Path, validation: str | bytes, testing: str | bytes, wrap: str) -> None:
     files = files_of(PLAIN, validation_list=validation, testing_list=testing)
-    dataset = opened(write(tmp_path, {wrap + name: data for name, data in files.items()}))
+    dataset = opened(write_files(tmp_path, {wrap + name: data for name, data in files.items()}))
     held = [(clip.name.removeprefix(wrap), clip.split) for clip in dataset.clips if clip.split != "training"]
     assert held == [(B, "testing"), (A, "validation")]
     assert (dataset.split_rule, dataset.notes) == ("lists of the data set", ())
@@ -75,19 +56,19 @@ def test_lists_win_over_the_rule(tmp_path: Path, validation: str | bytes, testin
 
 def test_lines_that_name_no_clip_are_counted(tmp_path: Path) -> None:
     files = files_of(PLAIN, validation_list=f"{B}\nup/gone.wav\nup/away.wav\n", testing_list=A)
-    dataset = opened(write(tmp_path, files))
+    dataset = opened(write_files(tmp_path, files))
     assert dataset.notes == ("2 of 3 lines of validation_list.txt name no recording: 'up/gone.wav' and 1 more",)
 
 
 def test_recordings_that_official_lists_do_not_know_are_told(tmp_path: Path) -> None:
     by_rule = {split: [name for name in PLAIN if official_split(name) == split] for split in SPLITS}
     validation, testing = "\n".join(by_rule["validation"]), "\n".join(by_rule["testing"][2:])
-    root = write(tmp_path, files_of(PLAIN, validation_list=validation, testing_list=testing))
+    root = write_files(tmp_path, files_of(PLAIN, validation_list=validation, testing_list=testing))
     assert "2 recordings are in no list, so they are trained on, though the official rule" in told(opened(root))
 
 
 def test_a_list_without_the_other_leaves_the_rest_to_the_rule(tmp_path: Path) -> None:
-    dataset = opened(write(tmp_path, files_of(PLAIN, testing_list=f"{A}\n{B}")))
+    dataset = opened(write_files(tmp_path, files_of(PLAIN, testing_list=f"{A}\n{B}")))
     assert [clip.name for clip in dataset.of_split("testing")] == [B, A]
     by_rule = {name for name in PLAIN if official_split(name) == "validation"}
     assert {clip.name for clip in dataset.of_split("validation")} == by_rule - {A, B}
@@ -103,37 +84,27 @@ def test_a_list_without_the_other_leaves_the_rest_to_the_rule(tmp_path: Path) ->
 )
 def test_bad_lists_are_refused(tmp_path: Path, validation: str | bytes, testing: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        opened(write(tmp_path, files_of(PLAIN, validation_list=validation, testing_list=testing)))
+        opened(write_files(tmp_path, files_of(PLAIN, validation_list=validation, testing_list=testing)))
 
 
 @pytest.mark.parametrize("form", ["{word}/{number:04d}.wav", "{word}/ann-{word}-{number}.wav"])
 def test_names_without_a_speaker_are_split_by_recording_and_told(tmp_path: Path, form: str) -> None:
-    dataset = opened(write(tmp_path, files_of(numbered(USUAL, 100, form))))
+    dataset = opened(write_files(tmp_path, files_of(numbered(USUAL, 100, form))))
     assert (dataset.speakers_known, dataset.split_rule) == (False, "SHA-1 of the recording's name (official rule)")
     assert all(clip.split == official_split(clip.name) and not clip.speaker for clip in dataset.clips)
     (note,) = dataset.notes
     assert note.startswith("400 recordings do not say who speaks")
     assert "the test figure does not hold for new voices: make a folder a speaker below each word, or give" in note
-
-
-def test_a_few_names_without_a_speaker_are_told_and_change_nothing(tmp_path: Path) -> None:
-    dataset = opened(write(tmp_path, files_of([*PLAIN, "up/1.wav"])))
-    assert dataset.speakers_known
-    assert "1 recordings do not say who speaks ('up/1.wav'): make a folder" in told(dataset)
+    few = opened(write_files(tmp_path / "few", files_of([*PLAIN, "up/1.wav"])))  # told, and no more
+    assert few.speakers_known
+    assert "1 recordings do not say who speaks ('up/1.wav'): make a folder" in told(few)
 
 
 @pytest.mark.parametrize("form", ["{word}/{number}.wav", "{word}/{number}/1.wav", "{word}/{number:08x}_nohash_0.wav"])
 @pytest.mark.parametrize("count", [3, 5, 12])
 def test_few_recordings_or_speakers_fill_every_split_all_the_same(tmp_path: Path, form: str, count: int) -> None:
-    dataset = opened(write(tmp_path, files_of(numbered(("go", "stop", "left"), count, form))))
+    dataset = opened(write_files(tmp_path, files_of(numbered(("go", "stop", "left"), count, form))))
     counts = Counter((clip.word, clip.split) for clip in dataset.clips)
     assert all(counts[word, split] for word in dataset.labels for split in SPLITS)
     speakers = {split: {clip.speaker for clip in dataset.of_split(split)} - {""} for split in SPLITS}
     assert not speakers["training"] & speakers["testing"]
-
-
-def test_a_pattern_splits_by_its_speakers(tmp_path: Path) -> None:
-    names = [f"{word}/{word}_{speaker:02d}_{take}.wav" for word in USUAL for speaker in range(30) for take in (1, 2)]
-    dataset = opened(write(tmp_path, files_of(names)), speaker_pattern=r"_(\d+)_")
-    assert len({clip.speaker for clip in dataset.clips}) == len({(clip.speaker, clip.split) for clip in dataset.clips})
-    assert (len({clip.speaker for clip in dataset.clips}), dataset.speakers_known) == (30, True)
