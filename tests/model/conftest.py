@@ -22,6 +22,7 @@ from kws.audio import SAMPLE_RATE
 from model import cli as command_line
 from model import console, files, provenance
 from model.data.source import DataSet, open_dataset
+from model.data.speech import Speech
 from model.settings import DEFAULT_LABELS, Settings
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 WORDS, OTHERS = ("low", "high"), ("cat", "dog", "egg", "fig")
 USUAL = DEFAULT_LABELS
-QUICK = ("--labels", "low,high", "--profile", "quick", "--epochs", "2", "--stream-hours", "0")
+QUICK = ("--labels", "low,high", "--profile", "quick", "--epochs", "2", "--speech", "none")
 REVISION = "of-the-test"
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -111,9 +112,20 @@ def trained(tones: Path, shared: Path) -> Path:
     output = shared / "trained/model"
     with files.locked(shared / "trained.lock"):
         if not output.exists():
-            options = (*QUICK, "--dataset", tones, "--output", output, "--epochs", "4", "--stream-hours", "0.02")
-            done(run("train", *options, KWS_REVISION=REVISION))
+            options = (*QUICK, "--dataset", tones, "--output", output, "--epochs", "4", "--unseen-words", "fig")
+            speech = write_files(shared / "speech", speech_files())
+            rooms = write_files(shared / "rooms", {"kitchen.wav": wav_bytes(tone(2000, 3.0))})
+            running = ("--speech", speech, "--negatives", rooms)
+            done(run("train", *options, *running, KWS_REVISION=REVISION))
     return output
+
+
+@pytest.fixture
+def speech(tmp_path: Path) -> Speech:
+    """Running speech for ``ToneModel``."""
+    from .stand_ins import running_speech
+
+    return running_speech(tmp_path)
 
 
 @pytest.fixture(scope="session")
@@ -173,6 +185,15 @@ def files_of(names: Iterable[str], **texts: str | bytes) -> dict[str, bytes]:
 def numbered(words: Iterable[str], count: int, form: str = "{word}/{number:08x}_nohash_0.wav") -> list[str]:
     """The names of ``count`` recordings a word."""
     return [form.format(word=word, number=number) for word in words for number in range(count)]
+
+
+def speech_files(readers: int = 24) -> dict[str, bytes]:
+    """Running speech in LibriSpeech's layout: three seconds a reader of a tone that is no keyword's."""
+    files = {}
+    for reader in range(100, 100 + readers):
+        files[f"{reader}/7/{reader}-7-0001.wav"] = wav_bytes(tone(1300 + 10 * reader % 300, 3.0))
+        files[f"{reader}/7/{reader}-7.trans.txt"] = f"{reader}-7-0001 NOTHING ELSE\n".encode()
+    return files
 
 
 def write_files(root: Path, files: Mapping[str, bytes]) -> Path:

@@ -1,14 +1,16 @@
 """A corpus and a model in memory, for tests that need neither files nor training."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import soundfile
 
 from kws.audio import SAMPLE_RATE, Waveform
 from kws.detection import Probabilities, Rule, is_keyword
-from model.data.speech import Speech
+from model.data.speech import Recording, Speech
 from model.settings import CLIP_SAMPLES
 
 LABELS = ("low", "high", "_unknown_", "_silence_")
@@ -27,6 +29,29 @@ def word(label: str, like_low: float = 0.0) -> Waveform:
     for of, share in ((label, 1 - like_low), ("low", like_low)):
         clip[4000:12000] += share * tone(TONES[of], samples=8000)
     return clip
+
+
+QUIET = np.random.default_rng(0).normal(0, 1e-4, 2 * SAMPLE_RATE).astype(np.float32)
+
+
+def recording(folder: Path, name: str, *sounds: tuple[str, float], words: str | None = "") -> Recording:
+    """Clips of labels that are this much like ``low``, with pauses; ``words`` is the transcript, None of unknown."""
+    parts = [QUIET, *(part for label, like_low in sounds for part in (word(label, like_low), QUIET))]
+    path = folder / f"{name}.wav"
+    soundfile.write(path, np.concatenate(parts), SAMPLE_RATE)
+    return Recording(path, name, None if words is None else frozenset(words.split()))
+
+
+def running_speech(folder: Path) -> Speech:
+    """Of each split two recordings without a keyword, one of which sounds a little like ``low``; one with ``high``."""
+    found, other = Speech("spoken", "others"), ("_unknown_", 0.0)
+    for split in ("validation", "testing"):
+        found.without[split] = [
+            recording(folder, f"{split}-a", other, ("_unknown_", 0.55), other),
+            recording(folder, f"{split}-b", other, other, words=None),
+        ]
+        found.holding[split] = [recording(folder, f"{split}-c", other, ("high", 0.0), words="bird high")]
+    return found
 
 
 class ToneModel:

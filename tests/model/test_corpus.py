@@ -9,18 +9,20 @@ import pytest
 import torch
 
 from model import corpus, features
-from model.corpus import NO_CLIP, Corpus, Sampler
+from model.corpus import CROP, HARD, NO_CLIP, Corpus, Sampler
 from model.data.source import open_dataset
 from model.errors import UserError
 from model.settings import Settings, make_settings
 
-from .conftest import OTHERS, WORDS, tone_files, write_files
+from .conftest import WORDS, speech_files, tone_files, write_files
 
 KEPT = ("training", "validation", "testing")
 
 
 def settings_of(root: Path, **chosen: Any) -> Settings:
-    return make_settings({"profile": "quick", "labels": WORDS, "speed_copies": False, "dataset": str(root), **chosen})
+    return make_settings(
+        {"profile": "quick", "labels": WORDS, "speed_copies": False, "speech": "none", "dataset": str(root), **chosen}
+    )
 
 
 def load(root: Path, **chosen: Any) -> Corpus:
@@ -68,23 +70,24 @@ def test_what_files_hold_is_what_is_heard(found: Corpus) -> None:
     torch.testing.assert_close(split.power(order), expected, rtol=2e-3, atol=1e-9)
 
 
-def test_a_third_of_the_other_words_is_heard_nowhere_in_training(found: Corpus) -> None:
-    assert found.unseen_words == corpus.choose_unseen(OTHERS, None)
-    assert len(found.unseen_words) == 1
-    assert not {clip.word for name in KEPT for clip in found.splits[name].clips} & set(found.unseen_words)
-    assert {clip.split for clip in found.unseen} == set(KEPT)
-    assert found.read(found.unseen).shape == (len(found.unseen), 16_000)
+def test_words_that_are_held_back_are_heard_nowhere_in_training(tones: Path) -> None:
+    assert load(tones).unseen_words == ()
+    held = load(tones, unseen_words=("dog",))
+    assert held.unseen_words == ("dog",)
+    assert not {clip.word for split in held.splits.values() for clip in split.clips} & {"dog"}
+    assert {clip.split for clip in held.unseen} == set(KEPT)
+    assert held.read(held.unseen).shape == (len(held.unseen), 16_000)
+    with pytest.raises(UserError, match=r"--unseen-words: the data set has no other word 'cow' \(it has cat, dog, egg"):
+        load(tones, unseen_words=("cow",))
 
 
-def test_the_words_held_back_are_those_with_the_lowest_sha1() -> None:
-    words = [f"word{number}" for number in range(30)]
-    assert [len(corpus.choose_unseen(words[:count], None)) for count in (0, 1, 2, 3, 6, 30)] == [0, 0, 0, 1, 2, 6]
-    assert corpus.choose_unseen(words, None) == corpus.choose_unseen(reversed(words), None)
-    assert corpus.choose_unseen(("_unknown_", "a", "b"), None) == ()
-    assert corpus.choose_unseen(words, ()) == ()
-    assert corpus.choose_unseen(words, ("word3", "word1")) == ("word3", "word1")
-    with pytest.raises(UserError, match=r"--unseen-words: the data set has no other word 'cow' \(it has cat, dog\)"):
-        corpus.choose_unseen(("cat", "dog"), ("cow",))
+def test_an_epoch_has_its_share_of_running_speech(tones: Path, tmp_path: Path) -> None:
+    speech = str(write_files(tmp_path / "speech", speech_files()))
+    chosen = load(tones, speech=speech)
+    rows = Sampler(chosen, settings_of(tones, speech=speech)).epoch(torch.Generator().manual_seed(0))
+    shares = [float((rows == kind).float().mean()) for kind in (CROP, HARD)]
+    assert shares == pytest.approx([0.21, 0.21], abs=0.01)
+    assert chosen.digest != load(tones).digest
 
 
 @pytest.mark.parametrize(

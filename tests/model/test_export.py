@@ -81,7 +81,7 @@ def test_the_artefact_carries_the_contract(trained: Path) -> None:
     checkpoint = export.load_checkpoint(trained / "best_model.pth")
     assert (checkpoint.labels, repr(checkpoint.temperature)) == (info.labels, said["temperature"])
     assert export.weights_sha256(checkpoint.network) == said["weights_sha256"]
-    decided = {name: said[name] for name in ("temperature", "threshold", "detection", "labels")}
+    decided = {name: said[name] for name in ("temperature", "threshold", "detection", "sensitivities", "labels")}
     assert export.model_version(checkpoint.network, decided) == info.version
     assert len(content) <= 1_000_000
     for part in (b"site-packages", b"export.py", str(ROOT).encode()):

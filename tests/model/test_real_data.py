@@ -27,7 +27,7 @@ def test_the_quick_profile_is_accurate(main: Cli, shared_subset: Path, tmp_path:
         json.loads((tmp_path / "model" / name).read_text()) for name in ("train_metrics.json", "evaluation.json")
     )
     assert metrics["data"]["labels"] == [*DEFAULT_LABELS, "_unknown_", "_silence_"]
-    assert metrics["data"]["unseen_words"] == ["five", "go", "happy", "left", "stop", "wow"]
+    assert metrics["data"]["unseen_words"] == []
     assert sum(evaluation["per_class"][label]["clips"] for label in DEFAULT_LABELS) == 183
     assert metrics["best_val_acc"] >= 0.94
     assert evaluation["accuracy"] >= 0.88  # one seed on a few hundred clips: points below the usual

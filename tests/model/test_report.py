@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from model import evaluation, report
+from model.data.speech import Speech
 from model.report import model_card, training_report
 from model.settings import Settings
 
@@ -34,22 +35,23 @@ METRICS: dict[str, Any] = {
 
 @pytest.fixture
 def evaluated(monkeypatch: pytest.MonkeyPatch) -> Evaluated:
-    def run(speakers: int = 0, hours: float = 0.0, **changes: Any) -> dict[str, Any]:
+    def run(speakers: int = 0, **changes: Any) -> dict[str, Any]:
         leaks = {"speakers": speakers, "recordings": 0, "examples": ["anna"] * speakers}
         monkeypatch.setattr(evaluation.check, "leaks", lambda _: leaks)
         model: Any = ToneModel()
-        return evaluation.evaluate(model, corpus(**changes), Settings(stream_hours=hours))
+        return evaluation.evaluate(model, corpus(**changes), Settings())
 
     return run
 
 
-def test_a_training_leaves_report_card_and_plots(evaluated: Evaluated, tmp_path: Path) -> None:
-    found = evaluated(hours=0.02)
+def test_a_training_leaves_report_card_and_plots(evaluated: Evaluated, speech: Speech, tmp_path: Path) -> None:
+    found = evaluated(speech=speech)
     report.write(tmp_path, found, METRICS)
     text = (tmp_path / "report.md").read_text()
     assert text.startswith("# Training report\n\n**100.0 % of 17 test clips right** (95 % interval ")
     pictures = re.findall(r"\(plots/(.*?)\)", text)
-    assert sorted(pictures) == ["confusion.svg", "curves.svg", "operating.svg"]
+    assert sorted(pictures) == ["confusion.svg", "curves.svg", "operating.svg", "running.svg"]
+    assert "**Left listening, it misses 0.0 % of the commands** (95 % interval 0.0 to 24.2 %)" in text
     for picture in pictures:
         drawn = (tmp_path / "plots" / picture).read_text()
         assert drawn.startswith("<?xml")
@@ -69,8 +71,8 @@ def test_a_training_leaves_report_card_and_plots(evaluated: Evaluated, tmp_path:
     assert not (tmp_path / "alone/model_card.md").exists()
 
 
-def test_every_table_has_the_columns_of_its_header(evaluated: Evaluated) -> None:
-    found = evaluated(hours=0.02)
+def test_every_table_has_the_columns_of_its_header(evaluated: Evaluated, speech: Speech) -> None:
+    found = evaluated(speech=speech)
     for text in (training_report.render(found, METRICS, {"confusion": "C"}), model_card.render(found, METRICS)):
         assert "\n\n\n" not in text
         tables = re.findall(r"(?:^\|.*\|\n)+", text, re.MULTILINE)

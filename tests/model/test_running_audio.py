@@ -13,32 +13,9 @@ from kws.detection import Rule, detect
 from model.data.speech import Recording, Speech
 from model.evaluation.running_audio import HOP_SECONDS, alarms, choose_rule, measure, threshold, upper_bound
 
-from .stand_ins import ToneModel, corpus, word
+from .stand_ins import ToneModel, corpus
 
 TONES: Any = ToneModel()
-QUIET = np.random.default_rng(0).normal(0, 1e-4, 2 * SAMPLE_RATE).astype(np.float32)
-
-
-def recording(folder: Path, name: str, *sounds: tuple[str, float], words: str | None = "") -> Recording:
-    """Clips of labels that are this much like ``low``, with pauses; ``words`` is the transcript, None of unknown."""
-    parts = [QUIET, *(part for label, like_low in sounds for part in (word(label, like_low), QUIET))]
-    path = folder / f"{name}.wav"
-    soundfile.write(path, np.concatenate(parts), SAMPLE_RATE)
-    return Recording(path, name, None if words is None else frozenset(words.split()))
-
-
-@pytest.fixture
-def speech(tmp_path: Path) -> Speech:
-    """Of each split two recordings without a keyword, one of which sounds a little like ``low``; one with ``high``."""
-    found = Speech("spoken", "others")
-    for split in ("validation", "testing"):
-        other = ("_unknown_", 0.0)
-        found.without[split] = [
-            recording(tmp_path, f"{split}-a", other, ("_unknown_", 0.55), other),
-            recording(tmp_path, f"{split}-b", other, other, words=None),
-        ]
-        found.holding[split] = [recording(tmp_path, f"{split}-c", other, ("high", 0.0), words="bird high")]
-    return found
 
 
 def measured(speech: Speech, model: Any = TONES) -> dict[str, Any]:

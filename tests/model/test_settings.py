@@ -19,7 +19,7 @@ def test_what_is_chosen_goes_before_the_profile_and_the_profile_before_the_defau
     assert make_settings({}) == Settings()
     quick = make_settings({"profile": "quick", "epochs": 3, "mixup": None, "labels": ("a", "b")})
     assert (quick.epochs, quick.mixup, quick.labels) == (3, PROFILES["quick"]["mixup"], ("a", "b"))
-    for name, value in {"mixup": 0.0, "stream_hours": 0.0, "unseen_words": (), "licence": ""}.items():
+    for name, value in {"mixup": 0.0, "speech_share": 0.0, "unseen_words": (), "licence": ""}.items():
         assert getattr(make_settings({name: value}), name) == value  # empty, and meant
 
 

@@ -106,7 +106,7 @@ def test_a_run_stopped_twice_ends_as_one_in_one_go(tone_corpus: Corpus, whole: t
         ({"FRONT_END": {"n_mels": 41}}, "n_mels 40 there, 41 here"),
         *(({"version of": name}, f"{name} ") for name in ("torch", "torchaudio", "numpy", "soundfile", "soxr")),
         ({"version of": "onnxruntime"}, ""),
-        *(({name: value}, "") for name, value in (("threads", 3), ("stream_hours", 2.0), ("licence", "CC0"))),
+        *(({name: value}, "") for name, value in (("threads", 3), ("false_accepts_per_hour", 2.0), ("licence", "CC0"))),
         *(({name: value}, "") for name, value in (("profile", "best"), ("labels ", ()), ("dataset", "elsewhere"))),
     ],
 )
