@@ -14,7 +14,7 @@ from model.data.source import open_dataset
 from model.errors import UserError
 from model.settings import Settings, make_settings
 
-from .conftest import WORDS, speech_files, tone_files, write_files
+from .conftest import OTHERS, WORDS, speech_files, tone_files, write_files
 
 KEPT = ("training", "validation", "testing")
 

@@ -32,7 +32,8 @@ def leaks(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 
 def evaluate(data: Any, model: Any = None) -> dict[str, Any]:
-    found = evaluation.evaluate(model or ToneModel(), data, Settings())
+    judged: Any = model or ToneModel()
+    found = evaluation.evaluate(judged, data, Settings())
     assert json.loads(json.dumps(found)) == found  # plain JSON values
     return found
 
