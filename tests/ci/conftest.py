@@ -18,14 +18,15 @@ from gql import GraphQLRequest
 
 from .graph import chain, everything, marked
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "ci" / "src"))
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "ci" / "src"))
 
-MODEL_DIGEST = f"sha256:{'e' * 64}"
-DIGEST, BASE = f"sha256:{'a' * 64}", f"sha256:{'b' * 64}"
+DIGEST, BASE, MODEL_DIGEST = (f"sha256:{letter * 64}" for letter in "abe")
 SOURCES = ("dependencies", "kws_source", "model_source", "service_source", "release_source", "tools_source", "checkout")
 FILES = {"gates_file": "gates.toml", "exceptions": "osv-scanner.toml", "changelog": "CHANGELOG.md"}
-Ended = tuple[int, str, str]  # exit code, stdout, stderr
 MODEL = {"sha256": "c" * 64, "version": "v", "data_digest": "d"}
+METRICS = {"best_val_acc": 0.9, "best_val_loss": 0.2, "training_time_sec": 9.0, "model_version": "v"}
+Ended = tuple[int, str, str]  # exit code, stdout, stderr
 
 
 def settings(**given: Any) -> Any:
@@ -44,72 +45,34 @@ def query_error(message: str, **found: Any) -> dagger.QueryError:
 class Engine:
     """Stands in for the engine: every program succeeds, unless ``programs`` says otherwise by words of its command.
 
-    ``files`` has the contents of files by the end of their path. ``asked`` are the leaves in their order.
+    ``files`` has the contents of files by the end of their path. ``asked`` are the leaves in their order, ``ran`` every
+    command in the order in which it was first asked for.
     """
 
     programs: dict[str, Ended | Callable[[list[str]], Ended]] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
     answers: dict[str, Any] = field(default_factory=dict)
-    asked: list[tuple[str, Any]] = field(default_factory=list)
-    _ran: list[list[str]] = field(default_factory=list)
+    asked: list[Any] = field(default_factory=list)
+    ran: list[list[str]] = field(default_factory=list)
     _seen: set[int] = field(default_factory=set)
-
-    def ran(self) -> list[list[str]]:
-        """Every command that was run, in the order in which it was first asked for."""
-        return self._ran
 
     def forget(self) -> None:
         """Begin anew."""
         self.asked.clear()
-        self._ran.clear()
+        self.ran.clear()
         self._seen.clear()
 
-    def ask(self, leaf: str, context: Any) -> None:
+    def said(self, *words: str) -> list[str]:
+        """The commands that have these words, as lines."""
+        lines = [" ".join(command) for command in self.ran]
+        return [line for line in lines if all(word in line for word in words)]
+
+    def ask(self, context: Any) -> None:
         """Note a leaf, and what runs for it; fail where a step of it does."""
-        self.asked.append((leaf, context))
-        new = [args["args"] for name, args in everything(context, self._seen) if name == "withExec"]
-        self._ran += [command for at, command in enumerate(new) if command not in self._ran and command not in new[:at]]
-        self.fail_where_a_step_does(context)
-
-    def with_command(self, *words: str) -> list[Any]:
-        """What was asked for that has a command with these words as its last."""
-        last = [
-            (context, [args["args"] for name, args in chain(context) if name == "withExec"])
-            for _, context in self.asked
-        ]
-        return [context for context, found in last if found and all(word in " ".join(found[-1]) for word in words)]
-
-    def end(self, command: list[str]) -> Ended:
-        """How a command ends."""
-        said = " ".join(command)
-        for words, ended in self.programs.items():
-            if all(word in said for word in words.split()):
-                return ended(command) if callable(ended) else ended
-        if "tags" in command and "release" in command:
-            return 0, "0123abc\nmain\nlatest\n", ""
-        if "kws" in command:
-            return 0, json.dumps(MODEL), ""
-        if "artifact" in command:
-            return 0, MODEL_DIGEST, ""
-        if "digest" in command and ":model-" in said:
-            return 0, MODEL_DIGEST, ""
-        if "digest" in command:
-            known = "sealed" in said or not said.endswith(":latest") or self._has_run("copy", ":latest")
-            return (0, DIGEST, "") if known else (1, "", "failed to get digest: not found [http 404]")
-        if "attestation" in command:
-            kind, digest = (command[command.index(name) + 1] for name in ("--type", "--digest"))
-            verb = (
-                ("cosign sign ", digest)
-                if kind.startswith("https://")
-                else ("cosign attest ", f"--type {kind}", digest)
-            )
-            return (0, "", "") if self._has_run(*verb) else (3, "", f"no attestation of type {kind}")
-        return 0, "", ""
-
-    def _has_run(self, *words: str) -> bool:
-        return any(all(word in f"{' '.join(command)} " for word in words) for command in self.ran())
-
-    def fail_where_a_step_does(self, context: Any) -> None:
+        self.asked.append(context)
+        for name, args in everything(context, self._seen):
+            if name == "withExec" and args["args"] not in self.ran:
+                self.ran.append(args["args"])
         for name, args in chain(context):
             if name == "withExec" and str(args.get("expect", "")).rpartition(".")[2] != "ANY":
                 code, stdout, stderr = self.end(args["args"])
@@ -117,17 +80,38 @@ class Engine:
                     said = {"_type": "EXEC_ERROR", "cmd": args["args"], "exitCode": code}
                     raise query_error(f"exit code: {code}", stdout=stdout, stderr=stderr, **said)
 
+    def end(self, command: list[str]) -> Ended:
+        """How a command ends."""
+        said = " ".join(command)
+        for words, ended in self.programs.items():
+            if all(word in said for word in words.split()):
+                return ended(command) if callable(ended) else ended
+        if "release tags" in said:
+            return 0, "0123abc\nmain\nlatest\n", ""
+        if "kws /model.onnx" in said:
+            return 0, json.dumps(MODEL), ""
+        if "artifact put" in said or ("image digest" in said and ":model-" in said):
+            return 0, MODEL_DIGEST, ""
+        if "image digest" in said:
+            known = "sealed" in said or not said.endswith(":latest") or self.said("image copy", ":latest")
+            return (0, DIGEST, "") if known else (1, "", "failed to get digest: not found [http 404]")
+        if "release attestation" in said:
+            kind, digest = (command[command.index(name) + 1] for name in ("--type", "--digest"))
+            signed = ("cosign sign ", digest) if kind.startswith("https:") else ("cosign attest ", f"{kind} --", digest)
+            return (0, "", "") if self.said(*signed) else (3, "", f"no attestation of type {kind}")
+        return 0, "", ""
+
     def answer(self, context: Any) -> Any:
-        leaf = context.selections[-1]
-        self.ask(leaf.name, context)
-        if leaf.name in self.answers:
-            return self.answers[leaf.name]
-        ended = self.end(next((args["args"] for name, args in reversed(chain(context)) if name == "withExec"), [""]))
-        if leaf.name in ("exitCode", "stdout", "stderr"):
-            return ended[("exitCode", "stdout", "stderr").index(leaf.name)]
+        self.ask(context)
+        leaf = context.selections[-1].name
+        if leaf in self.answers:
+            return self.answers[leaf]
+        if leaf in ("exitCode", "stdout", "stderr"):
+            command = next((args["args"] for name, args in reversed(chain(context)) if name == "withExec"), [""])
+            return self.end(command)[("exitCode", "stdout", "stderr").index(leaf)]
         path = next((args["path"] for name, args in reversed(chain(context)) if name in ("file", "exists")), "")
         found = next((text for name, text in self.files.items() if path.endswith(name)), None)
-        return found is not None if leaf.name == "exists" else found
+        return found is not None if leaf == "exists" else found
 
 
 @pytest.fixture
@@ -138,32 +122,23 @@ def anyio_backend() -> str:
 @pytest.fixture
 def engine(monkeypatch: pytest.MonkeyPatch) -> Engine:
     """An engine with an archive of one manifest of four layers, whose steps succeed."""
-    manifest = json.dumps({"layers": [{}] * 4})
-    index = json.dumps({"manifests": [{"digest": DIGEST}]})
-    image = json.dumps({"digest": DIGEST, "platforms": ["linux/amd64"]})
-    osv = json.dumps({"error": "", "counts": []})
-    stand_in = Engine(
-        files={
-            "oci/index.json": index,
-            "a" * 64: manifest,
-            "image.json": image,
-            "osv.json": osv,
-            "predicate.json": "{}",
-        },
-        answers={
-            "defaultPlatform": dagger.Platform("linux/amd64"),
-            "imageRef": f"docker.io/library/python:3.13-slim@{BASE}",
-            "plaintext": "hunter2",
-            "glob": [],
-            "version": "v0.21.8",
-        },
-    )
+    found = {
+        "oci/index.json": {"manifests": [{"digest": DIGEST}]},
+        "a" * 64: {"layers": [{}] * 4},
+        "image.json": {"digest": DIGEST, "platforms": ["linux/amd64"]},
+        "train_metrics.json": METRICS,
+        **dict.fromkeys(("osv.json", "gates.json", "predicate.json"), {}),
+    }
+    stand_in = Engine(files={name: json.dumps(content) for name, content in found.items()})
+    stand_in.answers = {"plaintext": "hunter2", "glob": [], "version": "v0.21.8"}
+    stand_in.answers["defaultPlatform"] = dagger.Platform("linux/amd64")
+    stand_in.answers["imageRef"] = f"docker.io/library/python:3.13-slim@{BASE}"
 
     async def execute(self: Context, return_type: Any = None) -> Any:
         return stand_in.answer(self)
 
     async def execute_sync(self: Context, parent: Any, field_name: str, *_: Any) -> Any:
-        stand_in.ask(field_name, parent._ctx)
+        stand_in.ask(parent._ctx)
         return parent
 
     monkeypatch.setattr(Context, "execute", execute)

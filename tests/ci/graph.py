@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from dagger import dag
+
 
 def chain(thing: Any) -> list[tuple[str, dict[str, Any]]]:
     """The calls that made a container, directory or file: name and arguments, in order."""
-    context = getattr(thing, "_ctx", thing)
-    return [(selection.name, selection.args) for selection in context.selections]
+    return [(selection.name, selection.args) for selection in getattr(thing, "_ctx", thing).selections]
 
 
 def everything(thing: Any, seen: set[int] | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -29,13 +30,16 @@ def commands(thing: Any) -> list[list[str]]:
     return [arguments["args"] for name, arguments in everything(thing) if name == "withExec"]
 
 
+def written(thing: Any) -> dict[str, str]:
+    """The files that were written on the way to a thing; those of sources (made with ``marked``) are empty."""
+    return {args["path"]: args["contents"] for name, args in everything(thing) if name == "withNewFile"}
+
+
 def marks(thing: Any) -> set[str]:
-    """Names of the sources (made with ``marked``) that went into a thing."""
-    return {arguments["path"] for name, arguments in everything(thing) if name == "withNewFile"}
+    """Names of the sources that went into a thing."""
+    return {path for path, contents in written(thing).items() if not contents}
 
 
 def marked(name: str) -> Any:
     """A directory that can be told apart in a graph."""
-    from dagger import dag
-
     return dag.directory().with_new_file(name, "")

@@ -86,15 +86,11 @@ def test_a_lost_attestation_no_longer_verifies(first_run: Run, keys: Path, call:
         repository.put_manifest(index, fallback)
 
 
-def test_publish_takes_a_judged_run_and_else_moves_no_latest(
-    first_run: Run, repository: Repository, keys: Path, call: Call
-) -> None:
+def test_publish_takes_a_judged_run(first_run: Run, repository: Repository, keys: Path, call: Call) -> None:
     target = [*repository.options, f"--signing-key=file:{keys / 'cosign.key'}", "--branch=main", "--revision=0123abc"]
-    untested = call(*target, "publish", first_run.model).stdout.strip()
-    assert untested.startswith(f"{repository.address}@sha256:")
-    assert repository.tags() == ["0123abc", "main"]
     judged = call(*target, "publish", f"--artifacts={first_run.artifacts}").stdout.strip()
     assert judged == f"{repository.address}@{first_run.digest}"
+    assert repository.tags() == ["0123abc", "latest", "main", "model-0123abc"]
     assert repository.digest("latest") == first_run.digest
 
 
@@ -192,11 +188,13 @@ TOYS = {"synthetic": ["--synthetic", "KEY"], "quick": ["--profile=quick", "KEY"]
 
 @pytest.mark.parametrize("given", TOYS.values(), ids=TOYS)
 def test_a_toy_and_an_unsigned_image_do_not_become_latest(
-    repository: Repository, keys: Path, call: Call, given: list[str]
+    repository: Repository, keys: Path, call: Call, tmp_path: Path, given: list[str]
 ) -> None:
     key = f"--signing-key=file:{keys / 'cosign.key'}"
     shared = [key if each == "KEY" else each for each in given]
-    failed = call(*shared, "--branch=main", *repository.options, "publish", "--tags=latest", fails=True)
+    failed = call(
+        *shared, "--branch=main", *repository.options, "publish", "--tags=latest", f"--artifacts={tmp_path}", fails=True
+    )
     assert "--tag latest" in failed.stderr
     assert repository.all_tags() == []
 

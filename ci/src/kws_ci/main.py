@@ -4,22 +4,19 @@ from enum import Enum
 from typing import Annotated
 
 import dagger
-from dagger import Doc, check, enum_type, function, object_type
+from dagger import Doc, check, dag, enum_type, function, object_type
 
-from . import checks
+from . import checks, train
+from . import image as images
 from . import pipeline as pipelines
 from . import sweep as sweeps
 from .containers import Toolbox
-from .image import Builder, Image, Tester
-from .publish import Release, Releases
-from .settings import Settings
-from .steps import ProgramError, UserError
-from .train import QUICK, Trainer
+from .publish import Releases
+from .settings import QUICK
+from .steps import UserError, stdout
 
 ModelFile = Annotated[dagger.File | None, Doc("model.onnx of an earlier training; without it a model is trained first")]
-Tags = Annotated[
-    list[str] | None, Doc("Tags to publish under (default: commit, branch and version; latest from the default branch)")
-]
+Tags = Annotated[list[str] | None, Doc("To publish under (default: commit, branch, version; latest if default branch)")]
 Bounds = Annotated[list[str] | None, Doc("Bounds in place of those of gates.toml: NAME=VALUE; false: no such gate")]
 Artifacts = Annotated[dagger.Directory, Doc("What `pipeline` returned")]
 Sbom = Annotated[dagger.File | None, Doc("sbom.cdx.json, such as a release's attested one (default: one is made)")]
@@ -27,42 +24,34 @@ Sbom = Annotated[dagger.File | None, Doc("sbom.cdx.json, such as a release's att
 
 @enum_type
 class Stage(Enum):
-    """A stage whose container can be entered."""
+    """What can be entered: the trainer with its data, the image, the test client beside it, the release's tools."""
 
     TRAIN = "train"
-    """`python -m model`, the data set in place"""
     IMAGE = "image"
-    """the inference image, as its numeric user"""
     TEST = "test"
-    """`python -m service.test_client`, the service at http://api:8000, recordings in /clips"""
     RELEASE = "release"
-    """`python -m release`, regctl, syft, osv-scanner and cosign"""
 
 
 @object_type
-class Kws(Settings):
+class Kws(Toolbox):
     """Train, build, test and publish an audio keyword classifier."""
 
     @function
     async def train(self) -> dagger.Directory:
         """Train the model: best_model.pth, model.onnx, train.log, train_metrics.json, evaluation.json, report.md, …"""
-        model = await Trainer(self).trained()
-        if model.error:
-            raise ProgramError(model.error)
-        return model.folder
+        return (await train.train(self)).held()
 
     @function
     def clips(self) -> dagger.Directory:
         """Labelled recordings of the test split, a folder a label."""
-        return Trainer(self).clips()
+        return train.clips(self)
 
     # Private: what is decorated cannot be called from here, to mypy (dagger/dagger#3701).
-    async def _image(self, model: dagger.File | None) -> Image:
-        return await Builder(self).image(await Trainer(self).onnx(model))
+    async def _image(self, model: dagger.File | None) -> images.Image:
+        return await images.build(self, model or (await train.train(self)).held().file("model.onnx"))
 
-    async def _scan(self, sbom: dagger.File | None, model: dagger.File | None) -> checks.Scan:
-        sbom = sbom or checks.described(self, await self._image(model)).file("sbom.cdx.json")
-        return await checks.scan(self, sbom)
+    async def _scan(self, sbom: dagger.File | None, model: dagger.File | None) -> checks.Verdict:
+        return await checks.scan(self, sbom or checks.described(self, await self._image(model)).file("sbom.cdx.json"))
 
     @function
     async def build(self, model: ModelFile = None) -> dagger.Container:
@@ -80,35 +69,29 @@ class Kws(Settings):
         return checks.described(self, await self._image(model))
 
     @function
-    async def scan(self, sbom: Sbom = None, model: ModelFile = None) -> checks.Scan:
-        """Ask for the known vulnerabilities of what is inside an image: an object with `passed`, `counts`, `error`."""
+    async def scan(self, sbom: Sbom = None, model: ModelFile = None) -> checks.Verdict:
+        """Ask for the known vulnerabilities of what is inside an image: an object with `passed`, `failed`, `file`."""
         return await self._scan(sbom, model)
 
     @function
     async def audit(self, sbom: Sbom = None, model: ModelFile = None) -> str:
         """Fail, with a line each, where an image holds a known vulnerability with a fix, or nobody could be asked."""
-        found = await self._scan(sbom, model)
-        if not found.passed:
-            raise ProgramError("\n".join([*found.counts, *filter(None, [found.error])]))
-        return "no vulnerability with a fix is known"
+        return (await self._scan(sbom, model)).held()
 
     @function
     async def test_predict(
         self,
-        image: Annotated[dagger.Container | None, Doc("The image to test (default: one is built)")] = None,
-        reference: Annotated[str, Doc("A tag or digest at the address, to pull and test")] = "",
+        reference: Annotated[str, Doc("A tag or digest at the address, to pull and test (default: one is built)")] = "",
         clips: Annotated[dagger.Directory | None, Doc("Labelled recordings (default: of the test split)")] = None,
         model: ModelFile = None,
         bounds: Bounds = None,
     ) -> dagger.Directory:
         """Start an image and test its /predict: response.json, inference_metrics.json. Fails where a gate does."""
-        if image is not None and reference:
-            raise UserError("--image and --reference exclude each other: give one")
-        if reference:
-            release = Release(self)
-            image = await release.pulled(await release.existing(reference))
-        image = image or (await self._image(model)).loaded()
-        return await checks.answers(self, image, clips or Trainer(self).clips(), bounds)
+        if reference and model:
+            raise UserError("--reference and --model exclude each other: give one")
+        released = Releases(settings=self) if reference else None  # type: ignore[call-arg]
+        image = await released.pulled(reference) if released else (await self._image(model)).loaded()
+        return await checks.answers(self, image, clips or train.clips(self), bounds)
 
     @function
     async def serve(self, model: ModelFile = None) -> dagger.Service:
@@ -125,40 +108,28 @@ class Kws(Settings):
         publish: Annotated[bool, Doc("false: only compare with the last release at the address")] = True,
         tags: Tags = None,
     ) -> dagger.Directory:
-        """The whole way: train, build, test, judge, and with an address publish, pull back, test again, sign, tag.
-
-        Returns every artefact, also when a gate or the training failed; then no tag is moved. `gates` turns the
-        verdict into an exit code.
-        """
+        """The whole way; returns every artefact, also when a gate failed: `gates` makes an exit code of the verdict."""
         return await pipelines.run(self, bounds, last_release, publish, tags)
 
     @function
-    async def publish(
-        self,
-        artifacts: Annotated[dagger.Directory | None, Doc("What `pipeline` returned: its image, judged")] = None,
-        model: ModelFile = None,
-        tags: Tags = None,
-    ) -> str:
-        """Publish an image; prints its digest reference. Only one that held its gates may become latest."""
-        if artifacts is not None and model is not None:
-            raise UserError("--artifacts and --model exclude each other: give one")
-        return await pipelines.publish(self, artifacts, model, tags)
+    async def publish(self, artifacts: Artifacts, tags: Tags = None) -> str:
+        """Publish the image of a run that held its gates, as the archive that was judged; prints its reference."""
+        return await pipelines.publish(self, artifacts, tags)
 
     @function
     def releases(self) -> Releases:
         """What has been released to the address: verify, attestations, promote, rollback."""
-        Release(self)  # what cannot work is named here
         return Releases(settings=self)  # type: ignore[call-arg]  # object_type is no dataclass to mypy
 
     @function
     async def gates(self, artifacts: Artifacts) -> str:
         """Fail, with a line a failed gate, where the pipeline's verdict was no."""
-        return await checks.gates(self, artifacts)
+        return (await checks.verdict(self, artifacts)).held()
 
     @function
     async def verdict(self, artifacts: Artifacts) -> checks.Verdict:
         """The verdict as an object with `passed`, `failed` and `headline`, for a caller that decides by it."""
-        return await checks.verdict(artifacts)
+        return await checks.verdict(self, artifacts)
 
     @function
     async def sweep(
@@ -167,12 +138,9 @@ class Kws(Settings):
         settings: Annotated[list[str] | None, Doc("Each NAME=VALUE pairs apart by spaces: width=2 dropout=0.1")] = None,
         parallel: Annotated[int, Doc("Trainings at a time; each takes all processors it gets")] = 2,
     ) -> sweeps.Sweep:
-        """Train with several seeds and settings side by side; the validation split chooses the best.
-
-        A run that fails has its reason in the table and sinks no other.
-        """
+        """Train with several seeds and settings side by side; the validation split chooses the best."""
         trials = sweeps.trials([0, 1, 2] if seeds is None else seeds, settings or [])
-        return await sweeps.run(Trainer(self), trials, parallel)
+        return await sweeps.run(self, trials, parallel)
 
     @function
     async def shell(
@@ -180,20 +148,21 @@ class Kws(Settings):
     ) -> dagger.Container:
         """A stage's container with its data in place: `dagger call --synthetic shell --stage=TRAIN terminal`."""
         if stage is Stage.RELEASE:
-            return Toolbox(self).programs("regctl", "syft", "osv-scanner", "cosign")
+            return self.programs("regctl", "syft", "osv-scanner", "cosign")
         if stage is Stage.TRAIN:
-            return Trainer(self).container()
+            return train.container(self)
         image = (await self._image(model)).loaded()
-        return image if stage is Stage.IMAGE else Tester(self).bound(image, Trainer(self).clips())
+        return image if stage is Stage.IMAGE else images.bound(self, image, train.clips(self))
 
     @function
     async def notes(self, tag: Annotated[str, Doc("The git tag, such as v1.2.0")]) -> dagger.File:
         """The changelog's section about a tag: the text of its release. Fails where there is none."""
-        return await checks.notes(self, tag)
+        run = self.release(["notes", "/CHANGELOG.md", "--tag", tag], {"/CHANGELOG.md": self.changelog})
+        return dag.directory().with_new_file("notes.md", f"{await stdout(run)}\n").file("notes.md")
 
     @function
     async def doctor(self) -> str:
-        """Check what the pipeline needs: engine, mirrors, registry. A line each, with what to change."""
+        """Check what the pipeline needs: mirrors, registry. A line each, with what to change."""
         return await checks.doctor(self)
 
     @function
@@ -206,7 +175,9 @@ class Kws(Settings):
     @check
     async def workflows(self) -> str:
         """The workflows are clean under actionlint and zizmor (pedantic)."""
-        return await checks.workflows(self)
+        # actionlint finds them by itself at the top of what looks like a repository.
+        commands = ["mkdir", ".git"], ["actionlint"], ["zizmor", "--offline", "--persona=pedantic", ".github/workflows"]
+        return await checks.suite(self, "lint", *commands, tool="actionlint")
 
     @function
     @check
@@ -225,5 +196,5 @@ class Kws(Settings):
     async def predict(self) -> str:
         """An image with a model trained quickly on the synthetic corpus answers /predict rightly."""
         self.dataset, self.dataset_folder, self.synthetic, self.profile = None, None, True, QUICK
-        await checks.answers(self, (await self._image(None)).loaded(), Trainer(self).clips(), None)
+        await checks.answers(self, (await self._image(None)).loaded(), train.clips(self), None)
         return "held"

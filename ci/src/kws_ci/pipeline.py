@@ -6,152 +6,118 @@ from dataclasses import fields
 import dagger
 from dagger import dag
 
-from . import checks
-from .containers import ARTIFACTS, Toolbox
-from .image import Builder, Image, Tester
-from .publish import Release
-from .settings import Settings
-from .steps import ProgramError, UserError, gather, plain, span, stdout
-from .train import QUICK, Trainer, options
+from . import checks, train
+from . import image as images
+from .containers import Toolbox
+from .image import Image
+from .publish import Releases
+from .settings import options
+from .steps import BAD_INPUT, ProgramError, UserError, gather, plain, span, stdout
 
+MODEL = "model/model.onnx"
 # What is attested beside the signature, among the artefacts.
 FILES = {"sbom.cdx.json": "image/sbom.cdx.json", "gates.json": "gates.json"}
 
 
 async def run(
-    kws: Settings, bounds: list[str] | None, last: dagger.File | None, publish: bool, tags: list[str] | None
+    kws: Toolbox, bounds: list[str] | None, last: dagger.File | None, publish: bool, tags: list[str] | None
 ) -> dagger.Directory:
-    """Train, build, test, judge; publish, pull back, test again, judge again, sign, tag.
-
-    What cannot be meant, and what the registry refuses, is named before any work.
-    """
-    trainer, builder, tester = Trainer(kws), Builder(kws), Tester(kws)
-    release = Release(kws) if kws.address else None
+    """The whole way; what cannot be meant, and what the registry refuses, is named before any work."""
+    release = Releases(settings=kws) if kws.address else None  # type: ignore[call-arg]
     publishing = release if publish else None
     judge = checks.Judge(kws, bounds, last or "neither --address nor --last-release was given")
     await judge.check()
-    await builder.platforms()
+    await images.platforms(kws)
     names = await checked_tags(publishing, tags) if publishing else []
     if release and last is None:
         judge.last = await span("last release", release.last())
 
     # The other containers install while the model trains.
-    others = (builder.packages(), tester.container(), Toolbox(kws).programs("syft"))
-    model, *_ = await gather(span("train", trainer.trained()), *(each.sync() for each in others))
+    others = (images.packages(kws), kws.installed("probe"), kws.programs("syft"))
+    model, *_ = await gather(span("train", train.train(kws)), *(each.sync() for each in others))
     artifacts = dag.directory().with_directory("model", model.folder)
-    if model.onnx is None:
-        return await judge.returned(judge.over(artifacts))
+    if model.error and model.code != BAD_INPUT:
+        return (await judge.over(artifacts))[1]
 
-    image = await span("build", builder.image(model.onnx))
-    clips = trainer.clips()
-    inference, papers = await gather(
-        span("test /predict", tester.inference(image, clips)),
-        span("SBOM and scan", checks.papers(kws, image, model.folder)),
+    image = await span("build", images.build(kws, model.held().file("model.onnx")))
+    clips = train.clips(kws)
+    papers = checks.described(kws, image, model.folder).with_file("inference_image.tar", image.archive)
+    inference, found = await gather(
+        span("test /predict", images.inference(kws, image, clips)),
+        span("SBOM and scan", checks.scan(kws, papers.file("sbom.cdx.json"))),
     )
-    artifacts = artifacts.with_directory("inference", inference).with_directory("image", papers)
-    judged = judge.over(artifacts)
-    if await span("judge", judged.exit_code()) != 0 or publishing is None:
-        return await judge.returned(judged)
+    artifacts = artifacts.with_directory("inference", inference)
+    artifacts = artifacts.with_directory("image", papers.with_file("osv.json", found.file))
+    failed, judged = await span("judge", judge.over(artifacts))
+    if failed or publishing is None:
+        return judged
 
     await span("push", publishing.push(image))
     pulled = await span("pull back", publishing.pulled(image.digest))
-    published = await span("test what was pulled", tester.findings(pulled, clips))
-    reference = f"{kws.address}@{image.digest}"
-    told = [f"--published={reference}", *options(not_proven=why_not_latest(kws))]
-    told += [] if publishing.party.signs else ["--not-proven=not signed: there is no key and no token"]
-    judged = judge.over(artifacts.with_directory("inference/published", published), *told)
-    if await span("judge again", judged.exit_code()) != 0:
-        return await judge.returned(judged)
-    found = judged.directory(ARTIFACTS)
-    files = {name: found.file(path) for name, path in FILES.items()}
-    untested = [path.split("/")[1].replace("-", "/") for path in await inference.glob("platforms/*/error.txt")]
-    described = found.file("image/image.json")
-    files["slsa.json"] = await provenance(kws, described, untested, {**files, "model.onnx": model.onnx})
-    await sign_and_tag(publishing, image, model.onnx, files, names)
-    return await found.with_file("image/slsa.json", files["slsa.json"]).sync()
+    published = await span("test what was pulled", images.findings(kws, pulled, clips))
+    told = [f"--published={kws.address}@{image.digest}", *options(not_proven=kws.toy)]
+    told += [] if publishing.signs else ["--not-proven=not signed: there is no key and no token"]
+    artifacts = artifacts.with_directory("inference/published", published)
+    failed, judged = await span("judge again", judge.over(artifacts, *told))
+    return judged if failed else await finish(publishing, image, judged, names)
 
 
-async def publish(
-    kws: Settings, artifacts: dagger.Directory | None, model: dagger.File | None, tags: list[str] | None
-) -> str:
-    """Publish the judged image of a run, or build one that nothing tested; that one becomes no ``latest``."""
-    release = Release(kws)
-    names = await checked_tags(release, tags, "" if artifacts else "it is published untested")
-    if artifacts is None:
-        onnx = await Trainer(kws).onnx(model)
-        image = await Builder(kws).image(onnx)
-        papers = checks.described(kws, image)
-        files, untested = {"sbom.cdx.json": papers.file("sbom.cdx.json")}, image.platforms
-    else:
-        archive, onnx = artifacts.file("image/inference_image.tar"), artifacts.file("model/model.onnx")
-        papers, untested = artifacts.directory("image"), []
-        await checks.gates(kws, artifacts, archive)
-        described = json.loads(await papers.file("image.json").contents())
-        image = Image(archive, described["digest"], described["platforms"])
-        files = {name: artifacts.file(path) for name, path in FILES.items()}
+async def publish(kws: Toolbox, artifacts: dagger.Directory, tags: list[str] | None) -> str:
+    """Publish the image of a run whose gates held; the verdict must be about this very archive."""
+    release = Releases(settings=kws)  # type: ignore[call-arg]
+    names = await checked_tags(release, tags)
+    archive = artifacts.file("image/inference_image.tar")
+    (await checks.verdict(kws, artifacts, archive)).held()
+    described = json.loads(await artifacts.file("image/image.json").contents())
+    image = Image(archive, described["digest"], described["platforms"])
     await release.push(image)
-    files["slsa.json"] = await provenance(kws, papers.file("image.json"), untested, files)
-    await sign_and_tag(release, image, onnx, files, names)
+    await finish(release, image, artifacts, names)
     return f"{kws.address}@{image.digest}"
 
 
-def why_not_latest(kws: Settings) -> str:
-    """Why a model is a toy; empty of one that may be served to all."""
-    toys = {"its voices are synthetic": kws.synthetic, f"it was trained with the profile {QUICK}": kws.profile == QUICK}
-    return next((f"not to be called latest: {why}" for why, holds in toys.items() if holds), "")
-
-
-async def checked_tags(release: Release, given: list[str] | None, untested: str = "") -> list[str]:
-    """The tags of a release, ``latest`` last or not at all; the registry takes them, and who signs can.
-
-    Raises UserError on what cannot be a tag.
-    """
-    kws = release.kws
-    await release.party.check()
+async def checked_tags(release: Releases, given: list[str] | None) -> list[str]:
+    """The tags of a release, ``latest`` last or not at all. Raises UserError where it could not be pushed or signed."""
+    kws = release.settings
     told = options(revision=kws.revision, branch=kws.branch, version=kws.version, default_branch=kws.default_branch)
-    told += options(no_latest=untested or why_not_latest(kws), cannot_sign=not release.party.signs and not kws.unsigned)
-    command = ["tags", *told, *(f"--tag={tag}" for tag in given or [])]
+    told += options(no_latest=kws.toy, cannot_sign=not release.signs and not kws.unsigned)
     try:
-        names = (await stdout(Toolbox(kws).release(command, {}))).split()
+        names = await stdout(kws.release(["tags", *told, *(f"--tag={tag}" for tag in given or [])], {}))
     except ProgramError as error:
         raise UserError(str(error)) from None
-    await span("check the registry", release.check_push())
-    return names
+    await span("check the registry", release.check())
+    return names.split()
 
 
-async def provenance(
-    kws: Settings, described: dagger.File, untested: list[str], byproducts: dict[str, dagger.File]
-) -> dagger.File:
-    """SLSA v1's predicate: who built, from which commit, with which parameters and of what.
-
-    ``described`` is the image.json, ``untested`` are the platforms that no machine here could run.
-    """
-    toolbox, command = Toolbox(kws), ["provenance", "/image.json", "--output=/slsa.json"]
+async def provenance(kws: Toolbox, artifacts: dagger.Directory) -> dagger.File:
+    """SLSA v1's predicate about a run's image: who built it, from which commit, with which parameters and of what."""
+    command = ["provenance", "/image.json", "--output=/slsa.json"]
+    for path in await artifacts.glob("inference/platforms/*/error.txt"):
+        command.append(f"--untested={path.split('/')[2].replace('-', '/')}")
     command += options(builder=kws.builder, invocation=kws.invocation)
-    command += [f"--untested={platform}" for platform in untested]
     given = {field.name: getattr(kws, field.name) for field in fields(kws)}
-    for name, value in given.items():
-        if isinstance(value, str | int | list):
-            command += [f"--parameter={option.removeprefix('--')}" for option in options(**{name: value})]
-    for name, address in toolbox.images.items():
+    parameters = options(**{name: value for name, value in given.items() if isinstance(value, str | int | list)})
+    command += [f"--parameter={option.removeprefix('--')}" for option in parameters]
+    for name, address in kws.images.items():
         found = await dag.container().from_(address).image_ref()
         command.append(f"--material={name}={found.rpartition('@')[2]}")
-    files = {"/image.json": described}
-    materials = {"uv.lock": kws.dependencies.file("uv.lock"), "gates.toml": kws.gates_file}
-    materials["osv-scanner.toml"] = kws.exceptions
-    for kind, named in (("material", materials), ("byproduct", byproducts)):
+    files = {"/image.json": artifacts.file("image/image.json")}
+    materials = {"gates.toml": kws.gates_file, "osv-scanner.toml": kws.exceptions}
+    materials["uv.lock"] = kws.dependencies.file("uv.lock")
+    made = {name: artifacts.file(path) for name, path in {**FILES, "model.onnx": MODEL}.items()}
+    for kind, named in {"material": materials, "byproduct": made}.items():
         files |= {f"/{kind}/{name}": file for name, file in named.items()}
         command += [f"--{kind}={name}=/{kind}/{name}" for name in named]
-    return await plain(toolbox.release(command, files).file("/slsa.json").sync())
+    return await plain(kws.release(command, files).file("/slsa.json").sync())
 
 
-async def sign_and_tag(
-    release: Release, image: Image, onnx: dagger.File, files: dict[str, dagger.File], tags: list[str]
-) -> None:
+async def finish(release: Releases, image: Image, artifacts: dagger.Directory, tags: list[str]) -> dagger.Directory:
     """Sign, attest, verify, and only then let tags name it; the model beside it, as ``model-`` and the first tag."""
-    model = await span("push the model", release.push_model(onnx))
-    if release.party.signs:
+    files = {name: artifacts.file(path) for name, path in FILES.items()}
+    files["slsa.json"] = await provenance(release.settings, artifacts)
+    model = await span("push the model", release.push_model(artifacts.file(MODEL)))
+    if release.signs:
         await span("attest", release.attest(image.digest, files))
         await span("sign the model", release.attest(model, {}))
     await span("tag the model", release.tag(model, [f"model-{tags[0]}"]))
     await span("tag", release.tag(image.digest, tags))
+    return await artifacts.with_file("image/slsa.json", files["slsa.json"]).sync()

@@ -1,50 +1,80 @@
-"""What a whole run shares: the constructor's arguments."""
+"""What a whole run shares: the constructor's arguments; what cannot be meant is named before any work."""
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Annotated
+from datetime import UTC, datetime
+from typing import Annotated, Any
 
 import dagger
 from dagger import DefaultPath, Doc, Ignore
 
+from .steps import UserError
+
+TORCH_INDEX = "https://download.pytorch.org/whl/cpu"
 BUILDER = "https://github.com/dagger/dagger/releases/tag/v0.21.8"
+QUICK = "quick"  # the profile of a toy
+LOCK = ["**", "!pyproject.toml", "!uv.lock", "!tools/install.py", "!tools/trim.py"]
 PACKAGE = ["**/__pycache__", "**/*.pyc", "**/.*", "**/*.md"]  # what is no part of a package
 CHECKOUT = ["kws/**", "model/**", "service/**", "release/**", "tools/**", "tests/**", "ci/**", "docs/**", ".github/**"]
 CHECKOUT += ["*.toml", "*.md", "*.json", "uv.lock", "Makefile", ".pre-commit-config.yaml"]
+LOOKED_AT = ["**", *(f"!{path}" for path in CHECKOUT), "ci/sdk", "**/.venv", "**/__pycache__", "**/.*_cache"]
+HEAD = ["**", "!.git/HEAD", "!.git/packed-refs", "!.git/refs/heads/**"]
+
+# Options of the trainer that name a file or a folder, and the arguments that bring one: it is mounted as /data/OPTION.
+MOUNTED = {"dataset": ("dataset", "dataset_folder")}
+# Arguments that are options of the trainer as they are: of every command over a data set, and of a training.
+OF_DATA = ["labels", "only_keywords", "unseen_words", "speaker_pattern", "licence", "attribution"]
+OF_DATA += ["dataset_url", "dataset_sha256", "synthetic_size", "synthetic_seed"]
+OF_TRAINING = ["profile", "seed"]
+
+EXCLUSIVE = [*MOUNTED.values(), ("dataset", "dataset_folder", "synthetic"), ("signing_key", "oidc_request_url")]
+TOGETHER = [("username", "password"), ("identity", "issuer"), ("oidc_request_url", "oidc_request_token")]
+# The grammar of the OCI distribution specification, less what a user cannot mean here.
+_ADDRESS = re.compile(r"(localhost|[A-Za-z0-9-]+[.:][A-Za-z0-9.-]+)(:\d+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+")
+
+
+def options(**values: Any) -> list[str]:
+    """Command-line options of those values that are given; lists are joined by commas, true stands alone."""
+    given = {name: value for name, value in values.items() if value not in (None, "", []) and value is not False}
+    joined = {name: ",".join(value) if isinstance(value, list) else value for name, value in given.items()}
+    named = {f"--{name.replace('_', '-')}": value for name, value in joined.items()}
+    return [name if value is True else f"{name}={value}" for name, value in named.items()]
+
+
+def moment(created: str) -> str:
+    """``--created`` as OCI wants it (RFC 3339), in UTC; the epoch where it is not known. Raises UserError."""
+    try:
+        time = datetime.strptime(created or "1970-01-01T00:00:00Z", "%Y-%m-%dT%H:%M:%S%z")
+    except ValueError:
+        raise UserError(f"--created {created!r} is not of the form 2026-03-01T12:00:00+01:00") from None
+    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def recipe(pairs: list[str], argument: str) -> list[str]:
+    """The trainer's options of NAME=VALUE pairs. Raises UserError, which names the argument, on what is none."""
+    for pair in pairs:
+        if not (found := re.fullmatch(r"([a-z][a-z0-9-]*)=.+", pair)):
+            raise UserError(f"--{argument}: {pair!r} is not NAME=VALUE, such as learning-rate=0.01")
+        if found[1].replace("-", "_") in (*MOUNTED, *OF_DATA, *OF_TRAINING):
+            raise UserError(f"--{argument}: {pair!r} has an option of its own, --{found[1]}")
+    return [f"--{pair}" for pair in pairs]
 
 
 @dataclass(kw_only=True)
 class Settings:
     """Sources and files are relative to dagger.json, wherever in a repository that is."""
 
-    dependencies: Annotated[
-        dagger.Directory,
-        Doc("The lock, its installer and what trims"),
-        DefaultPath("."),
-        Ignore(["**", "!pyproject.toml", "!uv.lock", "!tools/install.py", "!tools/trim.py"]),
-    ]
+    dependencies: Annotated[dagger.Directory, Doc("The lock and its installer"), DefaultPath("."), Ignore(LOCK)]
     kws_source: Annotated[dagger.Directory, Doc("What all share"), DefaultPath("kws"), Ignore(PACKAGE)]
     model_source: Annotated[dagger.Directory, Doc("The trainer"), DefaultPath("model"), Ignore(PACKAGE)]
-    service_source: Annotated[
-        dagger.Directory, Doc("The inference app and its test client"), DefaultPath("service"), Ignore(PACKAGE)
-    ]
+    service_source: Annotated[dagger.Directory, Doc("The inference app"), DefaultPath("service"), Ignore(PACKAGE)]
     release_source: Annotated[dagger.Directory, Doc("What judges"), DefaultPath("release"), Ignore(PACKAGE)]
     tools_source: Annotated[dagger.Directory, Doc("Small programs"), DefaultPath("tools"), Ignore(PACKAGE)]
-    checkout: Annotated[
-        dagger.Directory,
-        Doc("All that lint, types and unit tests look at"),
-        DefaultPath("."),
-        Ignore(["**", *(f"!{path}" for path in CHECKOUT), "ci/sdk", "**/.venv", "**/__pycache__", "**/.*_cache"]),
-    ]
-    git: Annotated[
-        dagger.Directory,
-        Doc("Where the checkout's commit is read from"),
-        DefaultPath("/"),
-        Ignore(["**", "!.git/HEAD", "!.git/packed-refs", "!.git/refs/heads/**"]),
-    ]
+    checkout: Annotated[dagger.Directory, Doc("What the checks look at"), DefaultPath("."), Ignore(LOOKED_AT)]
+    git: Annotated[dagger.Directory, Doc("Where the commit is read from"), DefaultPath("/"), Ignore(HEAD)]
     gates_file: Annotated[dagger.File, Doc("The bounds of the gates"), DefaultPath("gates.toml")]
-    exceptions: Annotated[
-        dagger.File, Doc("Vulnerabilities that are accepted until a day"), DefaultPath("osv-scanner.toml")
-    ]
+    exceptions: Annotated[dagger.File, Doc("Vulnerabilities accepted until a day"), DefaultPath("osv-scanner.toml")]
     changelog: Annotated[dagger.File, Doc("Its section is a release's text"), DefaultPath("CHANGELOG.md")]
 
     dataset: Annotated[dagger.File | None, Doc("An archive of recordings, a folder a word (default: official)")] = None
@@ -52,9 +82,7 @@ class Settings:
     synthetic: Annotated[bool, Doc("Words spoken by espeak-ng in place of recordings: needs no download")] = False
     labels: Annotated[list[str] | None, Doc("The words to tell apart (default: up,down,yes,no, or the data's)")] = None
     only_keywords: Annotated[bool, Doc("Train without other words")] = False
-    unseen_words: Annotated[list[str] | None, Doc("Other words to hold back for the test (default: six at most)")] = (
-        None
-    )
+    unseen_words: Annotated[list[str] | None, Doc("Other words held back for the test (default: six at most)")] = None
     licence: Annotated[str, Doc("Licence of own recordings, for model card and SBOM")] = ""
     attribution: Annotated[str, Doc("Whom own recordings are from")] = ""
     speaker_pattern: Annotated[str, Doc("Regular expression: the speaker in a clip's name")] = ""
@@ -68,15 +96,9 @@ class Settings:
 
     base_image: Annotated[str, Doc("Image with Python that every container starts from")] = "python:3.13-slim"
     package_index: Annotated[str, Doc("A mirror of PyPI (default: PyPI)")] = ""
-    torch_index: Annotated[
-        str, Doc("Index of torch's CPU build; where it cannot be reached, torch comes from the package index")
-    ] = "https://download.pytorch.org/whl/cpu"
-    tool_images: Annotated[
-        list[str] | None, Doc("NAME=ADDRESS for regctl, syft, osv-scanner, cosign or actionlint")
-    ] = None
-    vulnerability_database: Annotated[
-        dagger.Directory | None, Doc("osv-scalibr/{PyPI,Debian}/all.zip (default: osv.dev is asked)")
-    ] = None
+    torch_index: Annotated[str, Doc("Index of torch's CPU build (fallback: the package index)")] = TORCH_INDEX
+    tool_images: Annotated[list[str] | None, Doc("NAME=ADDRESS of a tool: regctl, syft, osv-scanner, …")] = None
+    vulnerability_database: Annotated[dagger.Directory | None, Doc("osv-scalibr/… (default: osv.dev is asked)")] = None
     platforms: Annotated[list[str] | None, Doc("Of the image, such as linux/amd64,linux/arm64 (default: own)")] = None
 
     repository: Annotated[str, Doc("Address of the source repository")] = ""
@@ -100,3 +122,32 @@ class Settings:
     identity: Annotated[str, Doc("Keyless: regular expression of whose signatures count, the workflow's URL")] = ""
     issuer: Annotated[str, Doc("Keyless: who vouches, such as https://token.actions.githubusercontent.com")] = ""
     unsigned: Annotated[bool, Doc("Publish under latest without a signature")] = False
+
+    def __post_init__(self) -> None:
+        """Raise UserError on arguments that cannot be meant."""
+
+        def listed(names: Iterable[str]) -> str:
+            return " and ".join(f"--{name.replace('_', '-')}" for name in names)
+
+        given = {name for name in self.__dataclass_fields__ if getattr(self, name)}
+        for names in EXCLUSIVE:
+            if len(found := [name for name in names if name in given]) > 1:
+                raise UserError(f"{listed(found)} exclude each other: give one")
+        for names in TOGETHER:
+            if len(given & {*names}) == 1:
+                raise UserError(f"{listed(names)} go together: give both, or neither")
+        if self.oidc_request_url and not self.identity:
+            raise UserError("--identity and --issuer are missing: what is signed keyless is verified by them")
+        recipe(self.training or [], "training")
+        if self.address and not _ADDRESS.fullmatch(self.address):
+            raise UserError(f"--address {self.address!r} is not HOST/NAME in lower case, such as ghcr.io/owner/name")
+        host = self.address.partition("/")[0]
+        if host.partition(":")[0] in ("localhost", "127.0.0.1") and self.registry is None:
+            raise UserError(f"--address {host} is each container's own loopback: add --registry=tcp://{host}")
+        self.moment = moment(self.created)
+
+    @property
+    def toy(self) -> str:
+        """Why a model is not to be served to all; empty of one that may be."""
+        why = "its voices are synthetic" if self.synthetic else f"it was trained with the profile {QUICK}"
+        return f"not to be called latest: {why}" if self.synthetic or self.profile == QUICK else ""

@@ -1,18 +1,16 @@
 """Awaiting steps: side by side, in a named span, and with the failed program's own words."""
 
+import asyncio
 import uuid
 from collections.abc import Awaitable
-from typing import Any, TypeVar
+from typing import Any
 
-import anyio
 import dagger
 from dagger import ReturnType
-
-# The one kind that the SDK shows without a traceback; it has no public name.
-from dagger.mod._exceptions import FunctionError
+from dagger.mod._exceptions import FunctionError  # not public; the one kind that is shown without a traceback
 from opentelemetry import trace
 
-_Result = TypeVar("_Result")
+BAD_INPUT, FAILED, SIGNAL = 2, 3, 128  # exit codes; above the last it was killed and could not say so
 
 
 class UserError(FunctionError, ValueError):
@@ -27,7 +25,7 @@ class ProgramError(FunctionError, RuntimeError):
     __module__ = "builtins"
 
 
-async def plain(step: Awaitable[_Result], *, lines: int = 1) -> _Result:
+async def plain(step: Awaitable[Any], *, lines: int = 1) -> Any:
     """Await a step. Raises ProgramError with the last lines of a program that failed in it."""
     try:
         return await step
@@ -38,30 +36,15 @@ async def plain(step: Awaitable[_Result], *, lines: int = 1) -> _Result:
 
 async def stdout(container: dagger.Container, *, lines: int = 1) -> str:
     """What the container's last program printed."""
-    return (await plain(container.stdout(), lines=lines)).strip()
+    return str(await plain(container.stdout(), lines=lines)).strip()
 
 
 async def gather(*steps: Awaitable[Any]) -> list[Any]:
-    """Await all steps at once; returns their results in order.
-
-    The first failure cancels the others and is raised bare: inside an exception group a user would see
-    "unhandled errors in a TaskGroup" instead of what went wrong.
-    """
-    results: list[Any] = [None] * len(steps)
-
-    async def keep(position: int, step: Awaitable[Any]) -> None:
-        results[position] = await plain(step)
-
-    try:
-        async with anyio.create_task_group() as tasks:
-            for position, step in enumerate(steps):
-                tasks.start_soon(keep, position, step)
-    except BaseExceptionGroup as group:
-        raise group.exceptions[0] from None
-    return results
+    """Await all steps at once; the first failure is raised bare, not in a group, in the failed program's words."""
+    return list(await asyncio.gather(*map(plain, steps)))
 
 
-async def span(name: str, step: Awaitable[_Result]) -> _Result:
+async def span(name: str, step: Awaitable[Any]) -> Any:
     """Await a step within a span of that name in the trace. Work is lazy: it stands under the first that awaits it."""
     with trace.get_tracer(__name__).start_as_current_span(name):
         return await step
