@@ -13,7 +13,7 @@ import re
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import Any
 
 from flask import Flask
@@ -68,7 +68,7 @@ class Service:
     """The ASGI application around the Flask one."""
 
     def __init__(self, app: Flask) -> None:
-        self.state, self._flask = state_of(app), app.wsgi_app
+        self.state, self._flask = state_of(app), app
         self._settings = self.state.settings
         self._access = Access(app, self._settings)
         self._turn, self._long = asyncio.Semaphore(_AT_ONCE), ThreadPoolExecutor(1)
@@ -77,7 +77,6 @@ class Service:
         self.stopping = False
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """ASGI."""
         if scope["type"] == "websocket":
             return await self.streams(scope, receive, send)
         request = Request(scope)
@@ -85,12 +84,12 @@ class Service:
         try:
             answer = await self._answer(request, receive)
         except Problem as problem:
-            answer = self._problem(request, problem)
+            answer = self._refuse(request, problem)
         except AudioError as error:
-            answer = self._problem(request, Problem(error.kind, error.detail))
+            answer = self._refuse(request, Problem(error.kind, error.detail))
         except Exception:
             _LOG.exception("a request failed", extra={"fields": {"request_id": request.id}})
-            answer = self._problem(request, Problem("internal-error", "An unexpected error was logged by the service."))
+            answer = self._refuse(request, Problem("internal-error", "An unexpected error was logged by the service."))
         finally:
             self._held -= request.held
         await self._send(request, answer, send)
@@ -168,20 +167,20 @@ class Service:
         environ = _FIXED | {"wsgi.url_scheme": scope["scheme"], "wsgi.input": io.BytesIO(body)}
         environ |= {"REQUEST_METHOD": request.method, "PATH_INFO": request.path.encode().decode("latin-1")}
         environ |= {"SERVER_NAME": scope["server"][0], "SERVER_PORT": str(scope["server"][1])}
-        environ |= {"QUERY_STRING": scope["query_string"].decode("latin-1"), "kws.id": request.id}
-        environ |= {"CONTENT_TYPE": request.kind, "CONTENT_LENGTH": str(len(body)), "kws.path": request.raw_path}
+        environ |= {"QUERY_STRING": scope["query_string"].decode("latin-1"), "kws.request": request}
+        environ |= {"CONTENT_TYPE": request.kind, "CONTENT_LENGTH": str(len(body))}
         for name, value in request.headers.items():
             environ[f"HTTP_{name.decode('latin-1').upper().replace('-', '_')}"] = value.decode("latin-1")
-        head: list[Any] = []
-        try:
-            chunks = self._flask(environ, lambda *given: head.extend(given[:2]))  # type: ignore[arg-type]
-            content = b"".join(chunks)
-            getattr(chunks, "close", bool)()
-        finally:
-            request.endpoint = environ.get("kws.endpoint", "none")
-        return int(head[0][:3]), head[1], content
+        with self._flask.request_context(environ) as context:
+            request.endpoint = context.request.endpoint or "none"
+            response = self._flask.full_dispatch_request()
+            # Only what is the same for everybody may be kept, and even that only after asking (ETag).
+            response.headers["Cache-Control"] = "no-cache" if request.endpoint == "static" else "no-store"
+            content, _, headers = response.get_wsgi_response(environ)
+            with closing(response):
+                return response.status_code, list(headers), b"".join(content)
 
-    def _problem(self, request: Request, problem: Problem) -> Answer:
+    def _refuse(self, request: Request, problem: Problem) -> Answer:
         status, body = problems.render(problem, request.id, request.raw_path)
         return status, _content(problems.MEDIA_TYPE, body, *problem.headers), body
 

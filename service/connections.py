@@ -11,7 +11,7 @@ from typing import Any
 from gunicorn.asgi.protocol import ASGIProtocol
 from gunicorn.asgi.websocket import WebSocketProtocol
 
-from service.problems import MEDIA_TYPE, render_status
+from service.problems import MEDIA_TYPE, of_status, render
 from service.settings import Settings
 
 _LINGER_SECONDS = 2.0  # for a client to read its refusal; for all clients to hear that the connection will close
@@ -36,7 +36,7 @@ def apply(settings: Settings) -> None:
 
 def _refuse(self: Any, status: int, message: str, extra_headers: Any = ()) -> None:
     """Answer what is no HTTP with a problem document; read on for a while, else a reset would overtake it."""
-    body = render_status(status, f"The request is not HTTP as it should be: {message.rstrip('.')}.")
+    _, body = render(of_status(status, f"The request is not HTTP as it should be: {message.rstrip('.')}."))
     head = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", f"Content-Type: {MEDIA_TYPE}", "Connection: close"]
     head += ["Cache-Control: no-store", "X-Content-Type-Options: nosniff", f"Content-Length: {len(body)}"]
     head += [f"{name}: {value}" for name, value in extra_headers]

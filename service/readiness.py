@@ -98,8 +98,7 @@ current: tuple[Settings, bytes] | None = None
 def judged(*, reload: bool = False) -> tuple[Settings, bytes]:
     """The settings, and the bytes of a model that loads; at a `reload`, one that also passes on the samples.
 
-    Raises:
-        SettingsError, ModelError: one line.
+    Raises SettingsError, ModelError.
     """
     settings = Settings.from_env()
     Access(Flask("trial"), settings)
@@ -126,5 +125,4 @@ def _judge(settings: Settings, data: bytes, reload: bool) -> str:
         state.load(data)
     except (SettingsError, ModelError) as error:
         return str(error)
-    refused = reload and not state.verdict.ready
-    return f"model '{settings.model}': {state.verdict.summary}" if refused else "served"
+    return f"model '{settings.model}': {state.verdict.summary}" if reload and not state.verdict.ready else "served"

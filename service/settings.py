@@ -60,7 +60,7 @@ def read_digests(text: str) -> tuple[str, ...]:
     words = re.sub(r"#.*", "", text.removeprefix("\ufeff")).replace(",", " ").split()
     digests = tuple(word.lower().removeprefix("sha256:") for word in words)
     if not digests or not all(re.fullmatch(r"[0-9a-f]{64}", digest) for digest in digests):
-        raise ValueError("must hold SHA-256 digests of keys, 64 hexadecimal digits each (see python -m service.keys)")
+        raise ValueError("must hold SHA-256 digests of keys, 64 hexadecimal digits each (see python -m service.access)")
     return digests
 
 

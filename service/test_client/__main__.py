@@ -8,8 +8,7 @@ from urllib.parse import urlsplit
 
 import typer
 
-from service.test_client.client import Client, ServiceError
-from service.test_client.clips import find_clips, score, time_requests
+from service.test_client.client import Client, ServiceError, find_clips, score, time_requests
 
 cli = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 

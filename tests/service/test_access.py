@@ -177,7 +177,9 @@ def test_a_slash_at_the_end_is_the_same_resource(client: Callable[..., Client], 
 
 
 def test_a_key_made_by_the_command_opens_the_server(tone_model_path: Path, tmp_path: Path) -> None:
-    made = subprocess.run([sys.executable, "-m", "service.keys"], cwd=ROOT, capture_output=True, text=True, check=True)
+    made = subprocess.run(
+        [sys.executable, "-m", "service.access"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     key = made.stdout.strip()
     digest = re.findall(r"[0-9a-f]{64}", made.stderr)[0]
     assert key not in made.stderr
