@@ -10,7 +10,6 @@ import io
 import logging
 import os
 import re
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
@@ -43,8 +42,6 @@ _SAFE_HEADERS = [
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
 ]
-_FIXED: dict[str, Any] = {"SCRIPT_NAME": "", "SERVER_PROTOCOL": "HTTP/1.1", "wsgi.version": (1, 0)}
-_FIXED |= {"wsgi.multithread": True, "wsgi.multiprocess": True, "wsgi.run_once": False, "wsgi.errors": sys.stderr}
 _LOG = logging.getLogger(__name__)
 
 
@@ -83,13 +80,8 @@ class Service:
         request.client = self._access.client(request.headers, scope["client"])
         try:
             answer = await self._answer(request, receive)
-        except Problem as problem:
-            answer = self._refuse(request, problem)
-        except AudioError as error:
-            answer = self._refuse(request, Problem(error.kind, error.detail))
-        except Exception:
-            _LOG.exception("a request failed", extra={"fields": {"request_id": request.id}})
-            answer = self._refuse(request, Problem("internal-error", "An unexpected error was logged by the service."))
+        except Exception as error:
+            answer = self._refuse(request, error)
         finally:
             self._held -= request.held
         await self._send(request, answer, send)
@@ -164,7 +156,7 @@ class Service:
 
     def _ask_flask(self, request: Request, body: bytes) -> Answer:
         scope = request.scope
-        environ = _FIXED | {"wsgi.url_scheme": scope["scheme"], "wsgi.input": io.BytesIO(body)}
+        environ: dict[str, Any] = {"wsgi.url_scheme": scope["scheme"], "wsgi.input": io.BytesIO(body)}
         environ |= {"REQUEST_METHOD": request.method, "PATH_INFO": request.path.encode().decode("latin-1")}
         environ |= {"SERVER_NAME": scope["server"][0], "SERVER_PORT": str(scope["server"][1])}
         environ |= {"QUERY_STRING": scope["query_string"].decode("latin-1"), "kws.request": request}
@@ -180,7 +172,14 @@ class Service:
             with closing(response):
                 return response.status_code, list(headers), b"".join(content)
 
-    def _refuse(self, request: Request, problem: Problem) -> Answer:
+    def _refuse(self, request: Request, error: Exception) -> Answer:
+        if isinstance(error, Problem):
+            problem = error
+        elif isinstance(error, AudioError):
+            problem = Problem(error.kind, error.detail)
+        else:
+            _LOG.error("a request failed", exc_info=error, extra={"fields": {"request_id": request.id}})
+            problem = Problem("internal-error", "An unexpected error was logged by the service.")
         status, body = problems.render(problem, request.id, request.raw_path)
         return status, _content(problems.MEDIA_TYPE, body, *problem.headers), body
 
@@ -189,8 +188,7 @@ class Service:
         headers = headers + self._access.cors(request.method, request.headers)
         head = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
         head += [(b"x-request-id", request.id.encode()), *_SAFE_HEADERS]
-        if self.stopping or request.more:
-            head.append((b"connection", b"close"))
+        head += [(b"connection", b"close")] * (self.stopping or request.more)
         if request.method == "HEAD" or status in (204, 304):
             body = b""
         metrics.REQUESTS.labels(request.endpoint, str(status)).inc()

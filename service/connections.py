@@ -18,7 +18,6 @@ _LINGER_SECONDS = 2.0  # for a client to read its refusal; for all clients to he
 
 
 def apply(settings: Settings) -> None:
-    """Put the bounds into gunicorn's classes."""
     made = ASGIProtocol.connection_made
 
     def connection_made(self: Any, transport: Any) -> None:

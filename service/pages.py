@@ -42,7 +42,9 @@ def model_card() -> Response:
 def page() -> str:
     """The page to try the service on, or the one that shows its interface; every address in them is relative."""
     name = "docs.html" if request.path == "/docs" else "index.html"
-    return render_template(name, root=root(request.environ["kws.request"].raw_path) or "./", formats=FORMATS)
+    here = root(request.environ["kws.request"].raw_path) or "./"
+    words = sorted(path.stem for path in state_of().settings.samples.glob("*.wav"))
+    return render_template(name, root=here, formats=FORMATS, samples=words)
 
 
 @blueprint.get("/openapi.json")
@@ -63,11 +65,6 @@ def problem(name: str) -> Response:
     if name not in PROBLEMS:
         raise Problem("not-found", "There is no such problem type.")
     return jsonify({"type": name} | asdict(PROBLEMS[name]))
-
-
-@blueprint.get("/samples")
-def samples() -> Response:
-    return jsonify(samples=sorted(path.stem for path in state_of().settings.samples.glob("*.wav")))
 
 
 @blueprint.get("/samples/<word>")

@@ -6,23 +6,18 @@ import io
 import json
 import re
 import zlib
+from itertools import takewhile
 
 import numpy as np
 import soundfile
-from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.http import parse_options_header
-from werkzeug.sansio.multipart import Data, Epilogue, Field, File, MultipartDecoder
 
 from service.problems import Problem
 
 MAX_PARTS = 16
 _PCM = {"audio/l16": ">i2", "audio/pcm": "<i2", "audio/x-pcm": "<i2"}  # RFC 2586: L16 is big-endian
 _BASE64_ALPHABET = str.maketrans("-_", "+/", " \t\r\n")
-# The head of the one part that nearly every form has; names with escapes and other headers are for Werkzeug.
-_PLAIN_HEAD = re.compile(
-    rb'Content-Disposition: form-data; name="file"; filename="[^"\\\x00-\x1f]*"\r\n(Content-Type: [!-~ ]*\r\n)?\r\n',
-    re.I,
-)
+_DISPOSITION = re.compile("(?<=^Content-Disposition:) *form-data;[^\r]*", re.IGNORECASE | re.MULTILINE)
 
 
 def inflate(body: bytes, encoding: str, limit: int) -> bytes:
@@ -66,29 +61,18 @@ def audio_file(body: bytes, content_type: str) -> bytes:
 
 
 def _form_file(body: bytes, content_type: str) -> bytes:
-    """The part `file` of a form, with a file name or without."""
+    """The part `file` of a form, with a file name or without. Werkzeug's parser takes twenty times as long."""
     boundary = parse_options_header(content_type)[1].get("boundary", "").encode("latin-1", "replace")
-    start, delimiter = len(boundary) + 4, b"--" + boundary
-    # Werkzeug's decoder, which finds the same, takes as long for 32 kB as the model takes to classify them.
-    if (head := _PLAIN_HEAD.match(body, start)) and body.startswith(delimiter + b"\r\n"):
-        end = body.find(delimiter, head.end()) - 2
-        if body[end : end + 2] == b"\r\n" and body[end + start :] in (b"--\r\n", b"--") and end >= head.end():
-            return body[head.end() : end]
-    decoder = MultipartDecoder(boundary, max_parts=MAX_PARTS)
-    decoder.receive_data(body)
-    decoder.receive_data(None)
-    found: list[bytes] = []
-    wanted = False
-    try:
-        while boundary and not isinstance(event := decoder.next_event(), Epilogue):
-            if isinstance(event, Field | File):
-                wanted = event.name == "file"
-            elif isinstance(event, Data) and wanted:
-                found.append(event.data)
-    except RequestEntityTooLarge:
-        raise Problem("too-large", f"The form has more than {MAX_PARTS} parts.") from None
-    except (ValueError, AttributeError):  # a part without its head; bytes that are no text there
-        found = []
+    _, *parts = (b"\r\n" + body).split(b"\r\n--" + boundary, MAX_PARTS + 1)
+    ended = boundary and any(part.startswith(b"--") for part in parts)
+    if len(parts) > MAX_PARTS and not ended:
+        raise Problem("too-large", f"The form has more than {MAX_PARTS} parts.")
+    found = []
+    for part in takewhile(lambda part: not part.startswith(b"--"), parts if ended else []):
+        head, _, data = part.partition(b"\r\n\r\n")
+        disposition = _DISPOSITION.search(head.decode("latin-1"))
+        if disposition and parse_options_header(disposition[0])[1].get("name") == "file":
+            found.append(data)
     if len(found) > 1:
         raise Problem("several-files", f"The form has {len(found)} fields 'file'.")
     if not found:

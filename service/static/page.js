@@ -238,17 +238,10 @@ fetch(`${root}model-card`)
     showThreshold();
   })
   .catch(() => {}); // told by the one before
-fetch(`${root}samples`)
-  .then((response) => response.json())
-  .then(({ samples }) => {
-    for (const name of samples) {
-      const button = document.createElement("button");
-      button.type = "button";
-      button.textContent = `Try “${name}”`;
-      button.addEventListener("click", async () => {
-        const blob = await (await fetch(`${root}samples/${name}`)).blob();
-        classifyFile(new File([blob], `${name}.wav`));
-      });
-      byId("samples").append(" ", button);
-    }
+for (const button of document.querySelectorAll("#samples button")) {
+  button.addEventListener("click", async () => {
+    const word = button.dataset.word;
+    const blob = await (await fetch(`${root}samples/${word}`)).blob();
+    classifyFile(new File([blob], `${word}.wav`));
   });
+}

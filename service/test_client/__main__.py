@@ -58,7 +58,7 @@ def main(
         scores, answer = score(client, found, failures)
         metrics |= scores
         print(f"accuracy  {scores['correct']}/{scores['clips']} = {scores['accuracy']:.4f}", flush=True)
-        for label in set(scores["labels"]) - set(client.labels or scores["labels"]):
+        for label in set(scores["predicted"]) - set(client.labels or scores["predicted"]):
             known = ", ".join(client.labels)
             failures[f"{clips / label}: the model does not know the label {label!r}, it knows {known}"] = None
         metrics |= time_requests(client, found, requests)

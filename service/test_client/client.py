@@ -119,24 +119,21 @@ def score(client: Client, clips: list[Clip], failures: dict[str, None]) -> tuple
 
     Returns the metrics, and the first correct answer (else the first one, or None).
     """
-    labels: dict[str, dict[str, Any]] = {}
-    answers: list[tuple[bool, Any]] = []
+    predicted: dict[str, Counter[str]] = {label: Counter() for label, _ in clips}
+    best: tuple[bool, Any] = False, None
     for (label, path), upload in zip(clips, cycle(UPLOADS), strict=False):
-        row = labels.setdefault(label, {"clips": 0, "correct": 0, "predicted": Counter()})
-        row["clips"] += 1
         try:
             answer, _ = client.predict(path.read_bytes(), f"{label}/{path.name}", upload)
         except ServiceError as error:
             failures[str(error)] = None
             continue
-        answers.append((answer["prediction"] == label, answer))
-        row["predicted"][answer["prediction"]] += 1
-        row["correct"] += answers[-1][0]
-    for row in labels.values():
-        row |= {"accuracy": row["correct"] / row["clips"], "predicted": dict(row["predicted"].most_common())}
-    correct = sum(right for right, _ in answers)
-    metrics = {"clips": len(clips), "correct": correct, "accuracy": correct / len(clips), "labels": labels}
-    return metrics, max(answers, key=lambda one: one[0], default=(False, None))[1]
+        predicted[label][answer["prediction"]] += 1
+        right = answer["prediction"] == label
+        if best[1] is None or right > best[0]:
+            best = right, answer
+    correct = sum(words[label] for label, words in predicted.items())
+    metrics = {"clips": len(clips), "correct": correct, "accuracy": correct / len(clips), "predicted": predicted}
+    return metrics, best[1]
 
 
 def time_requests(client: Client, clips: list[Clip], requests: int) -> dict[str, Any]:

@@ -74,7 +74,7 @@ def main() -> None:
     tensor = {"name": "waveform", "datatype": "FP32", "shape": [1, info.clip_samples]}
     request = json.dumps({"inputs": [tensor | {"data": [0.0] * info.clip_samples}]}).encode()
     assert json.loads(ask(app, "/v2/models/kws/infer", request)[1])["outputs"][0]["shape"][0] == 1
-    for path in ("/", "/docs", "/static/page.js", "/openapi.json", "/metrics", "/model-card", "/samples", "/readyz"):
+    for path in ("/", "/docs", "/static/page.js", "/openapi.json", "/metrics", "/model-card", "/readyz"):
         assert ask(app, path, origin="https://a.example")[0] == 200, path
     assert ask(app, "/", x_api_key="another")[0] == 401
     found = {"torch", "onnx", "google.protobuf", "matplotlib", "pytest", "model"} & set(sys.modules)

@@ -23,9 +23,8 @@ CLOSED = ["/", "/metrics", "/openapi.json", "/model-card", "/v2", "/v2/models/kw
 
 
 @pytest.fixture
-def guarded(client: Callable[..., Client], tmp_path: Path) -> Client:
-    (tmp_path / "keys").write_text(f"\ufeff# one client\n{OTHER}  # Ada\n")
-    return client(api_keys=(DIGEST,), api_keys_file=tmp_path / "keys", metrics_keys=(METRICS,))
+def guarded(client: Callable[..., Client]) -> Client:
+    return client(api_keys=(DIGEST,), api_keys_file=(OTHER,), metrics_keys=(METRICS,))
 
 
 def test_without_a_key_only_health(guarded: Client) -> None:
