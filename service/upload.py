@@ -61,7 +61,7 @@ def audio_file(body: bytes, content_type: str) -> bytes:
 
 
 def _form_file(body: bytes, content_type: str) -> bytes:
-    """The part `file` of a form, with a file name or without. Werkzeug's parser takes twenty times as long."""
+    """The part `file` of a form, with a file name or without. Werkzeug's parser takes many times as long."""
     boundary = parse_options_header(content_type)[1].get("boundary", "").encode("latin-1", "replace")
     _, *parts = (b"\r\n" + body).split(b"\r\n--" + boundary, MAX_PARTS + 1)
     ended = boundary and any(part.startswith(b"--") for part in parts)

@@ -14,7 +14,7 @@ from werkzeug.formparser import MultiPartParser
 from service import upload
 from service.problems import FORMATS
 
-from .client import Client
+from .server import Client
 from .tones import encode, tone, wav
 
 WAV = wav("yes")
