@@ -115,7 +115,7 @@ Answer = Callable[[str], dict[str, Any]]
 
 @pytest.fixture
 def fake(client: Callable[..., Client]) -> Iterator[Callable[..., str]]:
-    """A service whose `/predict` answers as ours to “up”, but for the members that a function of the request's id gives."""
+    """A service that answers as ours to “up”, but for the members that a function of the request's id gives."""
     httpd: list[ThreadingHTTPServer] = []
     ours = client()
     described, good = ours.get("/openapi.json").content, ours.post("/predict", wav("up")).json()
