@@ -2,8 +2,6 @@
 """gunicorn's configuration; the values come from the environment (`service.settings`)."""
 
 import atexit
-import contextlib
-import ctypes
 import gc
 import os
 import resource
@@ -11,20 +9,7 @@ import shutil
 import socket
 import sys
 import tempfile
-from pathlib import Path
 from typing import Any
-
-pythonpath = str(Path(__file__).resolve().parent.parent)
-# gunicorn's own command does not look for packages there yet when it reads this file.
-sys.path.insert(0, pythonpath)
-
-# One thread is all that the workers need.
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-# glibc would give each thread a heap of its own and raise by itself from which size on it gives blocks back: memory
-# creeps up under changing requests.
-with contextlib.suppress(AttributeError, OSError):  # another C library
-    ctypes.CDLL(None).mallopt(_M_ARENA_MAX := -8, 2)
-    ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD := -3, 128 * 1024)
 
 # In memory where that is possible: the workers' metrics, and their heartbeat (on a disk it can stall a worker).
 worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108

@@ -80,7 +80,7 @@ def test_python_m_service_takes_gunicorns_options_anywhere(tone_model_path: Path
             {"onnxruntime", "soundfile"},
             {"torch", "torchaudio", "model", "onnx", "scipy", "httpx", "typer"},
         ),
-        ("import service.test_client.__main__", {"httpx", "typer"}, {"flask", "gunicorn", "numpy", "onnxruntime"}),
+        ("import service.test_client", {"httpx", "typer"}, {"flask", "gunicorn", "numpy", "onnxruntime"}),
         ("import service.healthcheck", {"socket"}, {"flask", "http", "urllib", "ssl", "email"}),
     ],
 )

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from service.test_client.__main__ import cli
+from service.test_client import cli
 
 from .server import COMMAND, ROOT, Client, Server, environment, free_port
 from .tones import LABELS, VERSION, wav
