@@ -2,17 +2,14 @@
 
 import base64
 import gzip
-import json
 import random
 import struct
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import numpy as np
-import pytest
 
 from .server import Server
 from .tones import LABELS, encode, tone, wav
@@ -153,38 +150,6 @@ def test_hostile_forms_and_headers(server: Server, http: httpx.Client) -> None:
             encoding = rng.choice(["gzip", "deflate", "x-gzip", "br", ""])
             headers = {"Content-Encoding": encoding, "Content-Type": f"audio/{rng.choice(rates)}"}
             post(http, mutate(rng, zipped if turn % 2 else wav("no", 0.05)), **headers)
-
-
-POST = b"POST /predict HTTP/1.1\r\nHost: a\r\n"
-
-
-@pytest.mark.parametrize(
-    "head",
-    [
-        *(POST + b"Content-Length: " + value for value in (b"-1", b"+5", b"99999999999999999999")),
-        POST + b"Content-Length: 5\r\nContent-Length: 6",
-        POST + b"Content-Length: 5\r\nTransfer-Encoding: chunked",
-        *(
-            POST + b"Transfer-Encoding: chunked\r\n\r\n" + chunk
-            for chunk in (b"F" * 17 + b"\r\nabc", b"zz\r\n", b"5\r\nabc")
-        ),
-        POST + b"Content-Length: 1000\r\n\r\ntoo little",
-        b"GET / HTTP/9.9\r\nHost: a",
-        b"GET /%ff%fe%00 HTTP/1.1\r\nHost: a",
-        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
-        b"\0" * 1000,
-    ],
-)
-def test_broken_requests(server: Server, head: bytes) -> None:
-    if answer := server.raw(head + b"\r\n\r\n"):
-        status = int(answer.split(b" ", 2)[1])
-        assert 400 <= status < 500, answer
-        top, _, body = answer.partition(b"\r\n\r\n")
-        assert b"application/problem+json" in top
-        document: dict[str, Any] = json.loads(body)
-        assert document["status"] == status
-        assert "Traceback" not in document["detail"]
-    assert server.status("/readyz") == 200
 
 
 def test_memory_stays_flat(server: Server, http: httpx.Client) -> None:

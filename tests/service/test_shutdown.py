@@ -1,55 +1,50 @@
 """SIGTERM, SIGHUP and SIGKILL under load."""
 
-import http.client
 import signal
 import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
+import httpx
 import pytest
 
-from .server import Server, read
+from .server import LOCAL, Server, read
 from .tones import encode, tone, wav
 
 
 class Load:
     """Eight clients that send one request after the other, each over one kept-alive connection."""
 
-    def __init__(self, port: int, reconnect: bool = False) -> None:
-        self.port, self.reconnect, self.answered = port, reconnect, 0
-        self.failed: list[str] = []
-        self.stopped, self.lock = threading.Event(), threading.Lock()
+    def __init__(self, url: str, reconnect: bool = False) -> None:
+        self.url, self.reconnect = url, reconnect
+        self.answers: list[str] = []  # of each request: right, or what was wrong
+        self.stopped = threading.Event()
         self.threads = [threading.Thread(target=self._run) for _ in range(8)]
         for thread in self.threads:
             thread.start()
 
     def _run(self) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
-        while not self.stopped.is_set():
-            closing = True
-            try:
-                connection.request("POST", "/predict", wav("yes"))
-                response = connection.getresponse()
-                document, closing = response.read(), response.will_close
-                if response.status != 200 or b'"prediction": "yes"' not in document:
-                    raise AssertionError(f"{response.status} {document!r}")
-                with self.lock:
-                    self.answered += 1
-            except (OSError, http.client.HTTPException, AssertionError) as error:
-                closing = True
-                with self.lock:
-                    self.failed.append(repr(error))
-            if closing:
-                connection.close()
-                if not self.reconnect:
-                    return
+        with httpx.Client(base_url=self.url, **LOCAL) as client:
+            closing = False
+            while not self.stopped.is_set() and (self.reconnect or not closing):
+                try:
+                    answer = client.post("/predict", content=wav("yes"))
+                    right = answer.status_code == 200 and answer.json()["prediction"] == "yes"
+                    self.answers.append("right" if right else answer.text)
+                    closing = answer.headers.get("Connection") == "close"
+                except httpx.HTTPError as error:
+                    self.answers.append(repr(error))
+                    closing = True
 
-    def wait_for(self, answers: int) -> None:
-        """Until that many more requests are answered."""
-        target, deadline = self.answered + answers, time.monotonic() + 30
-        while self.answered < target:
-            assert time.monotonic() < deadline, f"{self.answered} answered, {self.failed}"
+    def failed(self) -> list[str]:
+        return [answer for answer in self.answers if answer != "right"]
+
+    def wait_for(self, more: int) -> None:
+        """Until that many more requests are answered rightly."""
+        target, deadline = self.answers.count("right") + more, time.monotonic() + 60
+        while self.answers.count("right") < target:
+            assert time.monotonic() < deadline, self.failed()
             time.sleep(0.01)
 
     def join(self) -> None:
@@ -62,32 +57,32 @@ class Load:
 def test_sigterm_under_load(serve: Callable[..., Server], attempt: int) -> None:
     """Every request on an open connection is answered, and no worker aborts."""
     server = serve(workers=2)
-    load = Load(server.port)
+    load = Load(server.url)
     load.wait_for(100)
     assert server.stop() == 0
     load.join()
-    assert load.failed == []
+    assert load.failed() == []
     messages = [line["message"] for line in server.log()]
     assert not any("was sent" in message or "Traceback" in message for message in messages)
     assert sum(message.startswith("Worker exiting") for message in messages) == 2
     # The access log has every answer that a client got.
     predictions = [line["status"] for line in server.access_log() if line["path"] == "/predict"]
-    assert predictions == [200] * load.answered
+    assert predictions == [200] * len(load.answers)
 
 
 def test_reloads_and_a_killed_worker_under_load(serve: Callable[..., Server]) -> None:
     server = serve(workers=2)
-    load = Load(server.port, reconnect=True)
+    load = Load(server.url, reconnect=True)
     load.wait_for(50)
     for _ in range(2):
         server.reload()
         load.wait_for(100)
-    assert load.failed == []  # a reload loses nothing
+    assert load.failed() == []  # a reload loses nothing
     server.kill_one()
     load.wait_for(200)
     load.stopped.set()
     load.join()
-    assert len(load.failed) <= 8  # at most what was under way in the victim, and its idle connections
+    assert len(load.failed()) <= 8  # at most what was under way in the victim, and its idle connections
     assert server.stop() == 0
 
 

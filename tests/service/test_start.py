@@ -92,27 +92,20 @@ def test_what_is_imported(tone_model_path: Path, tmp_path: Path, code: str, need
     assert not absent & modules
 
 
-def health_check(**settings: Any) -> Run:
-    return run(sys.executable, "-m", "service.healthcheck", **settings)
-
-
-def test_health_check(server: Server) -> None:
-    assert health_check(port=server.port).returncode == 0
-    assert health_check(port="", host="0.0.0.0").returncode == 1
-    refused = health_check(port=free_port())
+@pytest.mark.parametrize(
+    ("host", "asked"),
+    [("*", ["127.0.0.1", "[::1]"]), ("[::1]", ["[::1]"]), ("::", ["[::1]", "127.0.0.1"]), ("0.0.0.0", ["127.0.0.1"])],
+)
+def test_addresses_and_the_health_check(serve: Callable[..., Server], host: str, asked: list[str]) -> None:
+    server, check = serve(host=host), [sys.executable, "-m", "service.healthcheck"]
+    for address in asked:
+        assert httpx.get(f"http://{address}:{server.port}/readyz", **LOCAL).status_code == 200
+    assert run(*check, host=host, port=server.port).returncode == 0
+    server.stop()
+    refused = run(*check, host=host, port=server.port)
     assert refused.returncode == 1
     assert refused.stderr.startswith("healthcheck: ")
     assert "Traceback" not in refused.stderr
-
-
-@pytest.mark.parametrize(
-    ("host", "asked"), [("*", ["127.0.0.1", "[::1]"]), ("[::1]", ["[::1]"]), ("::", ["[::1]", "127.0.0.1"])]
-)
-def test_both_families_of_addresses(serve: Callable[..., Server], host: str, asked: list[str]) -> None:
-    server = serve(host=host)
-    for address in asked:
-        assert httpx.get(f"http://{address}:{server.port}/readyz", **LOCAL).status_code == 200
-    assert health_check(port=server.port, host=host).returncode == 0
 
 
 def test_the_shipped_samples_have_their_licence() -> None:
