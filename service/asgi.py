@@ -1,8 +1,7 @@
 """The application as it is served: whole requests in, whole answers out, and no thread waits for a client.
 
-A request's body is collected first, within bounds on time and memory; then the answer is made in one go, in the event
-loop where that is short, else in the one thread beside it; the event loop hands it over however slowly it is read.
-Refusals are told at once, and what the client still sends is read and dropped, so that they arrive whole.
+A body is collected first, within bounds on time and memory; the answer is made in one go, in the event loop where that
+is short, else in the one thread beside it. After a refusal what still comes is read and dropped, so that it arrives.
 """
 
 import asyncio

@@ -55,7 +55,7 @@ def _unmask(self: Any, payload: bytes, masking_key: bytes) -> bytes:  # noqa: AR
 
 
 def stop_gently(worker: Any) -> None:
-    """At SIGTERM say `Connection: close` for a while before the worker stops: gunicorn would break its promises."""
+    """At SIGTERM say `Connection: close` for a while before the worker stops: gunicorn breaks kept connections."""
     notice = min(_LINGER_SECONDS, worker.cfg.graceful_timeout / 2)
 
     async def stop() -> None:

@@ -91,10 +91,7 @@ current: tuple[Settings, bytes] | None = None
 
 
 def judged(*, reload: bool = False) -> tuple[Settings, bytes]:
-    """The settings, and the bytes of a model that loads; at a `reload`, one that also passes on the samples.
-
-    Raises SettingsError, ModelError.
-    """
+    """Settings and bytes of a model that loads, at a `reload` also passes. Raises SettingsError, ModelError."""
     settings = Settings.from_env()
     Access(Flask("trial"), settings)
     data = read_model(settings.model, settings.model_sha256)

@@ -53,10 +53,7 @@ def _text(pattern: str, what: str) -> Callable[[str], str]:
 
 
 def read_digests(text: str) -> tuple[str, ...]:
-    """SHA-256 digests separated by commas or white space, with comments from # to the line's end.
-
-    Raises ValueError where there are none; what stands there is not repeated, it may be a key.
-    """
+    """SHA-256 digests, with comments from #. Raises ValueError without repeating the text, which may be a key."""
     words = re.sub(r"#.*", "", text.removeprefix("\ufeff")).replace(",", " ").split()
     digests = tuple(word.lower().removeprefix("sha256:") for word in words)
     if not digests or not all(re.fullmatch(r"[0-9a-f]{64}", digest) for digest in digests):

@@ -123,10 +123,7 @@ def find_clips(folder: Path) -> list[Clip]:
 
 
 def score(client: Client, clips: list[Clip], failures: dict[str, None]) -> tuple[dict[str, Any], Any]:
-    """Send each clip once, as a form and raw in turn; what is wrong in form is a failure, and incorrect.
-
-    Returns the metrics, and the first correct answer (else the first one, or None).
-    """
+    """Send each clip once, as a form and raw in turn. The metrics, and the first right answer (else the first one)."""
     predicted: dict[str, Counter[str]] = {label: Counter() for label, _ in clips}
     best: tuple[bool, Any] = False, None
     for (label, path), upload in zip(clips, cycle(UPLOADS), strict=False):
@@ -145,10 +142,7 @@ def score(client: Client, clips: list[Clip], failures: dict[str, None]) -> tuple
 
 
 def time_requests(client: Client, clips: list[Clip], requests: int) -> dict[str, Any]:
-    """Send requests one after the other, as forms and raw in turn, and time them. Raises ServiceError.
-
-    The first clip goes both ways and must be answered alike.
-    """
+    """Time requests, forms and raw in turn; the first clip goes both ways. Raises ServiceError."""
     files = [(path.read_bytes(), path.name) for _, path in clips[:requests]]
     form, raw = (client.predict(*files[0], upload)[0]["probabilities"] for upload in UPLOADS)
     if any(abs(form[label] - raw[label]) > 1e-5 for label in form):

@@ -35,14 +35,9 @@ def ask(app: Any, path: str, body: bytes | None = None, **headers: str) -> tuple
     """Status and content of the answer to one request; a POST where there is a body."""
     sent: list[Any] = []
     named = {"x-api-key": KEY, "content-length": str(len(body or b""))} | headers
-    scope: dict[str, Any] = {
-        "type": "http",
-        "method": "GET" if body is None else "POST",
-        "path": path,
-        "raw_path": path.encode(),
-    }
-    scope |= {"query_string": b"", "scheme": "http", "server": ("a", 1), "client": ("b", 2)}
-    scope["headers"] = [(name.replace("_", "-").encode(), value.encode()) for name, value in named.items()]
+    scope: dict[str, Any] = {"type": "http", "path": path, "raw_path": path.encode(), "query_string": b""}
+    scope |= {"method": "GET" if body is None else "POST", "scheme": "http", "server": ("a", 1), "client": ("b", 2)}
+    scope |= {"headers": [(name.replace("_", "-").encode(), value.encode()) for name, value in named.items()]}
 
     async def receive() -> dict[str, Any]:
         return {"type": "http.request", "body": body or b"", "more_body": False}
