@@ -1,8 +1,4 @@
-"""The inference service: audio in, keyword probabilities out.
-
-It meets the trainer in the exported ONNX file alone and imports neither `model` nor torch. Nothing is
-imported here, so that the health check and the probe start fast and need none of the service's packages.
-"""
+"""The inference service. Nothing is imported here: health check and test client need none of its packages."""
 
 import os
 

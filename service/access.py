@@ -1,10 +1,15 @@
-"""Who may ask, how often, and from which pages: API keys, a rate limit and CORS, for everything but health."""
+"""Who may ask, how often, and from which pages: API keys, a rate limit and CORS, for everything but health.
+
+`python -m service.access` makes a key: it prints the client's and, on stderr, its digest for the service.
+"""
 
 import base64
 import hashlib
 import hmac
 import math
 import re
+import secrets
+import sys
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -14,7 +19,7 @@ from flask_cors.core import get_cors_headers, get_cors_options
 from werkzeug.datastructures import Headers
 
 from service.problems import Problem
-from service.settings import Settings, SettingsError, read_digests
+from service.settings import Settings, SettingsError
 
 _HEALTH = {"/livez", "/readyz", "/healthz", "/v2/health/live", "/v2/health/ready"}
 # A browser asks the person for the Basic one; its own later requests from the page then carry it.
@@ -51,20 +56,16 @@ class Access:
 
     def __init__(self, app: Flask, settings: Settings) -> None:
         self._settings, self._limit, self._cors = settings, None, None
-        self._digests, name = list(settings.api_keys), "KWS_API_KEYS_FILE"
-        try:
-            if settings.api_keys_file is not None:
-                self._digests += read_digests(settings.api_keys_file.read_text())
-            if settings.rate_limit:
-                import limits  # not for those who set none
+        self._digests = [*settings.api_keys, *settings.api_keys_file]
+        if settings.rate_limit:
+            import limits  # not for those who set none
 
-                name = "KWS_RATE_LIMIT, as 100/minute"
-                self._limit = limits.parse(settings.rate_limit)
-                name = "KWS_RATE_LIMIT_STORAGE"
+            self._limit = limits.parse(settings.rate_limit)
+            try:
                 storage = limits.storage.storage_from_string(settings.rate_limit_storage)
-                self._limiter = limits.strategies.SlidingWindowCounterRateLimiter(storage)
-        except Exception as error:  # a missing driver, a wrong address: as many kinds as storages
-            raise SettingsError(f"{name}: {str(error).strip().splitlines()[0]}") from None
+            except Exception as error:  # a missing driver, a wrong address: as many kinds as storages
+                raise SettingsError(f"KWS_RATE_LIMIT_STORAGE: {str(error).strip().splitlines()[0]}") from None
+            self._limiter = limits.strategies.SlidingWindowCounterRateLimiter(storage)
         if settings.cors_origins:
             # Whole ones; flask-cors would take the brackets of an IPv6 address for a pattern.
             origins = [re.compile(f"{re.escape(one)}$") if one != "*" else one for one in settings.cors_origins]
@@ -78,7 +79,7 @@ class Access:
         if not (count := self._settings.proxies):
             return address
         forwarded = headers.get(b"x-forwarded-for", b"").decode("latin-1").split(",")
-        return forwarded[-count].strip() or address if len(forwarded) >= count else address
+        return (forwarded[-count].strip() if len(forwarded) >= count else "") or address
 
     def check(self, path: str, headers: Mapping[bytes, bytes], client: str) -> None:
         """Let a request for `path` pass. Raises Problem: unauthorized or rate-limited."""
@@ -106,3 +107,9 @@ class Access:
         origin = headers.get(b"origin", b"").lower()
         own = origin.partition(b"://")[2] == headers.get(b"host", b"").lower()
         return not (self._digests and origin) or own or bool(self.cors("GET", headers))
+
+
+if __name__ == "__main__":
+    print(key := secrets.token_urlsafe(32))
+    digest = hashlib.sha256(key.encode()).hexdigest()
+    print(f"Above: for the client, shown only now. For KWS_API_KEYS or KWS_API_KEYS_FILE: {digest}", file=sys.stderr)

@@ -1,6 +1,6 @@
 """The application factory: the Flask application, and the same as it is served."""
 
-from flask import Flask, Response, request
+from flask import Flask
 from werkzeug.exceptions import HTTPException
 
 from service import detect, open_inference, pages, predict, problems
@@ -19,24 +19,12 @@ def create_views(settings: Settings) -> Flask:
     app.json.sort_keys = False  # type: ignore[attr-defined]  # labels keep the model's order
     app.url_map.merge_slashes = False  # no redirect, which would lose the body
     app.extensions["kws"] = State(settings)
-    app.register_error_handler(HTTPException, problems.from_http)
+    app.register_error_handler(HTTPException, problems.raise_problem)
     for module in (predict, detect, open_inference, pages):
         app.register_blueprint(module.blueprint)
-    app.before_request(_note_endpoint)
-    app.after_request(_forbid_keeping)
     return app
 
 
 def create_app(settings: Settings | None = None) -> Service:
     """The application as it is served; the settings by default from the environment. Raises SettingsError."""
     return Service(create_views(settings or Settings.from_env()))
-
-
-def _note_endpoint() -> None:
-    request.environ["kws.endpoint"] = request.endpoint or "none"
-
-
-def _forbid_keeping(response: Response) -> Response:
-    """Only what is the same for everybody may be kept, and even that only after asking (ETag)."""
-    response.headers["Cache-Control"] = "no-cache" if request.endpoint == "static" else "no-store"
-    return response

@@ -1,8 +1,7 @@
 """The application as it is served: whole requests in, whole answers out, and no thread waits for a client.
 
-A request's body is collected first, within bounds on time and memory; then the answer is made in one go, in the event
-loop where that is short, else in the one thread beside it; the event loop hands it over however slowly it is read.
-Refusals are told at once, and what the client still sends is read and dropped, so that they arrive whole.
+A body is collected first, within bounds on time and memory; the answer is made in one go, in the event loop where that
+is short, else in the one thread beside it. After a refusal what still comes is read and dropped, so that it arrives.
 """
 
 import asyncio
@@ -10,10 +9,9 @@ import io
 import logging
 import os
 import re
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import Any
 
 from flask import Flask
@@ -43,8 +41,6 @@ _SAFE_HEADERS = [
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
 ]
-_FIXED: dict[str, Any] = {"SCRIPT_NAME": "", "SERVER_PROTOCOL": "HTTP/1.1", "wsgi.version": (1, 0)}
-_FIXED |= {"wsgi.multithread": True, "wsgi.multiprocess": True, "wsgi.run_once": False, "wsgi.errors": sys.stderr}
 _LOG = logging.getLogger(__name__)
 
 
@@ -68,7 +64,7 @@ class Service:
     """The ASGI application around the Flask one."""
 
     def __init__(self, app: Flask) -> None:
-        self.state, self._flask = state_of(app), app.wsgi_app
+        self.state, self._flask = state_of(app), app
         self._settings = self.state.settings
         self._access = Access(app, self._settings)
         self._turn, self._long = asyncio.Semaphore(_AT_ONCE), ThreadPoolExecutor(1)
@@ -77,20 +73,14 @@ class Service:
         self.stopping = False
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """ASGI."""
         if scope["type"] == "websocket":
             return await self.streams(scope, receive, send)
         request = Request(scope)
         request.client = self._access.client(request.headers, scope["client"])
         try:
             answer = await self._answer(request, receive)
-        except Problem as problem:
-            answer = self._problem(request, problem)
-        except AudioError as error:
-            answer = self._problem(request, Problem(error.kind, error.detail))
-        except Exception:
-            _LOG.exception("a request failed", extra={"fields": {"request_id": request.id}})
-            answer = self._problem(request, Problem("internal-error", "An unexpected error was logged by the service."))
+        except Exception as error:
+            answer = self._refuse(request, error)
         finally:
             self._held -= request.held
         await self._send(request, answer, send)
@@ -165,23 +155,30 @@ class Service:
 
     def _ask_flask(self, request: Request, body: bytes) -> Answer:
         scope = request.scope
-        environ = _FIXED | {"wsgi.url_scheme": scope["scheme"], "wsgi.input": io.BytesIO(body)}
+        environ: dict[str, Any] = {"wsgi.url_scheme": scope["scheme"], "wsgi.input": io.BytesIO(body)}
         environ |= {"REQUEST_METHOD": request.method, "PATH_INFO": request.path.encode().decode("latin-1")}
         environ |= {"SERVER_NAME": scope["server"][0], "SERVER_PORT": str(scope["server"][1])}
-        environ |= {"QUERY_STRING": scope["query_string"].decode("latin-1"), "kws.id": request.id}
-        environ |= {"CONTENT_TYPE": request.kind, "CONTENT_LENGTH": str(len(body)), "kws.path": request.raw_path}
+        environ |= {"QUERY_STRING": scope["query_string"].decode("latin-1"), "kws.request": request}
+        environ |= {"CONTENT_TYPE": request.kind, "CONTENT_LENGTH": str(len(body))}
         for name, value in request.headers.items():
             environ[f"HTTP_{name.decode('latin-1').upper().replace('-', '_')}"] = value.decode("latin-1")
-        head: list[Any] = []
-        try:
-            chunks = self._flask(environ, lambda *given: head.extend(given[:2]))  # type: ignore[arg-type]
-            content = b"".join(chunks)
-            getattr(chunks, "close", bool)()
-        finally:
-            request.endpoint = environ.get("kws.endpoint", "none")
-        return int(head[0][:3]), head[1], content
+        with self._flask.request_context(environ) as context:
+            request.endpoint = context.request.endpoint or "none"
+            response = self._flask.full_dispatch_request()
+            # Only what is the same for everybody may be kept, and even that only after asking (ETag).
+            response.headers["Cache-Control"] = "no-cache" if request.endpoint == "static" else "no-store"
+            content, _, headers = response.get_wsgi_response(environ)
+            with closing(response):
+                return response.status_code, list(headers), b"".join(content)
 
-    def _problem(self, request: Request, problem: Problem) -> Answer:
+    def _refuse(self, request: Request, error: Exception) -> Answer:
+        if isinstance(error, Problem):
+            problem = error
+        elif isinstance(error, AudioError):
+            problem = Problem(error.kind, error.detail)
+        else:
+            _LOG.error("a request failed", exc_info=error, extra={"fields": {"request_id": request.id}})
+            problem = Problem("internal-error", "An unexpected error was logged by the service.")
         status, body = problems.render(problem, request.id, request.raw_path)
         return status, _content(problems.MEDIA_TYPE, body, *problem.headers), body
 
@@ -190,8 +187,7 @@ class Service:
         headers = headers + self._access.cors(request.method, request.headers)
         head = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
         head += [(b"x-request-id", request.id.encode()), *_SAFE_HEADERS]
-        if self.stopping or request.more:
-            head.append((b"connection", b"close"))
+        head += [(b"connection", b"close")] * (self.stopping or request.more)
         if request.method == "HEAD" or status in (204, 304):
             body = b""
         metrics.REQUESTS.labels(request.endpoint, str(status)).inc()

@@ -11,14 +11,13 @@ from typing import Any
 from gunicorn.asgi.protocol import ASGIProtocol
 from gunicorn.asgi.websocket import WebSocketProtocol
 
-from service.problems import MEDIA_TYPE, render_status
+from service.problems import MEDIA_TYPE, of_status, render
 from service.settings import Settings
 
 _LINGER_SECONDS = 2.0  # for a client to read its refusal; for all clients to hear that the connection will close
 
 
 def apply(settings: Settings) -> None:
-    """Put the bounds into gunicorn's classes."""
     made = ASGIProtocol.connection_made
 
     def connection_made(self: Any, transport: Any) -> None:
@@ -36,7 +35,7 @@ def apply(settings: Settings) -> None:
 
 def _refuse(self: Any, status: int, message: str, extra_headers: Any = ()) -> None:
     """Answer what is no HTTP with a problem document; read on for a while, else a reset would overtake it."""
-    body = render_status(status, f"The request is not HTTP as it should be: {message.rstrip('.')}.")
+    _, body = render(of_status(status, f"The request is not HTTP as it should be: {message.rstrip('.')}."))
     head = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", f"Content-Type: {MEDIA_TYPE}", "Connection: close"]
     head += ["Cache-Control: no-store", "X-Content-Type-Options: nosniff", f"Content-Length: {len(body)}"]
     head += [f"{name}: {value}" for name, value in extra_headers]
@@ -56,7 +55,7 @@ def _unmask(self: Any, payload: bytes, masking_key: bytes) -> bytes:  # noqa: AR
 
 
 def stop_gently(worker: Any) -> None:
-    """At SIGTERM say `Connection: close` for a while before the worker stops: gunicorn would break its promises."""
+    """At SIGTERM say `Connection: close` for a while before the worker stops: gunicorn breaks kept connections."""
     notice = min(_LINGER_SECONDS, worker.cfg.graceful_timeout / 2)
 
     async def stop() -> None:

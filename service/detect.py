@@ -33,7 +33,7 @@ def keywords() -> Response:
         threshold=threshold,
         latency_ms=round((end - decoded) * 1e3, 3),
         model_version=info.version,
-        request_id=request.environ.get("kws.id"),
+        request_id=request.environ["kws.request"].id,
         audio=described(audio),
     )
 

@@ -2,8 +2,6 @@
 """gunicorn's configuration; the values come from the environment (`service.settings`)."""
 
 import atexit
-import contextlib
-import ctypes
 import gc
 import os
 import resource
@@ -11,26 +9,13 @@ import shutil
 import socket
 import sys
 import tempfile
-from pathlib import Path
 from typing import Any
 
-_here = Path(__file__).resolve().parent
-# gunicorn's own command does not look for packages in the working directory yet when it reads this file.
-sys.path.insert(0, str(_here.parent))
-
-# One thread is all that the workers need.
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-# glibc would give each thread a heap of its own and raise by itself from which size on it gives blocks back: memory
-# creeps up under changing requests.
-with contextlib.suppress(AttributeError, OSError):  # another C library
-    ctypes.CDLL(None).mallopt(_M_ARENA_MAX := -8, 2)
-    ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD := -3, 128 * 1024)
-
 # In memory where that is possible: the workers' metrics, and their heartbeat (on a disk it can stall a worker).
-_memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108
+worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108
 # Must be known before prometheus_client is imported.
 if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = _metrics = tempfile.mkdtemp(prefix="kws-metrics-", dir=_memory)
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = _metrics = tempfile.mkdtemp(prefix="kws-metrics-", dir=worker_tmp_dir)
     _owner = os.getpid()
     atexit.register(lambda: shutil.rmtree(_metrics, ignore_errors=True) if os.getpid() == _owner else None)
 
@@ -52,34 +37,23 @@ if readiness.current is None:
 settings, model = readiness.current
 
 wsgi_app = "service.app:create_app()"
-pythonpath = str(_here.parent)
 _everywhere = "::" if socket.has_dualstack_ipv6() else "0.0.0.0"  # noqa: S104  # only where it is asked for
 _host = _everywhere if settings.host == "*" else settings.host
 bind = f"[{_host}]:{settings.port}" if ":" in _host else f"{_host}:{settings.port}"
-
 worker_class = "asgi"
 http_parser = "python"  # gunicorn_h1c 0.6.10 takes a body of over 64 kB for the next request, and closes
-workers = settings.workers
 asgi_lifespan = "off"
-timeout = settings.timeout
-graceful_timeout = settings.graceful_timeout
+workers, timeout, graceful_timeout = settings.workers, settings.timeout, settings.graceful_timeout
 keepalive = settings.keepalive
 limit_request_line = min(8190, settings.max_header_bytes)
-limit_request_fields = settings.max_headers
-limit_request_field_size = settings.max_header_bytes
+limit_request_fields, limit_request_field_size = settings.max_headers, settings.max_header_bytes
 websocket_max_message_size = MAX_MESSAGE
 # Each connection is an open file.
 _, _files = resource.getrlimit(resource.RLIMIT_NOFILE)
 resource.setrlimit(resource.RLIMIT_NOFILE, (_files, _files))
 worker_connections = settings.max_connections if _files < 0 else min(settings.max_connections, max(16, _files - 64))
-
-if _memory:
-    worker_tmp_dir = _memory
-# It wants a home, which a container lacks.
-control_socket_disable = True
-
-logger_class = JSONLogger
-loglevel = settings.log_level
+control_socket_disable = True  # it wants a home, which a container lacks
+logger_class, loglevel = JSONLogger, settings.log_level
 
 
 def when_ready(server: Any) -> None:
@@ -120,13 +94,11 @@ def child_exit(server: Any, worker: Any) -> None:  # noqa: ARG001
 
 def post_worker_init(worker: Any) -> None:
     """Load the model in the worker, before it accepts its first connection."""
-    state = worker.asgi.state
-    state.load(model)
-    info, verdict = state.loaded.info, state.verdict
+    info, verdict = worker.asgi.state.load(model)
     metrics.MODEL.labels(info.version, info.revision, info.sha256).set(1)
     fields = readiness.identity(info) | {"labels": info.labels}
-    worker.log.error_log.info("model loaded", extra={"fields": fields})
     level = "error" if not verdict.ready else "warning" if verdict.wrong or not verdict.checked else "info"
+    worker.log.error_log.info("model loaded", extra={"fields": fields})
     getattr(worker.log, level)("%s: %s", "ready" if verdict.ready else "not ready", verdict.summary)
     connections.stop_gently(worker)
     worker.log.keep_stderr()

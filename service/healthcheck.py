@@ -1,6 +1,6 @@
 """`python -m service.healthcheck`: exit code 0 when the service on this machine is ready, else 1.
 
-Standard library only, and little of it: a container runs this every few seconds.
+A container runs it every few seconds: little of the standard library, nothing else.
 """
 
 import os

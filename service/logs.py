@@ -22,7 +22,6 @@ class JSONFormatter(logging.Formatter):
     """One JSON object a line; what `extra={"fields": {...}}` holds is added to it."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The record as one line."""
         fields = getattr(record, "fields", {})
         if record.exc_info:
             fields = fields | {"exception": self.formatException(record.exc_info)}
@@ -34,7 +33,6 @@ class JSONLogger(Logger):
     """gunicorn's logger with JSON lines; the service itself tells of requests (`access`)."""
 
     def setup(self, cfg: Any) -> None:
-        """Set the handlers up; also for the application's own log."""
         super().setup(cfg)
         for handler in self.error_log.handlers:
             handler.setFormatter(JSONFormatter())

@@ -1,8 +1,7 @@
-"""Prometheus metrics, added up over the workers.
+"""Prometheus metrics, added up over the workers (prometheus_client's multiprocess mode).
 
-gunicorn's configuration names a folder in memory before this module is imported; each worker counts in files there
-(prometheus_client's multiprocess mode). They are named by the worker's place, which its successor takes over with its
-counts, so that no files of dead workers pile up. Without a folder, as in a test, the metrics are this process's own.
+Files are named by a worker's place, which its successor takes over with its counts: none of dead workers pile up.
+Without a folder for them, which gunicorn's configuration makes, the metrics are this process's own.
 """
 
 import os
@@ -42,7 +41,6 @@ def count(endpoint: str, audio: Audio, spent: dict[str, float]) -> None:
 
 
 def exposition() -> bytes:
-    """All metrics in Prometheus' text format."""
     if FOLDER not in os.environ:
         return generate_latest(REGISTRY)
     registry = CollectorRegistry()

@@ -23,13 +23,11 @@ blueprint = Blueprint("v2", __name__, url_prefix="/v2")
 
 @blueprint.get("")
 def server() -> Response:
-    """The server's own metadata."""
     return jsonify(name="kws", version="2", extensions=["binary_tensor_data"])
 
 
 @blueprint.get("/health/live")
 def live() -> Response:
-    """The process answers."""
     return jsonify(live=True)
 
 
@@ -37,7 +35,6 @@ def live() -> Response:
 @blueprint.get("/models/<name>/ready")
 @blueprint.get(f"{_VERSION}/ready")
 def ready(name: str = MODEL, version: str = "") -> Response:
-    """As `/readyz`."""
     _model(name, version)
     return jsonify(name=MODEL, ready=True)
 
@@ -45,7 +42,6 @@ def ready(name: str = MODEL, version: str = "") -> Response:
 @blueprint.get("/models/<name>")
 @blueprint.get(_VERSION)
 def model(name: str, version: str = "") -> Response:
-    """The model's tensors and identity."""
     info = _model(name, version)
     return jsonify(
         name=MODEL,
@@ -60,7 +56,6 @@ def model(name: str, version: str = "") -> Response:
 @blueprint.post("/models/<name>/infer")
 @blueprint.post(f"{_VERSION}/infer")
 def infer(name: str, version: str = "") -> Response:
-    """Probabilities of a batch of windows."""
     info = _model(name, version)
     data, length = request.get_data(), request.headers.get(_LENGTH)
     try:

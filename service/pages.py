@@ -15,26 +15,22 @@ blueprint = Blueprint("pages", __name__)
 @blueprint.get("/healthz")
 @blueprint.get("/livez")
 def live() -> Response:
-    """The process answers; nothing is said about the model."""
     return jsonify(status="alive")
 
 
 @blueprint.get("/readyz")
 def ready() -> Response:
-    """The model is loaded and has classified the samples that ship with the service; 503 until then."""
     info = (state := state_of()).ready().info
     return jsonify(status="ready", model_version=info.version, labels=info.labels, samples=state.verdict.summary)
 
 
 @blueprint.get("/metrics")
 def prometheus() -> Response:
-    """Prometheus' text format, added up over all workers."""
     return Response(metrics.exposition(), content_type=metrics.CONTENT_TYPE)
 
 
 @blueprint.get("/model-card")
 def model_card() -> Response:
-    """What the model file says of itself."""
     info = state_of().ready().info
     seconds = info.clip_samples / info.sample_rate
     about = {"labels": info.labels, "sample_rate": info.sample_rate, "window_seconds": seconds}
@@ -45,9 +41,10 @@ def model_card() -> Response:
 @blueprint.get("/docs")
 def page() -> str:
     """The page to try the service on, or the one that shows its interface; every address in them is relative."""
-    path = request.environ.get("kws.path", request.path)
     name = "docs.html" if request.path == "/docs" else "index.html"
-    return render_template(name, root=root(path) or "./", formats=FORMATS)
+    here = root(request.environ["kws.request"].raw_path) or "./"
+    words = sorted(path.stem for path in state_of().settings.samples.glob("*.wav"))
+    return render_template(name, root=here, formats=FORMATS, samples=words)
 
 
 @blueprint.get("/openapi.json")
@@ -59,25 +56,17 @@ def openapi() -> Response:
 
 @blueprint.get("/listen")
 def listen() -> Response:
-    """Live audio, for those who ask without WebSocket (`service.websocket`)."""
+    # `service.websocket` answers those who do.
     raise Problem("upgrade-required", "The request does not ask for a WebSocket.", ("Upgrade", "websocket"))
 
 
 @blueprint.get("/problems/<name>")
 def problem(name: str) -> Response:
-    """What the problem type `name` means and what to do."""
     if name not in PROBLEMS:
         raise Problem("not-found", "There is no such problem type.")
     return jsonify({"type": name} | asdict(PROBLEMS[name]))
 
 
-@blueprint.get("/samples")
-def samples() -> Response:
-    """The words of the recordings that ship with the service."""
-    return jsonify(samples=sorted(path.stem for path in state_of().settings.samples.glob("*.wav")))
-
-
 @blueprint.get("/samples/<word>")
 def sample(word: str) -> Response:
-    """One of them."""
     return send_from_directory(state_of().settings.samples.resolve(), f"{word}.wav", mimetype="audio/wav")

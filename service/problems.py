@@ -3,9 +3,8 @@
 import json
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any
+from typing import NoReturn
 
-from flask import Response, request
 from werkzeug.exceptions import HTTPException
 
 from service import metrics
@@ -55,8 +54,6 @@ PROBLEMS = {
     "overloaded": ProblemType(503, "Too many requests wait", _AGAIN),
     "not-ready": ProblemType(503, "The service is not ready", _AGAIN),
 }
-_BY_STATUS = {400: "bad-request", 404: "not-found", 405: "method-not-allowed", 413: "too-large", 414: "uri-too-long"}
-_BY_STATUS |= {426: "upgrade-required", 431: "headers-too-large"}
 
 
 class Problem(Exception):  # noqa: N818  # the RFC's word; it is an answer
@@ -67,6 +64,12 @@ class Problem(Exception):  # noqa: N818  # the RFC's word; it is an answer
         self.name, self.detail, self.headers = name, detail, headers
 
 
+def of_status(status: int, detail: str, *headers: tuple[str, str]) -> Problem:
+    """The first kind of that HTTP status; where there is none, the status is the name."""
+    name = next((name for name, kind in PROBLEMS.items() if kind.status == status), str(status))
+    return Problem(name, detail, *headers)
+
+
 def root(path: str) -> str:
     """The way from `path` to the service's root, relative: right under whatever prefix a proxy puts before it."""
     return "../" * (path.count("/") - 1)
@@ -74,32 +77,22 @@ def root(path: str) -> str:
 
 def render(problem: Problem, request_id: str | None = None, path: str = "/") -> tuple[int, bytes]:
     """The status and the document for a request of `path`; counted as a rejection."""
-    kind = PROBLEMS[problem.name]
-    type_, detail = f"{root(path)}problems/{problem.name}", f"{problem.detail} {kind.remedy}"
-    return kind.status, _document(type_, kind.status, kind.title, detail, request_id, path)
-
-
-def render_status(status: int, detail: str, request_id: str | None = None, path: str = "/") -> bytes:
-    """As `render`, by the HTTP status; one that is no kind of its own has no more meaning (RFC 9457, 4.2.1)."""
-    if status in _BY_STATUS:
-        return render(Problem(_BY_STATUS[status], detail), request_id, path)[1]
-    return _document("about:blank", status, HTTPStatus(status).phrase, detail, request_id, path)
-
-
-def _document(type_: str, status: int, title: str, detail: str, request_id: str | None, path: str) -> bytes:
-    document: dict[str, Any] = {"type": type_, "title": title, "status": status, "detail": detail}
-    document["request_id"] = request_id
+    name, kind = f"{root(path)}problems/{problem.name}", PROBLEMS.get(problem.name)
+    if kind is None:  # it says no more than its status (RFC 9457, 4.2.1)
+        status = HTTPStatus(int(problem.name))
+        name, kind = "about:blank", ProblemType(status, status.phrase, "")
+    detail = f"{problem.detail} {kind.remedy}".strip()
+    document = {"type": name, "title": kind.title, "status": kind.status, "detail": detail, "request_id": request_id}
     if path.startswith("/v2/"):
         document["error"] = detail  # the Open Inference Protocol's one member
-    metrics.REJECTED.labels(type_.rpartition("/")[2]).inc()
-    return json.dumps(document).encode() + b"\n"
+    metrics.REJECTED.labels(problem.name).inc()
+    return kind.status, json.dumps(document).encode() + b"\n"
 
 
-def from_http(error: HTTPException) -> Response:
-    """The answer to Werkzeug's and Flask's own errors."""
-    status, environ = error.code or 500, request.environ
+def raise_problem(error: HTTPException) -> NoReturn:
+    """Werkzeug's and Flask's own errors as problems."""
+    status = error.code or 500
     known = {404: "There is nothing at this path.", 405: "This path does not answer this method."}
-    detail = known.get(status, error.description or "It cannot be answered.")
-    body = render_status(status, detail, environ.get("kws.id"), environ.get("kws.path", request.path))
     own = error.get_response().headers
-    return Response(body, status, {"Allow": own["Allow"]} if "Allow" in own else None, mimetype=MEDIA_TYPE)
+    allow = [("Allow", own["Allow"])] if "Allow" in own else []
+    raise of_status(status, known.get(status, error.description or "It cannot be answered."), *allow) from None

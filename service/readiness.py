@@ -1,7 +1,7 @@
 """Which model is served, and whether it may be: judged before any worker loads it, and at a reload before others go.
 
-ONNX Runtime does not survive a fork, so gunicorn's main process has the model judged by a process of its own and keeps
-the bytes: every worker, also one that replaces another, serves exactly what was judged.
+ONNX Runtime does not survive a fork: a process of its own judges, and gunicorn's main process keeps the bytes, so that
+every worker, also one that replaces another, serves exactly what was judged.
 """
 
 import os
@@ -28,16 +28,11 @@ class Verdict:
 
     @property
     def ready(self) -> bool:
-        """More than half are right; a model that knows none of the words was judged by form alone.
-
-        Not all of them: a weak model may err on one, while a broken one (noise, the same answer always, labels
-        exchanged) is right on chance's quarter.
-        """
+        """More than half are right: a weak model may err on one, a broken one is right on chance's quarter."""
         return not self.checked or 2 * len(self.wrong) < self.checked
 
     @property
     def summary(self) -> str:
-        """One line for the log and for `/readyz`."""
         if not self.checked:
             return "The model knows none of the samples' words; only the form of its answers was checked."
         right = self.checked - len(self.wrong)
@@ -66,17 +61,17 @@ def identity(info: ModelInfo) -> dict[str, str | float]:
 
 @dataclass
 class State:
-    """What the views of one application share: its settings, and the model once it is loaded and was judged."""
+    """What the views of one application share."""
 
     settings: Settings
     loaded: Model | None = None
     verdict: Verdict = Verdict(0, ())
 
-    def load(self, data: bytes) -> None:
+    def load(self, data: bytes) -> tuple[ModelInfo, Verdict]:
         """Load the model; to be called in each worker, after the fork. Raises ModelError, SettingsError."""
         model = Model(data, str(self.settings.model))
-        self.verdict = check(model, self.settings.samples)
-        self.loaded = model
+        self.verdict, self.loaded = check(model, self.settings.samples), model
+        return model.info, self.verdict
 
     def ready(self) -> Model:
         """The model. Raises Problem: it is not loaded, or fails on the samples."""
@@ -96,11 +91,7 @@ current: tuple[Settings, bytes] | None = None
 
 
 def judged(*, reload: bool = False) -> tuple[Settings, bytes]:
-    """The settings, and the bytes of a model that loads; at a `reload`, one that also passes on the samples.
-
-    Raises:
-        SettingsError, ModelError: one line.
-    """
+    """Settings and bytes of a model that loads, at a `reload` also passes. Raises SettingsError, ModelError."""
     settings = Settings.from_env()
     Access(Flask("trial"), settings)
     data = read_model(settings.model, settings.model_sha256)
@@ -121,10 +112,8 @@ def judged(*, reload: bool = False) -> tuple[Settings, bytes]:
 
 def _judge(settings: Settings, data: bytes, reload: bool) -> str:
     """`served`, or why it is not."""
-    state = State(settings)
     try:
-        state.load(data)
+        _, verdict = State(settings).load(data)
     except (SettingsError, ModelError) as error:
         return str(error)
-    refused = reload and not state.verdict.ready
-    return f"model '{settings.model}': {state.verdict.summary}" if refused else "served"
+    return f"model '{settings.model}': {verdict.summary}" if reload and not verdict.ready else "served"

@@ -23,8 +23,8 @@ def processors() -> int:
     return max(1, count)
 
 
-def _setting(default: Any, read: Callable[[str], Any]) -> Any:
-    return field(default=default, metadata={"read": read})
+def _setting(default: Any, read: Callable[[str], Any], **more: Any) -> Any:
+    return field(default=default, metadata={"read": read, **more})
 
 
 def _number(default: float, low: float, high: float) -> Any:
@@ -38,7 +38,7 @@ def _number(default: float, low: float, high: float) -> Any:
         noun = "a whole number" if isinstance(default, int) else "a number"
         raise ValueError(f"must be {noun} from {low:.10g} to {high:.10g}")
 
-    return field(default=default, metadata={"read": read, "ends": (low, high)})
+    return _setting(default, read, ends=(low, high))
 
 
 def _text(pattern: str, what: str) -> Callable[[str], str]:
@@ -53,23 +53,19 @@ def _text(pattern: str, what: str) -> Callable[[str], str]:
 
 
 def read_digests(text: str) -> tuple[str, ...]:
-    """SHA-256 digests separated by commas or white space, with comments from # to the line's end.
-
-    Raises ValueError where there are none; what stands there is not repeated, it may be a key.
-    """
+    """SHA-256 digests, with comments from #. Raises ValueError without repeating the text, which may be a key."""
     words = re.sub(r"#.*", "", text.removeprefix("\ufeff")).replace(",", " ").split()
     digests = tuple(word.lower().removeprefix("sha256:") for word in words)
     if not digests or not all(re.fullmatch(r"[0-9a-f]{64}", digest) for digest in digests):
-        raise ValueError("must hold SHA-256 digests of keys, 64 hexadecimal digits each (see python -m service.keys)")
+        raise ValueError("must hold SHA-256 digests of keys, 64 hexadecimal digits each (see python -m service.access)")
     return digests
 
 
 _DIGEST = _text(r"(sha256:)?[0-9a-f]{64}", "64 hexadecimal digits")
-_HOST = _text(
-    r"\*|\[[0-9a-f:.]+\]|[a-z0-9.:_-]+", "an IP address or a host name without a port, or * for every address"
-)
+_HOST = _text(r"\*|\[[0-9a-f:.]+\]|[a-z0-9.:_-]+", "an address or a host name without a port, or * for every address")
 _LEVEL = _text("debug|info|warning|error", "debug, info, warning or error")
 _ORIGINS = _text(r"((\*|https?://[^/\s*,]+)[\s,]*)+", "origins as https://app.example, separated by commas, or *")
+_RATE = _text(r"[1-9]\d*\s*(/|per)\s*([1-9]\d*\s*)?(second|minute|hour|day|month|year)s?", "as 100/minute")
 _FLAG = _text("1|true|yes|on|0|false|no|off", "true or false")
 _SECRET = {"api_keys", "metrics_keys"}
 
@@ -94,10 +90,10 @@ class Settings:
     streams: int = _number(128, 0, 10_000)  # of live audio in a process
     request_timeout: int = _number(15, 1, 3600)  # seconds for a request's headers, and for its body
     api_keys: tuple[str, ...] = _setting((), read_digests)  # SHA-256 of the keys that may ask; none: everybody may
-    api_keys_file: Path | None = _setting(None, Path)  # of further digests, one a line
+    api_keys_file: tuple[str, ...] = _setting((), lambda text: read_digests(Path(text).read_text()))  # further ones
     metrics_keys: tuple[str, ...] = _setting((), read_digests)  # of keys that may read /metrics and nothing else
     metrics_open: bool = _setting(False, lambda text: _FLAG(text) in ("1", "true", "yes", "on"))  # needs no key
-    rate_limit: str = _setting("", str)  # as 100/minute, of one key, else of one address
+    rate_limit: str = _setting("", _RATE)  # of one key, else of one address
     rate_limit_storage: str = _setting("memory://", str)  # in memory each process counts for itself
     cors_origins: tuple[str, ...] = _setting((), lambda text: tuple(re.split(r"[\s,]+", _ORIGINS(text).strip(" ,"))))
     proxies: int = _number(0, 0, 8)  # trusted ones in front, whose X-Forwarded-For names the client
@@ -119,7 +115,7 @@ class Settings:
             if text := environ.get(name, "").strip():
                 try:
                     values[each.name] = each.metadata["read"](text)
-                except ValueError as error:
+                except (ValueError, OSError) as error:
                     shown = "" if each.name in _SECRET else f"={text!r}"
                     raise SettingsError(f"{name}{shown}: {error}") from None
         return cls(**values)

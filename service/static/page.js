@@ -31,24 +31,7 @@ function showThreshold() {
 }
 threshold.addEventListener("input", showThreshold);
 
-// The line over the bars is dragged; the slider does the same by keyboard and for a screen reader.
 const bars = byId("bars");
-let dragged = null;
-function drag(event) {
-  const share = (event.clientX - dragged.left) / dragged.width;
-  threshold.value = Math.min(1, Math.max(0, share)); // the slider keeps its own bounds
-  threshold.dispatchEvent(new Event("input"));
-}
-bars.addEventListener("pointerdown", (event) => {
-  const meter = event.target.closest("dd")?.querySelector("meter");
-  if (!meter) return;
-  event.preventDefault();
-  dragged = meter.getBoundingClientRect();
-  bars.setPointerCapture(event.pointerId); // the bars themselves are made anew by each answer
-  drag(event);
-});
-bars.addEventListener("pointermove", (event) => dragged && drag(event));
-for (const type of ["pointerup", "pointercancel"]) bars.addEventListener(type, () => (dragged = null));
 
 function draw(samples) {
   const canvas = byId("wave");
@@ -238,17 +221,10 @@ fetch(`${root}model-card`)
     showThreshold();
   })
   .catch(() => {}); // told by the one before
-fetch(`${root}samples`)
-  .then((response) => response.json())
-  .then(({ samples }) => {
-    for (const name of samples) {
-      const button = document.createElement("button");
-      button.type = "button";
-      button.textContent = `Try “${name}”`;
-      button.addEventListener("click", async () => {
-        const blob = await (await fetch(`${root}samples/${name}`)).blob();
-        classifyFile(new File([blob], `${name}.wav`));
-      });
-      byId("samples").append(" ", button);
-    }
+for (const button of document.querySelectorAll("#samples button")) {
+  button.addEventListener("click", async () => {
+    const word = button.dataset.word;
+    const blob = await (await fetch(`${root}samples/${word}`)).blob();
+    classifyFile(new File([blob], `${word}.wav`));
   });
+}

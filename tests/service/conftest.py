@@ -1,4 +1,4 @@
-"""A server for all tests of a run, and the application in this process."""
+"""A server for all tests of a run, servers with other settings, and the application in this process."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,8 +9,7 @@ import pytest
 from service.app import create_app
 from service.settings import Settings
 
-from .client import Client
-from .server import LOCAL, Server
+from .server import LOCAL, Client, Server
 from .tones import save_model, save_samples
 
 
@@ -21,16 +20,45 @@ def tone_model_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def server(tone_model_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def serve_for_all(tone_model_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Server]]:
+    """Starts a server with the settings given, or takes the one that runs with them, for tests that do not harm it."""
+    running: dict[str, Server] = {}
+
+    def start(**settings: object) -> Server:
+        if (key := repr(settings)) not in running:
+            running[key] = Server(tmp_path_factory.mktemp("server"), tone_model_path, **settings)  # type: ignore[arg-type]
+        return running[key]
+
+    yield start
+    for one in running.values():
+        one.stop()
+
+
+@pytest.fixture
+def serve(tone_model_path: Path, tmp_path: Path) -> Iterator[Callable[..., Server]]:
+    """Starts a server for one test: of the model given, one worker, the settings given; its logs are in `tmp_path`."""
+    running: list[Server] = []
+
+    def start(model: Path = tone_model_path, **settings: object) -> Server:
+        running.append(Server(tmp_path, model, **({"workers": 1} | settings)))  # type: ignore[arg-type]
+        return running[-1]
+
+    yield start
+    for one in running:
+        if one.process.poll() is None:
+            one.stop()
+
+
+@pytest.fixture(scope="session")
+def server(serve_for_all: Callable[..., Server]) -> Server:
     """A running service with two workers, for tests that leave it unharmed."""
-    with Server(tmp_path_factory.mktemp("server"), tone_model_path, max_upload_bytes=4_000_000) as running:
-        yield running
+    return serve_for_all(max_upload_bytes=4_000_000)
 
 
 @pytest.fixture(scope="session")
 def http(server: Server) -> Iterator[httpx.Client]:
     """A client of `server`."""
-    with httpx.Client(base_url=server.url, timeout=20, **LOCAL) as client:
+    with httpx.Client(base_url=server.url, **LOCAL) as client:
         yield client
 
 

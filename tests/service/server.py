@@ -1,4 +1,4 @@
-"""The real server, as a process of its own."""
+"""The service as tests use it: a process of its own (`Server`), or the application in this process (`Client`)."""
 
 import json
 import os
@@ -8,18 +8,45 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import anyio
 import httpx
+
+from service.asgi import Service
 
 from .tones import save_samples
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "service"]
 # For httpx: no proxy from the environment, and no certificates, which would be read anew for each client.
-LOCAL: Any = {"trust_env": False, "verify": ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)}
+LOCAL: Any = {"trust_env": False, "verify": ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), "timeout": 20}
+
+
+class Client:
+    """Asks `service` in this process, one request after the other."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+
+    def request(self, method: str, path: str, peer: str = "192.0.2.1", **options: Any) -> httpx.Response:
+        """The answer to one request; `options` are httpx's."""
+
+        async def ask() -> httpx.Response:
+            transport = httpx.ASGITransport(self.service, client=(peer, 1))
+            async with httpx.AsyncClient(transport=transport, base_url="http://service", trust_env=False) as client:
+                return await client.request(method, path, **options)
+
+        return anyio.run(ask)
+
+    def get(self, path: str, **options: Any) -> httpx.Response:
+        return self.request("GET", path, **options)
+
+    def post(self, path: str, content: bytes = b"", **options: Any) -> httpx.Response:
+        return self.request("POST", path, content=content, **options)
 
 
 def free_port() -> int:
@@ -33,78 +60,29 @@ def free_port() -> int:
 def environment(**settings: object) -> dict[str, str]:
     """This process's environment, without settings of its own but with `settings` as `KWS_…`; two workers."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("KWS_") and name != "PORT"}
-    settings = {"workers": 2} | settings
-    return kept | {f"KWS_{name.upper()}": str(value) for name, value in settings.items()}
+    return kept | {f"KWS_{name.upper()}": str(value) for name, value in ({"workers": 2} | settings).items()}
 
 
 class Server:
     """A running service on a free port, its logs in `folder`."""
 
     def __init__(
-        self,
-        folder: Path,
-        model: Path,
-        *,
-        wait: bool = True,
-        command: list[str] = COMMAND,
-        address: str = "127.0.0.1",
-        **settings: object,
+        self, folder: Path, model: Path, *, ready: str = "/readyz", command: list[str] = COMMAND, **settings: object
     ) -> None:
-        self.port = free_port()
-        self.url = f"http://{address}:{self.port}"
-        self.folder = folder
-        settings.setdefault("samples", save_samples(folder / "samples"))
-        self.begin = time.monotonic()
+        self.port, self.folder = free_port(), folder
+        self.url = f"http://{'[::1]' if ':' in str(settings.get('host')) else '127.0.0.1'}:{self.port}"
+        settings = {"workers": 2, "samples": save_samples(folder / "samples")} | settings
+        env = environment(model=model, port=self.port, **settings)
         with (folder / "stdout").open("wb") as out, (folder / "stderr").open("wb") as err:
-            self.process = subprocess.Popen(
-                command,
-                cwd=ROOT,
-                env=environment(model=model, port=self.port, **settings),
-                stdout=out,
-                stderr=err,
-            )
+            self.process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=out, stderr=err)
         try:
-            if wait:
-                self.wait_for("/readyz")
-                # The first worker answers for all: a test that compares process ids needs every one of them.
-                self.until(lambda: len(self.workers()) >= int(str(settings.get("workers", 2))))
+            self.until(lambda: self.status(ready) == 200)
+            # The first worker answers for all: a test that compares process ids needs every one of them.
+            self.until(lambda: len(self.workers()) >= int(str(settings["workers"])))
         except BaseException:
             self.process.kill()
             self.process.wait()
             raise
-
-    def wait_for(self, path: str, seconds: float = 30) -> None:
-        """Until `path` answers 200."""
-        while time.monotonic() - self.begin < seconds + 30:
-            if self.process.poll() is not None:
-                break
-            try:
-                if httpx.get(f"{self.url}{path}", timeout=5, **LOCAL).status_code == 200:
-                    return
-            except httpx.HTTPError:
-                time.sleep(0.05)
-        raise AssertionError(f"the server does not get ready:\n{self.stderr()}")
-
-    def raw(self, data: bytes) -> bytes:
-        """What the server says to these bytes, sent before anything is read, until it closes the connection."""
-        with socket.create_connection(("127.0.0.1", self.port), 20) as connection:
-            connection.sendall(data)
-            connection.shutdown(socket.SHUT_WR)
-            answer = b""
-            while piece := connection.recv(65_536):
-                answer += piece
-            return answer
-
-    def ask(self, *requests: tuple[str, str, bytes]) -> list[Any]:
-        """The JSON answers to requests over one connection, as long as the server keeps it."""
-        with httpx.Client(base_url=self.url, timeout=20, **LOCAL) as client:
-            return [client.request(method, path, content=body or None).json() for method, path, body in requests]
-
-    def metrics(self) -> dict[str, float]:
-        """What /metrics has, by name and labels."""
-        text = httpx.get(f"{self.url}/metrics", **LOCAL).text
-        lines = [line.rpartition(" ") for line in text.splitlines() if not line.startswith("#")]
-        return {name: float(value) for name, _, value in lines}
 
     def until(self, done: Callable[[], object]) -> None:
         """Wait until `done`, which must happen sooner or later."""
@@ -113,57 +91,97 @@ class Server:
             assert time.monotonic() < deadline, self.stderr()
             time.sleep(0.05)
 
-    def messages(self, beginning: str) -> list[str]:
-        """What was logged on stderr and begins so."""
-        return [line["message"] for line in self.log() if line["message"].startswith(beginning)]
+    def status(self, path: str) -> int:
+        """What `path` answers; 0 while nobody does."""
+        assert self.process.poll() is None, self.stderr()
+        try:
+            return httpx.get(f"{self.url}{path}", **LOCAL).status_code
+        except httpx.HTTPError:
+            return 0
 
-    def kill_one(self) -> int:
-        """SIGKILL to one of the workers; returns which."""
-        victim = min(self.workers())
-        os.kill(victim, signal.SIGKILL)
-        return victim
+    def predict(self, body: bytes, **options: Any) -> httpx.Response:
+        """The answer of `/predict`, over a connection of its own."""
+        return httpx.post(f"{self.url}/predict", content=body, **options, **LOCAL)
 
-    def sockets(self) -> int:
-        """How many sockets the workers have open."""
-        files = (path for pid in self.workers() for path in Path(f"/proc/{pid}/fd").iterdir())
-        return sum(str(path.readlink()).startswith("socket:") for path in files if path.is_symlink())
+    def connect(self, data: bytes = b"", receive_buffer: int = 0) -> socket.socket:
+        """A connection on which `data` was sent."""
+        connection = socket.socket()
+        if receive_buffer:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        connection.settimeout(60)
+        connection.connect(("127.0.0.1", self.port))
+        connection.sendall(data)
+        return connection
 
-    def metric_files(self) -> list[str]:
-        """The files in which the workers count."""
-        paths = {path.readlink() for pid in self.workers() for path in Path(f"/proc/{pid}/map_files").iterdir()}
-        folder = next(path.parent for path in paths if path.suffix == ".db")
-        return sorted(path.name for path in folder.iterdir())
+    def raw(self, data: bytes) -> bytes:
+        """What the server says to these bytes, sent before anything is read."""
+        with self.connect(data) as connection:
+            connection.shutdown(socket.SHUT_WR)
+            return read(connection)
+
+    def metrics(self) -> dict[str, float]:
+        """What /metrics has, by name and labels."""
+        text = httpx.get(f"{self.url}/metrics", **LOCAL).text
+        lines = [line.rpartition(" ") for line in text.splitlines() if not line.startswith("#")]
+        return {name: float(value) for name, _, value in lines}
 
     def workers(self) -> set[int]:
         """The process ids of its workers."""
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
         return {int(pid) for pid in children.read_text().split()}
 
+    def reload(self) -> None:
+        """SIGHUP, until all workers are new ones."""
+        before = self.workers()
+        self.process.send_signal(signal.SIGHUP)
+        self.until(lambda: not self.workers() & before and len(self.workers()) == len(before))
+
+    def kill_one(self) -> None:
+        """SIGKILL to one of the workers, until another is in its place."""
+        before = self.workers()
+        os.kill(min(before), signal.SIGKILL)
+        self.until(lambda: len(self.workers() - {min(before)}) == len(before))
+
     def stderr(self) -> str:
-        """Everything logged on stderr."""
         return (self.folder / "stderr").read_text()
 
     def log(self) -> list[dict[str, Any]]:
         """The lines of stderr; every one must be JSON."""
         return [json.loads(line) for line in self.stderr().splitlines()]
 
+    def messages(self, beginning: str) -> list[str]:
+        """What was logged on stderr and begins so."""
+        return [line["message"] for line in self.log() if line["message"].startswith(beginning)]
+
     def access_log(self) -> list[dict[str, Any]]:
         """The lines of stdout."""
         return [json.loads(line) for line in (self.folder / "stdout").read_text().splitlines()]
 
-    def stop(self, seconds: float = 30) -> int:
+    @contextmanager
+    def unharmed(self) -> Iterator[None]:
+        """No worker is lost meanwhile, and nothing is logged as an exception."""
+        workers = self.workers()
+        yield
+        assert self.workers() == workers
+        assert not any("exception" in line for line in self.log())
+
+    def stop(self) -> int:
         """SIGTERM; returns the exit code."""
         self.process.terminate()
         try:
-            return self.process.wait(seconds)
+            return self.process.wait(30)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
             raise
 
-    def __enter__(self) -> "Server":
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        if self.process.poll() is None:
-            self.stop()
+def read(connection: socket.socket) -> bytes:
+    """What is said until the server closes."""
+    answer = b""
+    try:
+        while piece := connection.recv(65_536):
+            answer += piece
+    except ConnectionResetError:
+        pass
+    return answer

@@ -1,7 +1,6 @@
 """`POST /predict` through the real server."""
 
 import re
-import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,8 +10,7 @@ import httpx
 import numpy as np
 import pytest
 
-from .client import Client
-from .server import LOCAL, Server
+from .server import LOCAL, Client, Server
 from .tones import LABELS, METADATA, VERSION, encode, save_model, tone, wav
 
 
@@ -22,27 +20,16 @@ def predict(http: httpx.Client, data: bytes, **headers: str) -> dict[str, Any]:
     assert response.headers["Content-Type"] == "application/json"
     answer: dict[str, Any] = response.json()
     for scores in (answer, *answer.get("windows", [])):
-        assert set(scores["probabilities"]) == set(LABELS)
+        assert list(scores["probabilities"]) == LABELS
         assert sum(scores["probabilities"].values()) == pytest.approx(1, abs=1e-5)
         assert scores["probabilities"][scores["prediction"]] == scores["confidence"]
     return answer
 
 
-@pytest.mark.parametrize("label", LABELS)
-def test_the_right_word(http: httpx.Client, label: str) -> None:
-    answer = predict(http, wav(label))
-    assert answer["prediction"] == label
-    # The model's rule by hand: softmax over (8, 0, 0, 0).
-    assert answer["confidence"] == pytest.approx(np.exp(8) / (np.exp(8) + 3), abs=2e-6)
-    assert list(answer["probabilities"]) == LABELS
-    assert answer["model_version"] == VERSION
-    assert answer["audio"] == {"seconds": 1.0, "sample_rate": 16_000, "channels": 1, "format": "WAV"}
-    assert "windows" not in answer
-
-
 @pytest.mark.parametrize(
     ("rate", "channels", "container", "subtype"),
     [
+        (16_000, 1, "WAV", "PCM_16"),
         (8_000, 1, "WAV", "PCM_U8"),
         (44_100, 2, "WAV", "PCM_16"),
         (48_000, 2, "WAVEX", "PCM_24"),
@@ -55,23 +42,28 @@ def test_the_right_word(http: httpx.Client, label: str) -> None:
         (44_100, 1, "MP3", "MPEG_LAYER_III"),
     ],
 )
-def test_whatever_the_encoding(http: httpx.Client, rate: int, channels: int, container: str, subtype: str) -> None:
+def test_the_right_word(http: httpx.Client, rate: int, channels: int, container: str, subtype: str) -> None:
     for label in LABELS:
         answer = predict(http, encode(tone(label, 1.0, rate, channels), rate, container, subtype))
-        assert answer["prediction"] == label
+        assert (answer["prediction"], answer["model_version"]) == (label, VERSION)
         assert (answer["audio"]["sample_rate"], answer["audio"]["channels"]) == (rate, channels)
+        if subtype == "PCM_16" and rate == 16_000:  # the model's rule by hand: softmax over (8, 0, 0, 0)
+            assert answer["confidence"] == pytest.approx(np.exp(8) / (np.exp(8) + 3), abs=2e-6)
+            assert (answer["audio"]["seconds"], answer["audio"]["format"]) == (1.0, container)
+            assert "windows" not in answer
 
 
-def test_multipart_and_raw_give_the_same(http: httpx.Client) -> None:
+def test_however_it_is_sent_the_answer_is_the_same(http: httpx.Client) -> None:
     data = encode(np.random.default_rng(1).uniform(-0.5, 0.5, (12_345, 2)), 22_050)
-    raw = predict(http, data)
+    expected = predict(http, data)["probabilities"]
     # Neither the file's name nor its media type matters, only its content.
     for name, media_type in (("a.wav", "audio/wav"), ("x", "text/plain"), ("../ü\n.exe", "application/zip")):
         response = http.post("/predict", files={"file": (name, data, media_type)})
-        assert response.json()["probabilities"] == raw["probabilities"]
+        assert response.json()["probabilities"] == expected
     # curl --data-binary says so:
-    as_form = predict(http, data, **{"Content-Type": "application/x-www-form-urlencoded"})
-    assert as_form["probabilities"] == raw["probabilities"]
+    assert predict(http, data, **{"Content-Type": "application/x-www-form-urlencoded"})["probabilities"] == expected
+    chunked = http.post("/predict", content=(data[i : i + 999] for i in range(0, len(data), 999)))
+    assert chunked.json()["probabilities"] == expected
 
 
 @pytest.mark.parametrize(("threshold", "accepted"), [(None, True), ("0.9", True), ("0.9999", False)])
@@ -83,41 +75,26 @@ def test_accepted_says_whether_the_threshold_is_reached(
     assert (answer["accepted"], answer["threshold"]) == (accepted, float(threshold or 0.5))
 
 
-def test_chunked_upload_without_length(http: httpx.Client) -> None:
-    data = wav("down")
-    response = http.post("/predict", content=(data[i : i + 999] for i in range(0, len(data), 999)))
-    assert response.json()["prediction"] == "down"
-
-
 def test_a_minute_in_one_request(http: httpx.Client) -> None:
     answer = predict(http, encode(tone("yes", 60.0), container="FLAC"))
-    assert answer["audio"]["seconds"] == 60.0
-    assert len(answer["windows"]) == 237
+    assert (answer["audio"]["seconds"], len(answer["windows"])) == (60.0, 237)
     assert answer["windows"][-1]["end"] == 60.0
 
 
 def test_concurrent_requests_get_their_own_answers(server: Server) -> None:
-    barrier = threading.Barrier(16)
-
-    def work(index: int) -> int:
-        label = LABELS[index % 4]
-        with httpx.Client(base_url=server.url, timeout=30, **LOCAL) as client:
-            barrier.wait()
+    def work(index: int) -> None:
+        with httpx.Client(base_url=server.url, **LOCAL) as client:
             for turn in range(20):
-                request_id = f"{index}-{turn}"
-                answer = predict(client, wav(label), **{"X-Request-ID": request_id})
-                assert answer["prediction"] == label
-                assert answer["request_id"] == request_id
-        return 20
+                answer = predict(client, wav(LABELS[index % 4]), **{"X-Request-ID": f"{index}-{turn}"})
+                assert (answer["prediction"], answer["request_id"]) == (LABELS[index % 4], f"{index}-{turn}")
 
     with ThreadPoolExecutor(16) as pool:
-        assert sum(pool.map(work, range(16))) == 320
+        assert len(list(pool.map(work, range(16)))) == 16
 
 
 def test_headers(http: httpx.Client) -> None:
     response = http.post("/predict", content=wav("up"), headers={"X-Request-ID": "trace:1.a_B-2"})
     assert response.headers["X-Request-ID"] == response.json()["request_id"] == "trace:1.a_B-2"
-    assert response.headers["Cache-Control"] == "no-store"
     timing = dict(re.findall(r"(\w+);dur=([\d.]+)", response.headers["Server-Timing"]))
     assert set(timing) == {"receive", "decode", "inference", "total"}
     assert float(timing["inference"]) == response.json()["latency_ms"]
@@ -126,6 +103,6 @@ def test_headers(http: httpx.Client) -> None:
 
 @pytest.mark.parametrize("given", ["", "a b", 'x"y', "<script>", "a" * 129, "a;b"])
 def test_a_harmful_request_id_is_replaced(http: httpx.Client, given: str) -> None:
-    made = http.get("/healthz", headers={"X-Request-ID": given}).headers["X-Request-ID"]
-    assert re.fullmatch(r"[0-9a-f]{32}", made)
-    assert http.get("/healthz").headers["X-Request-ID"] != made
+    made = [http.get("/healthz", headers={"X-Request-ID": given}).headers["X-Request-ID"] for _ in range(2)]
+    assert all(re.fullmatch(r"[0-9a-f]{32}", one) for one in made)
+    assert made[0] != made[1]

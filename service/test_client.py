@@ -1,0 +1,223 @@
+"""`python -m service.test_client URL`: tests a running service, as the pipeline does.
+
+What its answers must be, how many are right, how long they take. It needs none of the service's packages.
+"""
+
+import json
+import statistics
+import sys
+import time
+import uuid
+from collections import Counter
+from itertools import cycle, islice
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+import httpx
+import jsonschema
+import typer
+
+cli = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+UPLOADS = ("multipart", "raw")
+Clip = tuple[str, Path]  # the label, the WAV file
+
+
+class ServiceError(Exception):
+    """The service does not do what it promises; the message is one line."""
+
+
+class Client:
+    """A client of the service at `url`, over one connection; `version` must answer, by default the first that does."""
+
+    def __init__(self, url: str, timeout: float, version: str | None = None) -> None:
+        self._http = httpx.Client(base_url=url, timeout=timeout, trust_env=False)
+        self._schema: dict[str, Any] = {}
+        self.version = version
+        self.status: int | None = None  # of the last answer of /predict
+        self.labels: list[str] = []  # as the first answer has them
+
+    def wait_until_ready(self, seconds: float) -> float:
+        """Ask `/readyz` until it answers 200; returns the seconds that took. Raises ServiceError."""
+        begin = time.monotonic()
+        while True:
+            try:
+                status = self._http.get("/readyz", timeout=max(0.5, min(5.0, seconds))).status_code
+                if status == 200:
+                    break
+                why = f"/readyz answers {status}"
+            except httpx.HTTPError as error:
+                why = str(error) or type(error).__name__
+            if time.monotonic() - begin >= seconds:
+                raise ServiceError(f"{self._http.base_url} is not ready within {seconds:g} s: {why}")
+            time.sleep(0.1)
+        taken = time.monotonic() - begin
+        self._schema = self._json(self._http.get("/openapi.json"), "/openapi.json")
+        return taken
+
+    def predict(self, wav: bytes, name: str, upload: str) -> tuple[dict[str, Any], float]:
+        """The answer to a WAV sent as `upload`, and the milliseconds that the client waited. Raises ServiceError."""
+        request_id = uuid.uuid4().hex
+        form: dict[str, Any] = {"content": wav}
+        if upload == "multipart":
+            form = {"files": {"file": (name, wav, "audio/wav")}}
+        begin = time.perf_counter()
+        try:
+            response = self._http.post("/predict", headers={"X-Request-ID": request_id}, **form)
+        except httpx.HTTPError as error:
+            why = str(error) or type(error).__name__
+            raise ServiceError(f"{name}: no answer from /predict: {why}") from None
+        milliseconds = (time.perf_counter() - begin) * 1e3
+        self.status = response.status_code
+        answer = self._json(response, f"{name}: /predict")
+        if wrong := self._wrong(answer, request_id):
+            raise ServiceError(f"{name}: wrong answer from /predict: {wrong}")
+        self.version, self.labels = answer["model_version"], list(answer["probabilities"])
+        return answer, milliseconds
+
+    def _json(self, response: httpx.Response, what: str) -> dict[str, Any]:
+        if response.status_code != 200:
+            raise ServiceError(f"{what} answers {response.status_code}: {response.text[:300].strip()}")
+        media_type = response.headers.get("Content-Type", "")
+        try:
+            answer = response.json() if media_type.startswith("application/json") else None
+        except ValueError:
+            answer = None
+        if not isinstance(answer, dict):
+            raise ServiceError(f"{what} answers no JSON object but {media_type!r}: {response.text[:100].strip()}")
+        return answer
+
+    def _wrong(self, answer: dict[str, Any], request_id: str) -> str:
+        """What is wrong with an answer, by the service's own description and beyond it; or an empty string."""
+        promised = {"$ref": "#/components/schemas/Prediction", "components": self._schema.get("components", {})}
+        try:
+            jsonschema.validate(answer, promised)
+        except jsonschema.ValidationError as error:
+            return f"{error.json_path} {error.message}"
+        if answer["request_id"] != request_id:
+            return "request_id is not the X-Request-ID that was sent"
+        if self.version is not None and answer["model_version"] != self.version:
+            return f"model_version is {answer['model_version']!r}, not {self.version!r}"
+        for scores in (answer, *answer.get("windows", [])):
+            probabilities = scores["probabilities"]
+            if self.labels and set(probabilities) != set(self.labels):
+                return f"the labels are {sorted(probabilities)}, not {sorted(self.labels)}"
+            if abs(sum(probabilities.values()) - 1) > 1e-3:  # they are rounded
+                return f"the probabilities sum to {sum(probabilities.values()):.6f}"
+            if not probabilities.get(scores["prediction"]) == max(probabilities.values()) == scores["confidence"]:
+                return f"the prediction {scores['prediction']!r} is not the most probable label"
+        return ""
+
+
+def find_clips(folder: Path) -> list[Clip]:
+    """The clips `folder/<label>/*.wav`, in the order of their names. Raises ValueError: there are none."""
+    clips = []
+    for label in sorted(entry for entry in folder.glob("[!.]*") if entry.is_dir()):
+        files = sorted(path for path in label.iterdir() if path.suffix.lower() == ".wav" and path.is_file())
+        if not files:
+            raise ValueError(f"{label} holds no .wav file")
+        clips += [(label.name, path) for path in files]
+    if not clips:
+        raise ValueError(f"{folder} holds no clips: wanted {folder}/<label>/*.wav")
+    return clips
+
+
+def score(client: Client, clips: list[Clip], failures: dict[str, None]) -> tuple[dict[str, Any], Any]:
+    """Send each clip once, as a form and raw in turn. The metrics, and the first right answer (else the first one)."""
+    predicted: dict[str, Counter[str]] = {label: Counter() for label, _ in clips}
+    best: tuple[bool, Any] = False, None
+    for (label, path), upload in zip(clips, cycle(UPLOADS), strict=False):
+        try:
+            answer, _ = client.predict(path.read_bytes(), f"{label}/{path.name}", upload)
+        except ServiceError as error:
+            failures[str(error)] = None
+            continue
+        predicted[label][answer["prediction"]] += 1
+        right = answer["prediction"] == label
+        if best[1] is None or right > best[0]:
+            best = right, answer
+    correct = sum(words[label] for label, words in predicted.items())
+    metrics = {"clips": len(clips), "correct": correct, "accuracy": correct / len(clips), "predicted": predicted}
+    return metrics, best[1]
+
+
+def time_requests(client: Client, clips: list[Clip], requests: int) -> dict[str, Any]:
+    """Time requests, forms and raw in turn; the first clip goes both ways. Raises ServiceError."""
+    files = [(path.read_bytes(), path.name) for _, path in clips[:requests]]
+    form, raw = (client.predict(*files[0], upload)[0]["probabilities"] for upload in UPLOADS)
+    if any(abs(form[label] - raw[label]) > 1e-5 for label in form):
+        raise ServiceError(f"{files[0][1]}: multipart gives {form}, the raw body {raw}")
+    turns = islice(zip(cycle(files), cycle(UPLOADS), strict=False), requests)
+    answered = [client.predict(*file, upload) for file, upload in turns]
+    spent = sorted(milliseconds for _, milliseconds in answered)
+    ranks = {f"p{share}_ms": round(spent[-(-share * requests // 100) - 1], 3) for share in (50, 95, 99)}
+    inside = round(statistics.median(answer["latency_ms"] for answer, _ in answered), 3)
+    return {"requests": requests, "latency_ms": ranks["p50_ms"], "server_latency_ms": inside} | ranks
+
+
+def _url(text: str) -> str:
+    try:
+        right = urlsplit(text).scheme in ("http", "https") and urlsplit(text).hostname and urlsplit(text).port != 0
+    except ValueError:
+        right = False
+    if not right:
+        raise typer.BadParameter(f"{text!r} is not an address like http://127.0.0.1:8000")
+    return text.rstrip("/")
+
+
+def _option(text: str, name: str, **bounds: Any) -> Any:
+    return typer.Option(help=text, envvar=f"KWS_PROBE_{name}", **bounds)
+
+
+@cli.command()
+def main(
+    url: Annotated[str, typer.Argument(help="Base address of the service.", callback=_url, envvar="KWS_PROBE_URL")],
+    clips: Annotated[Path, _option("Labelled clips: CLIPS/<label>/*.wav.", "CLIPS")],
+    output: Annotated[Path, _option("Folder for what was found.", "OUTPUT")] = Path("artifacts/inference"),
+    requests: Annotated[int, _option("Timed requests, after each clip was sent once.", "REQUESTS", min=1)] = 200,
+    ready_timeout: Annotated[float, _option("Seconds to wait for /readyz.", "READY_TIMEOUT", min=0)] = 30,
+    timeout: Annotated[float, _option("Seconds for one request.", "TIMEOUT", min=0.1)] = 10,
+    model_version: Annotated[str | None, _option("The version that must answer.", "MODEL_VERSION")] = None,
+) -> None:
+    """Test a running service: form of the answers, accuracy over labelled clips, latency.
+
+    Exit codes: 0 all is well, 3 the service fails (one line each on stderr), 2 wrong options; response.json and
+    inference_metrics.json are written in either of the first two cases. Bounds are judged by `python -m release`.
+    """
+    try:
+        found = find_clips(clips)
+        output.mkdir(parents=True, exist_ok=True)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--clips") from None
+    except OSError as error:
+        raise typer.BadParameter(f"{output}: {error.strerror}", param_hint="--output") from None
+    failures: dict[str, None] = {}  # each once, in their order
+    client = Client(url, timeout, model_version)
+    metrics: dict[str, Any] = {"url": url}
+    answer = None
+    try:
+        metrics["ready_seconds"] = round(client.wait_until_ready(ready_timeout), 3)
+        scores, answer = score(client, found, failures)
+        metrics |= scores
+        print(f"accuracy  {scores['correct']}/{scores['clips']} = {scores['accuracy']:.4f}", flush=True)
+        for label in set(scores["predicted"]) - set(client.labels or scores["predicted"]):
+            known = ", ".join(client.labels)
+            failures[f"{clips / label}: the model does not know the label {label!r}, it knows {known}"] = None
+        metrics |= time_requests(client, found, requests)
+        print(f"latency   p50 {metrics['p50_ms']} ms, p95 {metrics['p95_ms']} ms, p99 {metrics['p99_ms']} ms")
+    except ServiceError as error:
+        failures[str(error)] = None
+    metrics |= {"http_status": client.status, "model_version": client.version}
+    metrics |= {"passed": not failures, "failures": list(failures)}
+    # A result of an earlier run must not pass for one of this run.
+    (output / "response.json").unlink(missing_ok=True)
+    for name, document in (("response.json", answer), ("inference_metrics.json", metrics)):
+        if document is not None:
+            (output / name).write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    for failure in failures:
+        print(f"test client: {failure}", file=sys.stderr)
+    raise typer.Exit(3 if failures else 0)
+
+
+if __name__ == "__main__":
+    cli(prog_name="python -m service.test_client")
