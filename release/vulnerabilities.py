@@ -75,8 +75,8 @@ def scan(sbom: dict[str, Any], config: Path, database: Path | None = None) -> di
 def read_accepted(path: Path, today: date) -> list[dict[str, Any]]:
     """The entries of ``osv-scanner.toml`` that hold ``today``.
 
-    Raises InputError on one without a reason or a day, or with one over 90 days ahead: the scanner itself takes an entry
-    without either, for ever, and knows other ways to leave packages out.
+    Raises InputError on one without a reason or a day, or with one over 90 days ahead: the scanner itself takes an
+    entry without either, for ever, and knows other ways to leave packages out.
     """
     content = read_file(path, tomllib.loads)
     if others := set(content) - {"IgnoredVulns"}:
