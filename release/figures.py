@@ -7,7 +7,7 @@ from typing import Any
 
 from release.artifacts import EVALUATION, IMAGE, INFERENCE, METRICS, OSV, PUBLISHED, START, Artifacts, as_number
 
-Found = tuple[float | None, str]  # a figure, and what a reader asks next: which, or why it was not measured
+Found = tuple[Any, str]  # a figure, and what a reader asks next: which, or why it was not measured
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,11 @@ class Figure:
 
     def find(self, run: Artifacts) -> Found:
         """The figure; None where it was not measured, or is nothing that could have been."""
-        if isinstance(self.source, str):
-            found, more = as_number(run.get(self.file, self.source)), ""
-        else:
-            found, more = self.source(run)
+        try:
+            found, more = (run.get(self.file, self.source), "") if isinstance(self.source, str) else self.source(run)
+        except (LookupError, TypeError, ValueError, AttributeError):  # of a file that is not as it should be
+            found, more = None, ""
+        found = as_number(found)
         # A file that tells of an error measured nothing, whatever else stands in it.
         if run.get(self.file, "error") or found is None or found < 0 or (self.unit == "%" and found > 1):
             return None, more or run.why_not(self.file)
@@ -53,52 +54,45 @@ class Figure:
 
 
 def _disturbed(run: Artifacts) -> Found:
-    """The least share of keywords heard under a disturbance.
+    """The least share of keywords heard under a disturbance; of other speakers, which are another test set, none.
 
     It is absolute: a bound on what is lost would reward a model that hears nothing to begin with.
     """
-    cases = run.get(EVALUATION, "robustness/cases")
-    cases = [case for case in cases if isinstance(case, dict)] if isinstance(cases, list) else []
-    # Other speakers are another test set, no disturbance of this one.
-    found = [(as_number(one.get("accuracy")), str(one.get("name"))) for one in cases if one.get("group") != "voices"]
-    if not found or any(accuracy is None for accuracy, _ in found):
-        return None, ""
-    return min((accuracy or 0.0, name) for accuracy, name in found)
+    cases = [case for case in run.read(EVALUATION)["robustness"]["cases"] if case["group"] != "voices"]
+    return min((case["accuracy"], case["name"]) for case in cases)
 
 
 def _no_such_class(run: Artifacts) -> Found:
     """A model that was trained without other words and without noise has no class for what is no keyword."""
     why = "no such class: add other words or background noise to the data, or set the bound to false"
-    return None, why if isinstance(run.get(EVALUATION, "labels"), list) else ""
+    return None, why if "labels" in run.read(EVALUATION) else ""
 
 
 def _speakers(run: Artifacts) -> Found:
     """Of names that tell no speaker, none is found in two splits: that is no measurement."""
-    known = run.get(EVALUATION, "data/speakers_known")
-    if known is False:
+    data = run.read(EVALUATION)["data"]
+    if data["speakers_known"] is False:
         return None, "the names of the data tell no speaker: see `model check`, or set the bound to false"
-    return as_number(run.get(EVALUATION, "data/leaks/speakers")) if known is True else None, ""
+    return data["leaks"]["speakers"] if data["speakers_known"] is True else None, ""
 
 
 def _vulnerabilities(run: Artifacts) -> Found:
     """How many count; None where the scanner could not be asked, whatever its file says besides."""
-    counts = run.get(OSV, "counts")
-    if run.get(OSV, "error") != "" or not isinstance(counts, list) or not all(isinstance(one, dict) for one in counts):
-        return None, ""
-    return float(len(counts)), shortened([f"{hole.get('id')} in {hole.get('package')}" for hole in counts])
+    osv = run.read(OSV)
+    told = osv["error"] == "" and isinstance(osv["counts"], list)
+    holes = [f"{hole['id']} in {hole['package']}" for hole in osv["counts"]] if told else []
+    return len(holes) if told else None, shortened(holes)
 
 
 def _untested(run: Artifacts) -> Found:
     """The image's platforms that no test client asked with success."""
-    platforms, own = run.get(IMAGE, "platforms"), run.get(IMAGE, "platform")
-    if not isinstance(platforms, list) or own not in platforms:
-        return None, ""
-    folders = {str(name): f"inference/platforms/{str(name).replace('/', '-')}" for name in platforms} | {
-        own: "inference"
-    }
-    asked = {name: run.read(f"{folder}/inference_metrics.json") for name, folder in folders.items()}
-    found = [name for name, one in asked.items() if one.get("failures") != [] or one.get("http_status") != 200]
-    return float(len(found)), ", ".join(found)
+    own, found = run.read(IMAGE)["platform"], []
+    for name in list(run.read(IMAGE)["platforms"]):
+        folder = "inference" if name == own else f"inference/platforms/{name.replace('/', '-')}"
+        client = run.read(f"{folder}/inference_metrics.json")
+        if client.get("failures") != [] or client.get("http_status") != 200:
+            found.append(name)
+    return len(found) if own in list(run.read(IMAGE)["platforms"]) else None, ", ".join(found)
 
 
 FIGURES = (

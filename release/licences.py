@@ -75,31 +75,25 @@ def of_sbom(sbom: dict[str, Any], denied: Collection[str], by_hand: dict[str, An
         if judge(str(entry["expression"]), ()) != ALLOWED or not str(entry["reason"]).strip():
             raise InputError(f"[licences.{name}] needs an expression of SPDX and a reason")
     table = {canonicalize_name(name): entry for name, entry in by_hand.items()}
-    components = sbom.get("components")
-    found = components if isinstance(components, list) else []
-    listed = [one if isinstance(one, dict) else {"name": str(one)} for one in found]
     # A distribution, and what syft lists of files, has no licence of its own.
-    return [_component(one, denied, table) for one in listed if one.get("type") not in ("operating-system", "file")]
+    left_out = ("operating-system", "file")
+    try:
+        return [_component(one, denied, table) for one in sbom.get("components", []) if one.get("type") not in left_out]
+    except (LookupError, TypeError, AttributeError):  # it is not CycloneDX: nothing is known
+        return []
 
 
 def _component(component: dict[str, Any], denied: Collection[str], table: dict[Any, Any]) -> Component:
-    licences = component.get("licenses")
-    entries = [_text(entry) for entry in licences] if isinstance(licences, list) else []
-    name, version = str(component.get("name", "")), str(component.get("version", ""))
+    licences = [(entry, entry.get("license", {})) for entry in component.get("licenses", [])]
+    entries = [entry.get("expression") or one.get("id") or one.get("name") or "" for entry, one in licences]
+    name, version = component.get("name", ""), component.get("version", "")
     text = " AND ".join(f"({entry})" if len(entries) > 1 else entry for entry in entries)
     verdicts = {judge(entry, denied) for entry in entries} or {UNKNOWN}
     verdict, reason = next(one for one in (DENIED, UNKNOWN, ALLOWED) if one in verdicts), ""
     # Debian lists every name of a copyright file, in its own spelling; data are not inside the image.
-    debian = str(component.get("purl", "")).startswith("pkg:deb/debian/")
+    debian = component.get("purl", "").startswith("pkg:deb/debian/")
     if verdict == UNKNOWN and (debian or (component.get("type") == "data" and text)):
         verdict, reason = ALLOWED, "none of its names is denied"
     elif verdict == UNKNOWN and (entry := table.get(canonicalize_name(name))) and entry["stated"] == text:
         verdict, reason = judge(entry["expression"], denied), f"{entry['expression']}: {entry['reason']}"
     return Component(name, version, text, verdict, reason)
-
-
-def _text(entry: Any) -> str:
-    """What one entry of a component's licences says: an expression, an identifier or a name."""
-    entry = entry if isinstance(entry, dict) else {}
-    licence = entry["license"] if isinstance(entry.get("license"), dict) else {}
-    return str(entry.get("expression") or licence.get("id") or licence.get("name") or "")

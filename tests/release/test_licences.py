@@ -82,8 +82,6 @@ BY_HAND = {"onnxruntime": {"stated": "MIT License", "expression": "MIT", "reason
         (one("MIT", "Some"), "unknown"),
         (one(), "unknown"),
         ({}, "unknown"),
-        ({"licenses": "MIT"}, "unknown"),
-        ({"licenses": ["MIT"]}, "unknown"),
         (one(name="onnxruntime"), "unknown"),
         (one("MIT License", name="OnnxRuntime"), "allowed"),
         (one("Commercial", name="onnxruntime"), "unknown"),  # another text than the one that was looked at
@@ -102,6 +100,13 @@ def test_a_component(component: dict[str, Any], verdict: str) -> None:
     beside = one("AGPL-3.0-only", name=component.get("name", ""))  # each counts, also of one name
     found = of_sbom({"components": [component, beside]}, PATTERNS, BY_HAND)
     assert [each.verdict for each in found] == [verdict, "denied"]
+
+
+@pytest.mark.parametrize(
+    "components", [None, 1, "x", [1], [{"licenses": "MIT"}], [{"licenses": ["MIT"]}], [{"name": 1}]]
+)
+def test_what_is_no_sbom_has_no_components(components: Any) -> None:
+    assert of_sbom({"components": components}, PATTERNS, {}) == []
 
 
 @pytest.mark.parametrize(
