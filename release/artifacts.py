@@ -3,7 +3,7 @@
 import json
 import math
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
@@ -40,7 +40,7 @@ def read_file(path: Path, loads: Callable[[str], Any] = json.loads) -> dict[str,
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path} cannot be read ({error}); run the stage that writes it, or mend it") from error
     if not isinstance(content, dict):
-        raise InputError(f"{path} is not a JSON object; run the stage that writes it again")
+        raise InputError(f"{path} is no object; run the stage that writes it again")
     return content
 
 
@@ -49,7 +49,7 @@ def write_json(path: Path, content: object) -> None:
     path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
-def from_template(name: str, filters: dict[str, Callable[..., Any]], **values: Any) -> str:
+def render(name: str, filters: dict[str, Callable[..., Any]], **values: Any) -> str:
     """A document from ``templates/``, which is no HTML: its filters escape what must be."""
     loader = FileSystemLoader(Path(__file__).parent / "templates")
     form = Environment(loader=loader, undefined=ChainableUndefined, trim_blocks=True, lstrip_blocks=True)  # noqa: S701
@@ -57,17 +57,16 @@ def from_template(name: str, filters: dict[str, Callable[..., Any]], **values: A
     return form.get_template(name).render(values)
 
 
-def run_tool(*command: str) -> subprocess.CompletedProcess[str]:
-    """What a program ended with and said. Raises ToolError where it cannot be started."""
+def run_tool(*command: str, codes: Collection[int] = (0,)) -> subprocess.CompletedProcess[str]:
+    """What a program ended with and said. Raises ToolError where it cannot be started, or ends with another code."""
     try:
-        return subprocess.run(command, capture_output=True, text=True)
+        done = subprocess.run(command, capture_output=True, text=True)
     except OSError as error:
         raise ToolError(f"{command[0]} cannot be run ({error.strerror}): install it") from error
-
-
-def last_line(text: str) -> str:
-    """The last line that is not blank."""
-    return text.strip().rpartition("\n")[2]
+    said = done.stderr.strip().rpartition("\n")[2]
+    if done.returncode not in codes:
+        raise ToolError(f"{command[0]} ended with {done.returncode}: {said}")
+    return done
 
 
 def as_number(value: Any) -> float | None:

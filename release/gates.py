@@ -21,7 +21,6 @@ from release.artifacts import (
     Artifacts,
     InputError,
     as_number,
-    last_line,
     read_file,
 )
 from release.figures import CLASSES, FIGURES, INTERVALS, Figure, recalls, shortened
@@ -176,7 +175,7 @@ def _training(run: Artifacts) -> Gate:
     """Whether there is a model to judge at all."""
     told = {EVALUATION: "accuracy", METRICS: "training_time_sec"}
     missing = [run.why_not(name) for name, key in told.items() if as_number(run.get(name, key)) is None]
-    said = last_line(run.text("model/train.log"))
+    said = run.text("model/train.log").strip().rpartition("\n")[2]
     value = f"ended without a model ({said})" if missing and said else "; ".join(missing)
     return _gate("training", "complete", value or "complete", not missing)
 

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from release.artifacts import EVALUATION, IMAGE, INFERENCE, METRICS, OSV, PUBLISHED, Artifacts, as_number, from_template
+from release.artifacts import EVALUATION, IMAGE, INFERENCE, METRICS, OSV, PUBLISHED, Artifacts, as_number
+from release.artifacts import render as document
 from release.figures import FIGURES, INTERVALS, Figure, change_interval
 from release.gates import Judgement
 
@@ -13,7 +14,7 @@ def render(run: Artifacts, judged: Judgement, not_proven: list[str]) -> str:
     """The page as Markdown, well below the 65,536 characters of a comment on GitHub."""
     filters = {"cell": cell, "percent": lambda value: FIGURES[0].text(as_number(value))}
     try:
-        return from_template(
+        return document(
             "pipeline_report.md.j2",
             filters,
             judged=judged,

@@ -15,18 +15,7 @@ from typing import Any
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
-from release.artifacts import (
-    EVALUATION,
-    Artifacts,
-    InputError,
-    Output,
-    ToolError,
-    from_template,
-    last_line,
-    read_file,
-    run_tool,
-    write_json,
-)
+from release.artifacts import EVALUATION, Artifacts, InputError, Output, ToolError, render, run_tool, write_json
 
 EPOCH = "1970-01-01T00:00:00Z"
 
@@ -96,16 +85,13 @@ def _read(archive: tarfile.TarFile, name: str) -> bytes:
 def run_syft(archive: Path, image: dict[str, Any]) -> dict[str, Any]:
     """What syft finds in the archive's image. Raises ToolError where it fails or finds nothing."""
     with tempfile.TemporaryDirectory() as folder:
-        written = Path(folder) / "syft.json"
         # Files as components of their own are left out: they are in packages, or the layers' digests cover them.
         command = ["syft", "scan", f"oci-archive:{archive}", "--select-catalogers", "-file", "--source-name", "kws"]
-        command += ["--source-version", image["digest"], "--output", f"cyclonedx-json@1.6={written}"]
+        command += ["--source-version", image["digest"], "--output", f"cyclonedx-json@1.6={folder}/syft.json"]
         command += ["--platform", image["platform"]] if len(image["platforms"]) > 1 else []
         os.environ["SYFT_CHECK_FOR_APP_UPDATE"] = "false"
-        done = run_tool(*command)
-        if done.returncode or not written.is_file():
-            raise ToolError(f"syft ended with {done.returncode}: {last_line(done.stderr)}")
-        found = read_file(written)
+        run_tool(*command)
+        found = Artifacts(Path(folder)).read("syft.json")
     if not any(component.get("type") == "library" for component in found.get("components", [])):
         raise ToolError(f"syft found no package in {archive}")
     return found
@@ -140,4 +126,4 @@ def _model(labels: dict[str, str], run: Artifacts) -> list[dict[str, Any]]:
             metrics.append({"type": name, "value": str(value), "slice": "test split", "confidenceInterval": ends})
     limits = [f"{what}: {why}" for what, why in (evaluation.get("not_measured") or {}).items()]
     values = {"labels": labels, "evaluation": evaluation, "metrics": metrics, "limits": limits}
-    return list(json.loads(from_template("model.cdx.json.j2", {}, **values)))
+    return list(json.loads(render("model.cdx.json.j2", {}, **values)))

@@ -16,7 +16,7 @@ from typing import Any
 from packageurl import PackageURL
 from packaging.utils import canonicalize_name
 
-from release.artifacts import InputError, Output, ToolError, last_line, read_file, run_tool, write_json
+from release.artifacts import InputError, Output, ToolError, read_file, run_tool, write_json
 
 MOST_DAYS = 90
 # Of other distributions there are advisories that would not be looked for.
@@ -59,7 +59,7 @@ def scan(sbom: dict[str, Any], config: Path, database: Path | None = None) -> di
                     name = f"osv-scalibr/{ecosystem}/all.zip"
                     mirror(database / name, Path(folder) / name)
             command += ["--offline", "--local-db-path", folder]
-        done = run_tool(*command)
+        done = run_tool(*command, codes=(0, 1))
         found = judge(done.returncode, done.stderr, written)
     return {
         "error": "",
@@ -143,14 +143,14 @@ def mirror(source: Path, copy: Path) -> None:
 def judge(code: int, stderr: str, written: Path) -> list[dict[str, Any]]:
     """What the scanner found. Raises ToolError where that is not a whole answer."""
     # An extractor that stumbled leaves its packages out, at times with the exit code of a whole answer.
-    if code not in (0, 1) or "extracting as vulnmatch/" in stderr:
-        raise ToolError(f"osv-scanner ended with {code}: {last_line(stderr)}")
+    if "extracting as vulnmatch/" in stderr:
+        raise ToolError(f"osv-scanner left packages out, as it ended with {code}: {' '.join(stderr.split())}")
     try:
         packages = [package for result in read_file(written)["results"] or [] for package in result["packages"]]
         found = [_hole(one["package"], hole) for one in packages for hole in one.get("vulnerabilities") or []]
     except (InputError, KeyError, TypeError, AttributeError) as error:
         raise ToolError(f"osv-scanner's answer cannot be read ({error!r})") from error
-    if (code == 1) != bool(found):
+    if code != bool(found):
         raise ToolError(f"osv-scanner ended with {code} and lists {len(found)} vulnerabilities")
     return sorted(found, key=lambda hole: (hole["package"], hole["id"]))
 

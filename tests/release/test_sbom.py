@@ -155,7 +155,7 @@ def test_an_image_without_a_model_or_its_evaluation_has_an_sbom(
     ("script", "more", "message"),
     [
         ("echo could not read the image >&2; exit 1", {}, "could not read the image"),
-        ("exit 0", {}, "ended with 0"),
+        ("exit 0", {}, "found no package"),
         ("cp $FOUND ${last#*=}", {"components": []}, "found no package"),
         ("cp $FOUND ${last#*=}", {"unheard": "of"}, "not valid CycloneDX"),
         ("", None, "cannot be run"),
