@@ -120,6 +120,9 @@ FIGURES = (
 )
 CLASSES = {"min_recall": "recall of each keyword", "min_rejection": "recall of what is no keyword"}
 INTERVALS = {"accuracy": "accuracy_interval_95", "keyword_accuracy": "keyword_accuracy_interval_95"}
+# What tells one run from another.
+ABOUT = dict.fromkeys(("model_version", "test_clips_digest", "data_digest", "data", "clips"), EVALUATION)
+ABOUT |= {"revision": METRICS, "settings": METRICS}
 
 
 def recalls(run: Artifacts) -> Iterator[Figure]:

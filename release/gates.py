@@ -11,19 +11,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from release.artifacts import (
-    EVALUATION,
-    IMAGE,
-    INFERENCE,
-    METRICS,
-    PUBLISHED,
-    SBOM,
-    Artifacts,
-    InputError,
-    as_number,
-    read_file,
-)
-from release.figures import CLASSES, FIGURES, INTERVALS, Figure, recalls, shortened
+from release.artifacts import EVALUATION, IMAGE, INFERENCE, PUBLISHED, SBOM, Artifacts, InputError, as_number, read_file
+from release.figures import ABOUT, CLASSES, FIGURES, INTERVALS, Figure, recalls, shortened
 from release.licences import Component
 
 HELD, FAILED, OFF, ABSENT = "held", "failed", "off", "not part of this run"
@@ -33,11 +22,6 @@ DENIED = "denied_licences"
 LOSS = Figure("loss", "loss against the last release", "last", "loss", "", "max_loss_increase", 4)
 NAMES = (*dict.fromkeys(figure.bound for figure in FIGURES if figure.bound), *CLASSES, LOSS.bound, DENIED)
 SHARES = {*CLASSES, *(figure.bound for figure in FIGURES if figure.unit == "%")}
-# What tells one run from another.
-ABOUT = {
-    **dict.fromkeys(("model_version", "test_clips_digest", "data_digest", "data", "clips"), EVALUATION),
-    **dict.fromkeys(("revision", "settings"), METRICS),
-}
 
 
 @dataclass(frozen=True)
@@ -173,8 +157,8 @@ def _measured(figure: Figure, value: float | None, more: str, bounds: dict[str, 
 
 def _training(run: Artifacts) -> Gate:
     """Whether there is a model to judge at all."""
-    told = {EVALUATION: "accuracy", METRICS: "training_time_sec"}
-    missing = [run.why_not(name) for name, key in told.items() if as_number(run.get(name, key)) is None]
+    told = [figure for figure in FIGURES if figure.key in ("accuracy", "training_seconds")]
+    missing = [run.why_not(one.file) for one in told if as_number(run.get(one.file, str(one.source))) is None]
     said = run.text("model/train.log").strip().rpartition("\n")[2]
     value = f"ended without a model ({said})" if missing and said else "; ".join(missing)
     return _gate("training", "complete", value or "complete", not missing)

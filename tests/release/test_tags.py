@@ -35,27 +35,21 @@ def test_the_tags_of_a_release(given: dict[str, Any], expected: list[str]) -> No
     assert tags(**given).split() == expected
 
 
-@pytest.mark.parametrize(
-    ("given", "message"),
-    [  # REVIEW 36: each of these moved `latest`, or another release's tag
-        ({}, "nothing says what is released"),
-        ({"branch": "latest"}, "--branch latest"),
-        ({"branch": "latest", "default_branch": "latest"}, "--branch latest"),
-        ({"branch": "1.2.0"}, "--branch 1.2.0"),
-        ({"branch": "v1.2.0"}, "--branch v1.2.0"),
-        ({"branch": "0123abc"}, "--branch 0123abc"),
-        ({"version": "latest"}, "--version 'latest'"),
-        ({"branch": "topic", "tag": ["latest"]}, "not the branch main"),
-        ({"tag": ["latest"]}, "not the branch main"),
-        ({**MAIN, "tag": ["latest"], "no_latest": "the data are synthetic"}, "the data are synthetic"),
-        ({**MAIN, "cannot_sign": True}, "nothing to sign with"),
-        ({**MAIN, "tag": ["latest"], "cannot_sign": True}, "nothing to sign with"),
-        ({"tag": ["a b"]}, "'a b' is not a tag"),
-        ({"tag": ["x" * 129]}, "is not a tag"),
-        ({"branch": "-topic"}, "'-topic' is not a tag"),
-    ],
-)
-def test_tags_that_are_refused(given: dict[str, Any], message: str) -> None:
+# REVIEW 36: each of these moved `latest`, or another release's tag.
+REFUSED: dict[str, list[dict[str, Any]]] = {
+    "nothing says what is released": [{}],
+    "--branch latest": [{"branch": "latest"}, {"branch": "latest", "default_branch": "latest"}],
+    "would take a tag of another kind": [{"branch": name} for name in ("1.2.0", "v1.2.0", "0123abc")],
+    "--version 'latest'": [{"version": "latest"}],
+    "not the branch main": [{"branch": "topic", "tag": ["latest"]}, {"tag": ["latest"]}],
+    "the data are synthetic": [{**MAIN, "tag": ["latest"], "no_latest": "the data are synthetic"}],
+    "nothing to sign with": [{**MAIN, "cannot_sign": True}, {**MAIN, "tag": ["latest"], "cannot_sign": True}],
+    "is not a tag": [{"tag": ["a b"]}, {"tag": ["x" * 129]}, {"branch": "-topic"}],
+}
+
+
+@pytest.mark.parametrize(("message", "given"), [(message, one) for message in REFUSED for one in REFUSED[message]])
+def test_tags_that_are_refused(message: str, given: dict[str, Any]) -> None:
     with pytest.raises(InputError, match=message):
         tags(**given)
 
