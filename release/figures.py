@@ -1,27 +1,27 @@
 """The figures of a run: where each is read, how it is written, and how it compares with the last release's."""
 
-from __future__ import annotations
-
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from release.artifacts import EVALUATION, IMAGE, INFERENCE, METRICS, OSV, PUBLISHED, START, Artifacts, as_number
+
+Found = tuple[Any, str]  # a figure, and what a reader asks next: which, or why it was not measured
 
 
 @dataclass(frozen=True)
 class Figure:
     """A number of a run, and the bound of ``gates.toml`` that judges it, if one does.
 
-    ``path``: where in ``file`` it stands; empty: ``COMPUTED`` knows. ``unit``: "%" is a share from 0 to 1, "MB" is
-    stored in bytes.
+    ``source``: where in ``file`` it stands, or what computes it. ``unit``: "%" is a share from 0 to 1, "MB" is stored
+    in bytes.
     """
 
     key: str
     title: str
     file: str
-    path: str = ""
+    source: str | Callable[[Artifacts], Found]
     unit: str = ""
     bound: str = ""
     digits: int = 2
@@ -33,7 +33,11 @@ class Figure:
 
     def find(self, run: Artifacts) -> Found:
         """The figure; None where it was not measured, or is nothing that could have been."""
-        found, more = (as_number(run.get(self.file, self.path)), "") if self.path else COMPUTED[self.key](run)
+        try:
+            found, more = (run.get(self.file, self.source), "") if isinstance(self.source, str) else self.source(run)
+        except (LookupError, TypeError, ValueError, AttributeError):  # of a file that is not as it should be
+            found, more = None, ""
+        found = as_number(found)
         # A file that tells of an error measured nothing, whatever else stands in it.
         if run.get(self.file, "error") or found is None or found < 0 or (self.unit == "%" and found > 1):
             return None, more or run.why_not(self.file)
@@ -49,14 +53,58 @@ class Figure:
         return f"{value:{form}} {self.unit}".rstrip()
 
 
+def _disturbed(run: Artifacts) -> Found:
+    """The least share of keywords heard under a disturbance; of other speakers, which are another test set, none.
+
+    It is absolute: a bound on what is lost would reward a model that hears nothing to begin with.
+    """
+    cases = [case for case in run.read(EVALUATION)["robustness"]["cases"] if case["group"] != "voices"]
+    return min((case["accuracy"], case["name"]) for case in cases)
+
+
+def _no_such_class(run: Artifacts) -> Found:
+    """A model that was trained without other words and without noise has no class for what is no keyword."""
+    why = "no such class: add other words or background noise to the data, or set the bound to false"
+    return None, why if "labels" in run.read(EVALUATION) else ""
+
+
+def _speakers(run: Artifacts) -> Found:
+    """Of names that tell no speaker, none is found in two splits: that is no measurement."""
+    data = run.read(EVALUATION)["data"]
+    if data["speakers_known"] is False:
+        return None, "the names of the data tell no speaker: see `model check`, or set the bound to false"
+    return data["leaks"]["speakers"] if data["speakers_known"] is True else None, ""
+
+
+def _vulnerabilities(run: Artifacts) -> Found:
+    """How many count; None where the scanner could not be asked, whatever its file says besides."""
+    osv = run.read(OSV)
+    told = osv["error"] == "" and isinstance(osv["counts"], list)
+    holes = [f"{hole['id']} in {hole['package']}" for hole in osv["counts"]] if told else []
+    return len(holes) if told else None, shortened(holes)
+
+
+def _untested(run: Artifacts) -> Found:
+    """The image's platforms that no test client asked with success."""
+    own, found = run.read(IMAGE)["platform"], []
+    for name in list(run.read(IMAGE)["platforms"]):
+        folder = "inference" if name == own else f"inference/platforms/{name.replace('/', '-')}"
+        client = run.read(f"{folder}/inference_metrics.json")
+        if client.get("failures") != [] or client.get("http_status") != 200:
+            found.append(name)
+    return len(found) if own in list(run.read(IMAGE)["platforms"]) else None, ", ".join(found)
+
+
 FIGURES = (
     Figure("accuracy", "test accuracy", EVALUATION, "accuracy", "%", "min_accuracy"),
     Figure("accuracy_lower", "its lower 95 %", EVALUATION, "accuracy_interval_95/0", "%", "min_accuracy_lower"),
     Figure("keyword_accuracy", "keywords heard", EVALUATION, "keyword_accuracy", "%"),
-    Figure("disturbed_accuracy", "keywords heard when disturbed", EVALUATION, "", "%", "min_disturbed_accuracy"),
+    Figure(
+        "disturbed_accuracy", "keywords heard when disturbed", EVALUATION, _disturbed, "%", "min_disturbed_accuracy"
+    ),
     Figure("loss", "test loss", EVALUATION, "loss", digits=4),
     Figure("parity", "ONNX against PyTorch", EVALUATION, "parity/max_difference", "", "max_parity_difference"),
-    Figure("speakers", "speakers in two splits", EVALUATION, "", "", "max_leaked_speakers", 0),
+    Figure("speakers", "speakers in two splits", EVALUATION, _speakers, "", "max_leaked_speakers", 0),
     Figure(
         "recordings", "recordings in two splits", EVALUATION, "data/leaks/recordings", "", "max_leaked_recordings", 0
     ),
@@ -65,13 +113,16 @@ FIGURES = (
     Figure("p95_ms", "/predict p95", INFERENCE, "p95_ms", "ms", "max_p95_ms", 1),
     Figure("start_seconds", "start-up", START, "seconds", "s", "max_start_seconds"),
     Figure("image_mb", "image size", IMAGE, "size_bytes", "MB", "max_size_mb", 1),
-    Figure("vulnerabilities", "known vulnerabilities", OSV, "", "", "max_vulnerabilities", 0),
-    Figure("untested_platforms", "platforms not tested", IMAGE, "", "", "max_untested_platforms", 0),
+    Figure("vulnerabilities", "known vulnerabilities", OSV, _vulnerabilities, "", "max_vulnerabilities", 0),
+    Figure("untested_platforms", "platforms not tested", IMAGE, _untested, "", "max_untested_platforms", 0),
     Figure("published_accuracy", "published /predict accuracy", PUBLISHED, "accuracy", "%", "min_clip_accuracy", 1),
     Figure("published_p95_ms", "published /predict p95", PUBLISHED, "p95_ms", "ms", "max_p95_ms", 1),
 )
 CLASSES = {"min_recall": "recall of each keyword", "min_rejection": "recall of what is no keyword"}
 INTERVALS = {"accuracy": "accuracy_interval_95", "keyword_accuracy": "keyword_accuracy_interval_95"}
+# What tells one run from another.
+ABOUT = dict.fromkeys(("model_version", "test_clips_digest", "data_digest", "data", "clips"), EVALUATION)
+ABOUT |= {"revision": METRICS, "settings": METRICS}
 
 
 def recalls(run: Artifacts) -> Iterator[Figure]:
@@ -83,90 +134,13 @@ def recalls(run: Artifacts) -> Iterator[Figure]:
         for name in found:
             yield Figure(name, f"recall of {name}", EVALUATION, f"per_class/{name}/recall", "%", bound)
         if not found:
-            yield Figure(bound, title, EVALUATION, "", "%", bound)
-
-
-Found = tuple[float | None, str]  # a figure, and what a reader asks next: which, or why it was not measured
-
-
-def _disturbed(run: Artifacts) -> Found:
-    """The least share of keywords heard under a disturbance.
-
-    It is absolute: a bound on what is lost would reward a model that hears nothing to begin with.
-    """
-    cases = run.get(EVALUATION, "robustness/cases")
-    cases = [case for case in cases if isinstance(case, dict)] if isinstance(cases, list) else []
-    # Other speakers are another test set, no disturbance of this one.
-    found = [(as_number(one.get("accuracy")), str(one.get("name"))) for one in cases if one.get("group") != "voices"]
-    if not found or any(accuracy is None for accuracy, _ in found):
-        return None, ""
-    return min((accuracy or 0.0, name) for accuracy, name in found)
-
-
-def _no_such_class(run: Artifacts) -> Found:
-    """A model that was trained without other words and without noise has no class for what is no keyword."""
-    if not isinstance(run.get(EVALUATION, "labels"), list):
-        return None, ""
-    return None, "no such class: add other words or background noise to the data, or set the bound to false"
-
-
-def _speakers(run: Artifacts) -> Found:
-    """Of names that tell no speaker, none is found in two splits: that is no measurement."""
-    if run.get(EVALUATION, "data/speakers_known") is False:
-        return None, "the names of the data tell no speaker: see `model check`, or set the bound to false"
-    told = run.get(EVALUATION, "data/speakers_known") is True
-    return as_number(run.get(EVALUATION, "data/leaks/speakers")) if told else None, ""
-
-
-def _vulnerabilities(run: Artifacts) -> Found:
-    """How many count; None where the scanner could not be asked, whatever its file says besides."""
-    counts = run.get(OSV, "counts")
-    if run.get(OSV, "error") != "" or not isinstance(counts, list) or not all(isinstance(one, dict) for one in counts):
-        return None, ""
-    return float(len(counts)), shortened([f"{hole.get('id')} in {hole.get('package')}" for hole in counts])
-
-
-def _untested(run: Artifacts) -> Found:
-    """The image's platforms that no test client asked with success."""
-    platforms, own = run.get(IMAGE, "platforms"), run.get(IMAGE, "platform")
-    if not isinstance(platforms, list) or own not in platforms:
-        return None, ""
-    files = {
-        str(name): f"inference/platforms/{str(name).replace('/', '-')}/inference_metrics.json" for name in platforms
-    }
-    files[str(own)] = INFERENCE
-    found = [
-        name for name, file in files.items() if (run.get(file, "failures"), run.get(file, "http_status")) != ([], 200)
-    ]
-    return float(len(found)), ", ".join(found)
-
-
-COMPUTED = {
-    "disturbed_accuracy": _disturbed,
-    "min_recall": _no_such_class,
-    "min_rejection": _no_such_class,
-    "speakers": _speakers,
-    "vulnerabilities": _vulnerabilities,
-    "untested_platforms": _untested,
-}
+            yield Figure(bound, title, EVALUATION, _no_such_class, "%", bound)
 
 
 def shortened(entries: list[str], most: int = 3) -> str:
     """The last few (the test client's own limits come last), and how many more there are."""
     more = [f"{len(entries) - most} more"] if len(entries) > most else []
     return "; ".join(entries[-most:] + more)
-
-
-def collect(run: Artifacts, published: str = "") -> tuple[dict[str, Any], dict[str, Any]]:
-    """The figures by key (None: not measured) with their intervals, and what tells one run from another."""
-    intervals = {name: run.get(EVALUATION, name) for name in INTERVALS.values()}
-    about = {
-        name: run.get(EVALUATION, name)
-        for name in ("model_version", "test_clips_digest", "data_digest", "data", "clips")
-    }
-    about |= {name: run.get(METRICS, name) for name in ("revision", "settings")}
-    about |= {"image_digest": run.get(IMAGE, "digest"), "published": published or None}
-    return {figure.key: figure.find(run)[0] for figure in FIGURES} | intervals, about
 
 
 def change_interval(key: str, now: dict[str, Any], last: dict[str, Any]) -> tuple[float, float] | None:

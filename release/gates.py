@@ -4,8 +4,6 @@ A bound that is set and has no figure fails. What is switched off is said to be 
 such as an image where nothing builds one, is "not part of this run" only where the caller says so.
 """
 
-from __future__ import annotations
-
 import tomllib
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -13,44 +11,17 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from release.artifacts import (
-    EVALUATION,
-    IMAGE,
-    INFERENCE,
-    METRICS,
-    PUBLISHED,
-    SBOM,
-    Artifacts,
-    InputError,
-    as_number,
-    last_line,
-    read_toml,
-)
-from release.figures import CLASSES, FIGURES, Figure, collect, recalls, shortened
+from release.artifacts import EVALUATION, IMAGE, INFERENCE, PUBLISHED, SBOM, Artifacts, InputError, as_number, read_file
+from release.figures import ABOUT, CLASSES, FIGURES, INTERVALS, Figure, recalls, shortened
 from release.licences import Component
 
+HELD, FAILED, OFF, ABSENT = "held", "failed", "off", "not part of this run"
+# What a run can go without, where its caller says so.
+Part = StrEnum("Part", ["MODEL", "INFERENCE", "START", "IMAGE"])
 DENIED = "denied_licences"
-NAMES = (*dict.fromkeys(figure.bound for figure in FIGURES if figure.bound), *CLASSES, "max_loss_increase", DENIED)
+LOSS = Figure("loss", "loss against the last release", "last", "loss", "", "max_loss_increase", 4)
+NAMES = (*dict.fromkeys(figure.bound for figure in FIGURES if figure.bound), *CLASSES, LOSS.bound, DENIED)
 SHARES = {*CLASSES, *(figure.bound for figure in FIGURES if figure.unit == "%")}
-
-
-class Verdict(StrEnum):
-    HELD = "held"
-    FAILED = "failed"
-    OFF = "off"
-    ABSENT = "not part of this run"
-
-
-PASSING = (Verdict.HELD, Verdict.OFF, Verdict.ABSENT)
-
-
-class Part(StrEnum):
-    """What a run can go without, where its caller says so."""
-
-    MODEL = "model"
-    INFERENCE = "inference"
-    START = "start"
-    IMAGE = "image"
 
 
 @dataclass(frozen=True)
@@ -60,7 +31,7 @@ class Gate:
     name: str
     bound: str
     value: str
-    verdict: Verdict
+    verdict: str
     part: str = "model"
 
     def line(self) -> str:
@@ -77,70 +48,58 @@ class Judgement:
     last: dict[str, Any] | None
     no_last: str
 
-    def those(self, verdict: Verdict) -> list[Gate]:
-        return [gate for gate in self.gates if gate.verdict is verdict]
+    def those(self, verdict: str) -> list[Gate]:
+        return [gate for gate in self.gates if gate.verdict == verdict]
 
-    @property
-    def passed(self) -> bool:
-        return self.headline.startswith("✅")
-
-    @property
     def headline(self) -> str:
         """The verdict and the figure that decided it."""
-        if failed := self.those(Verdict.FAILED):
+        if failed := self.those(FAILED):
             return f"❌ {failed[0].line()}"
-        held = [gate.line() for gate in self.those(Verdict.HELD) if gate.name != "training"]
-        return f"✅ {len(self.those(Verdict.HELD))} gates held; {held[0]}" if held else "❌ no gate was judged"
+        held = [gate.line() for gate in self.those(HELD) if gate.name != "training"]
+        return f"✅ {len(self.those(HELD))} gates held; {held[0]}" if held else "❌ no gate was judged"
 
     def content(self) -> dict[str, Any]:
         """``gates.json``."""
-        return {"passed": self.passed, "headline": self.headline, **asdict(self)}
+        headline = self.headline()
+        return {"passed": headline.startswith("✅"), "headline": headline, **asdict(self)}
 
 
-def read_bounds(path: Path, replaced: Sequence[str] = ()) -> tuple[dict[str, Any], Any]:
+def read_bounds(path: Path, replaced: Sequence[str] = ()) -> tuple[dict[str, Any], dict[str, Any]]:
     """The bounds of the file with ``NAME=VALUE`` in place of some (False: off), and its table ``[licences]``.
 
     Raises InputError on a value that cannot be meant; every bound must be there, ``false`` where unwanted.
     """
-    content = read_toml(path)
+    content = read_file(path, tomllib.loads)
     by_hand = content.pop("licences", {})
-    found: dict[str, Any] = {}
-    for name, table in content.items():
-        if not isinstance(table, dict):
-            raise InputError(f"{path}: {name} stands in no table, such as [model]")
-        found |= {key: _checked(key, value, str(path)) for key, value in table.items()}
-    if missing := [name for name in NAMES if name not in found]:
-        raise InputError(f"{path} lacks {', '.join(missing)}; `false` switches a gate off")
-    for text in replaced:
-        name, _, value = text.partition("=")
-        found[name] = _checked(name, _parsed(name, value), f"the bound {text!r}")
-    return found, by_hand if isinstance(by_hand, dict) else {}
+    tables = [table if isinstance(table, dict) else {name: table} for name, table in content.items()]
+    given = [(str(path), name, value) for table in tables for name, value in table.items()]
+    if missing := set(NAMES) - {name for _, name, _ in given}:
+        raise InputError(f"{path} lacks {', '.join(sorted(missing))}; `false` switches a gate off")
+    given += [(f"the bound {text!r}", *_parsed(*text.partition("=")[::2])) for text in replaced]
+    return {name: _checked(where, name, value) for where, name, value in given}, by_hand
 
 
-def _parsed(name: str, text: str) -> Any:
+def _parsed(name: str, text: str) -> tuple[str, Any]:
     if name == DENIED and text != "false":
         # Apart by semicolons: Dagger's command line splits at commas before a list comes here.
-        return [item.strip(" \"'") for item in text.strip("[] ").split(";")]
+        return name, [item.strip(" \"'") for item in text.strip("[] ").split(";")]
     try:
-        return tomllib.loads(f"value = {text}")["value"]
+        return name, tomllib.loads(f"value = {text}")["value"]
     except ValueError:
-        return text
+        return name, text
 
 
-def _checked(name: str, value: Any, where: str) -> Any:
+def _checked(where: str, name: str, value: Any) -> Any:
     if name not in NAMES:
         raise InputError(f"{where}: no gate has a bound {name!r}; there are {', '.join(NAMES)}")
-    if value is False:
-        return False
+    number, kind = as_number(value), "a share from 0 to 1" if name in SHARES else "a number from 0 on"
+    meant = number is not None and number >= 0 and (number <= 1 or name not in SHARES)
     if name == DENIED:
-        if not isinstance(value, list) or not value or not all(isinstance(item, str) and item for item in value):
-            raise InputError(f"{where}: {name} is a list of names or false, not {value!r}")
-        return value
-    number = as_number(value)
-    if number is None or number < 0 or (name in SHARES and number > 1):
-        kind = "a share from 0 to 1" if name in SHARES else "a number from 0 on"
+        kind = "a list of names"
+        meant = isinstance(value, list) and bool(value) and all(isinstance(item, str) and item for item in value)
+    if not meant and value is not False:
         raise InputError(f"{where}: {name} is {kind} or false, not {value!r}")
-    return number
+    return value if number is None else number
 
 
 def judge(
@@ -157,70 +116,65 @@ def judge(
     ``components`` are the SBOM's with the verdict on their licences, ``without`` parts are not part of this run,
     ``published`` is the reference of the image that was pulled back, ``last`` the last release's ``gates.json``.
     """
-    now, about = collect(run, published)
+    digest = run.get(IMAGE, "digest")
+    figures = {figure.key: figure.find(run)[0] for figure in FIGURES}
+    figures |= {name: run.get(EVALUATION, name) for name in INTERVALS.values()}
+    about = {name: run.get(file, name) for name, file in ABOUT.items()}
+    about |= {"image_digest": digest, "published": published or None}
     told = [last.get(part) for part in ("figures", "run")] if last is not None else []
     before = {key: value for part in told if isinstance(part, dict) for key, value in part.items()} if told else None
+    pulled = bool(digest) and published.endswith(f"@{digest}")
     gates = [
         _training(run),
-        *(_of_figure(figure, run, bounds) for figure in (*FIGURES, *recalls(run)) if figure.bound),
-        _loss({**now, **about}, before, no_last, bounds["max_loss_increase"]),
+        *(_measured(figure, *figure.find(run), bounds) for figure in (*FIGURES, *recalls(run)) if figure.bound),
+        _loss(figures | about, before, no_last, bounds),
         *_answers("/predict", INFERENCE, "inference", run),
         _licences(components, run, bounds[DENIED]),
         *_answers("published /predict", PUBLISHED, "published", run),
-        _verdict("published digest", str(about["image_digest"]), published, _is_of(published, run), "published"),
+        _gate("published digest", str(digest), published, pulled, "published"),
     ]
     absent = {*without, *(() if published else ("published",))}
-    gates = [
-        replace(gate, value="not measured", verdict=Verdict.ABSENT)
-        if gate.part in absent and gate.verdict is not Verdict.OFF
-        else gate
-        for gate in gates
-    ]
-    return Judgement(gates, now, about, before, "" if before else no_last)
+    for number, gate in enumerate(gates):
+        if gate.part in absent and gate.verdict != OFF:
+            gates[number] = replace(gate, value="not measured", verdict=ABSENT)
+    return Judgement(gates, figures, about, before, "" if before else no_last)
 
 
-def _verdict(name: str, bound: str, value: str, held: bool, part: str = "model") -> Gate:
-    return Gate(name, bound, value, Verdict.HELD if held else Verdict.FAILED, part)
+def _gate(name: str, bound: str | bool, value: str, held: bool, part: str = "model") -> Gate:
+    """A gate with its verdict; one whose bound is False is off."""
+    verdict = HELD if held else FAILED
+    return Gate(name, str(bound or OFF), value, OFF if bound is False else verdict, part)
 
 
-def _number(figure: Figure, value: float | None, bound: float | bool, shown: str) -> Gate:
-    """The verdict on one number; the bound's direction stands in its name in ``gates.toml``."""
-    if bound is False:
-        return Gate(figure.title, "off", shown, Verdict.OFF, figure.part)
-    least = figure.bound.startswith("min_")
+def _measured(figure: Figure, value: float | None, more: str, bounds: dict[str, Any], sign: str = "") -> Gate:
+    """The verdict on a figure; the bound's direction stands in its name in ``gates.toml``."""
+    bound, least = bounds[figure.bound], figure.bound.startswith("min_")
     held = value is not None and (value >= bound if least else value <= bound)
-    return _verdict(figure.title, f"{'≥' if least else '≤'} {figure.text(float(bound))}", shown, held, figure.part)
+    shown = "not measured" if value is None else figure.text(value, sign)
+    text = bound is not False and f"{'≥' if least else '≤'} {figure.text(bound)}"
+    return _gate(figure.title, text, f"{shown} ({more})" if more else shown, held, figure.part)
 
 
 def _training(run: Artifacts) -> Gate:
     """Whether there is a model to judge at all."""
-    told = {EVALUATION: "accuracy", METRICS: "training_time_sec"}
-    missing = [run.why_not(name) for name, key in told.items() if as_number(run.get(name, key)) is None]
-    said = last_line(run.text("model/train.log"))
+    told = [figure for figure in FIGURES if figure.key in ("accuracy", "training_seconds")]
+    missing = [run.why_not(one.file) for one in told if as_number(run.get(one.file, str(one.source))) is None]
+    said = run.text("model/train.log").strip().rpartition("\n")[2]
     value = f"ended without a model ({said})" if missing and said else "; ".join(missing)
-    return _verdict("training", "complete", value or "complete", not missing)
+    return _gate("training", "complete", value or "complete", not missing)
 
 
-def _of_figure(figure: Figure, run: Artifacts, bounds: dict[str, Any]) -> Gate:
-    value, more = figure.find(run)
-    shown = "not measured" if value is None else figure.text(value)
-    return _number(figure, value, bounds[figure.bound], f"{shown} ({more})" if more else shown)
-
-
-def _loss(now: dict[str, Any], last: dict[str, Any] | None, no_last: str, bound: float | bool) -> Gate:
+def _loss(now: dict[str, Any], last: dict[str, Any] | None, no_last: str, bounds: dict[str, Any]) -> Gate:
     """Two losses compare where both were measured on the same clips: by a digest over their names and contents."""
-    figure = Figure("loss", "loss against the last release", "last", bound="max_loss_increase", digits=4)
-    clips = [run.get("test_clips_digest") for run in (now, last or {})]
-    losses = [as_number(run.get("loss")) for run in (now, last or {})]
-    value, shown = None, "not measured (a run does not tell its loss or its test clips)"
-    if all(clips) and losses[0] is not None and losses[1] is not None:
-        value = losses[0] - losses[1]
-        shown = figure.text(value, "+")
-    gate = _number(figure, value, bound, shown)
-    if bound is False or (last is not None and (clips[0] == clips[1] or not all(clips))):
+    clips = [side.get("test_clips_digest") for side in (now, last or {})]
+    loss, before = (as_number(side.get("loss")) for side in (now, last or {}))
+    told = all(clips) and loss is not None and before is not None
+    change = loss - before if told else None  # type: ignore[operator]  # it is told
+    gate = _measured(LOSS, change, "" if told else "a run does not tell its loss or its test clips", bounds, "+")
+    if gate.verdict == OFF or (last is not None and (clips[0] == clips[1] or not all(clips))):
         return gate
     why = f"no last release ({no_last})" if last is None else "measured on other test clips"
-    return replace(gate, value=why, verdict=Verdict.ABSENT)
+    return replace(gate, value=why, verdict=ABSENT)
 
 
 def _answers(name: str, file: str, part: str, run: Artifacts) -> Iterator[Gate]:
@@ -233,26 +187,17 @@ def _answers(name: str, file: str, part: str, run: Artifacts) -> Iterator[Gate]:
     elif status != 200:
         failures = [*failures, f"its status is {status}"]
     value = shortened([str(failure) for failure in failures]) or "no failure"
-    yield _verdict(f"{name} answers", "no failure", value, not failures, part)
-    held = bool(version) and there == version
+    yield _gate(f"{name} answers", "no failure", value, not failures, part)
     # A service that is tested alone has no model of this run to compare with.
     ours = "model" if "error" in run.read(EVALUATION) and "error" not in run.read(file) else part
-    yield _verdict(f"{name} model", f"version {version}", f"version {there}", held, ours)
+    same = bool(version) and there == version
+    yield _gate(f"{name} model", f"version {version}", f"version {there}", same, ours)
 
 
 def _licences(components: list[Component], run: Artifacts, denied: Any) -> Gate:
     """No component under a denied licence, and none whose licence is unknown."""
     wrong = [f"{one.name} ({one.stated or 'none stated'}: {one.verdict})" for one in components if not one.allowed]
     value = shortened(wrong) or f"allowed for {len(components)} components"
-    if not components:
-        value = f"not measured ({run.why_not(SBOM)})"
-    if denied is False:
-        return Gate("licences", "off", value, Verdict.OFF, "image")
-    held = bool(components) and not wrong
-    return _verdict("licences", f"known, none of {', '.join(denied)}", value, held, "image")
-
-
-def _is_of(published: str, run: Artifacts) -> bool:
-    """Whether the reference names the archive that was judged."""
-    digest = run.get(IMAGE, "digest")
-    return bool(digest) and published.endswith(f"@{digest}")
+    value = value if components else f"not measured ({run.why_not(SBOM)})"
+    bound = denied and f"known, none of {', '.join(denied)}"
+    return _gate("licences", bound, value, bool(components) and not wrong, "image")

@@ -1,7 +1,5 @@
 """Licences of what an SBOM lists: each component by its own SPDX expression, and what is unknown is not allowed."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -10,20 +8,12 @@ from typing import Any
 
 from boolean import ParseError
 from license_expression import ExpressionError, get_spdx_licensing
+from packaging.utils import canonicalize_name
 
-from release.artifacts import InputError, package_name
+from release.artifacts import InputError
 
 SPDX = get_spdx_licensing()
 ALLOWED, DENIED, UNKNOWN = "allowed", "denied", "unknown"
-
-
-@dataclass(frozen=True)
-class ByHand:
-    """What a component that states this text is licensed under: ``[licences.NAME]`` of ``gates.toml``."""
-
-    stated: str
-    expression: str
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -53,66 +43,57 @@ def judge(text: str, denied: Collection[str]) -> str:
         tree = SPDX.parse(spelled, validate=False)
     except (ExpressionError, ParseError):
         tree = None
-    return _of_name(text, denied) if tree is None else _of_tree(tree, denied)
+    return _of_tree(tree, f"{text} {spelled}", denied)
 
 
-def _of_tree(node: Any, denied: Collection[str]) -> str:
+def _of_tree(node: Any, text: str, denied: Collection[str]) -> str:
+    """The verdict on a parsed expression that is written ``text``; None: on what is none."""
     if isinstance(node, (SPDX.AND, SPDX.OR)):
-        found = {_of_tree(part, denied) for part in node.args}
+        found = {_of_tree(part, part.render(), denied) for part in node.args}
         # "GNU AGPLv3 or later" is no choice: beside what is denied, what is unknown does not help.
         order = (DENIED, UNKNOWN, ALLOWED) if isinstance(node, SPDX.AND) else (ALLOWED, DENIED, UNKNOWN)
         return next(verdict for verdict in order if verdict in found)
-    names = [node.render(), *(part.key for part in node.decompose())]
+    keys = [part.key for part in node.decompose()] if node else []
+    names = [node.render(), *keys] if node else []
     if any(fnmatchcase(name.lower(), pattern.lower()) for name in names for pattern in denied):
         return DENIED
-    known = all(part.key in SPDX.known_symbols for part in node.decompose())
-    return ALLOWED if known else _of_name(node.render(), denied)
-
-
-def _of_name(text: str, denied: Collection[str]) -> str:
-    """Of what is no SPDX licence: denied where a denied family's name stands in it, as ``AGPL`` in "GNU AGPLv3"."""
+    if keys and all(key in SPDX.known_symbols for key in keys):
+        return ALLOWED
+    # Of what is no SPDX licence: denied where a denied family's name stands in it, as ``AGPL`` in "GNU AGPLv3".
     families = [pattern.strip("*-").lower() for pattern in denied]
     return DENIED if any(family and family in text.lower() for family in families) else UNKNOWN
 
 
-def of_sbom(sbom: dict[str, Any], denied: Collection[str], by_hand: Any) -> list[Component]:
+def of_sbom(sbom: dict[str, Any], denied: Collection[str], by_hand: dict[str, Any]) -> list[Component]:
     """Each component of a CycloneDX document with its verdict; ``by_hand`` is the table ``[licences]`` of gates.toml.
 
     Raises InputError on an entry of that table that lacks a part or allows nothing.
     """
-    table = {}
     for name, entry in by_hand.items():
-        try:
-            table[package_name(name)] = ByHand(**entry)
-        except TypeError as error:
-            raise InputError(f"[licences.{name}] has `stated`, `expression` and `reason` ({error})") from None
+        if not isinstance(entry, dict) or set(entry) != {"stated", "expression", "reason"}:
+            raise InputError(f"[licences.{name}] has `stated`, `expression` and `reason`, not {entry}")
         if judge(str(entry["expression"]), ()) != ALLOWED or not str(entry["reason"]).strip():
             raise InputError(f"[licences.{name}] needs an expression of SPDX and a reason")
-    components = sbom.get("components")
-    found = components if isinstance(components, list) else []
-    listed = [one if isinstance(one, dict) else {"name": str(one)} for one in found]
+    table = {canonicalize_name(name): entry for name, entry in by_hand.items()}
     # A distribution, and what syft lists of files, has no licence of its own.
-    return [_component(one, denied, table) for one in listed if one.get("type") not in ("operating-system", "file")]
+    left_out = ("operating-system", "file")
+    try:
+        return [_component(one, denied, table) for one in sbom.get("components", []) if one.get("type") not in left_out]
+    except (LookupError, TypeError, AttributeError):  # it is not CycloneDX: nothing is known
+        return []
 
 
-def _component(component: dict[str, Any], denied: Collection[str], table: dict[str, ByHand]) -> Component:
-    licences = component.get("licenses")
-    entries = [_text(entry) for entry in licences] if isinstance(licences, list) else []
-    name, version = str(component.get("name", "")), str(component.get("version", ""))
+def _component(component: dict[str, Any], denied: Collection[str], table: dict[Any, Any]) -> Component:
+    licences = [(entry, entry.get("license", {})) for entry in component.get("licenses", [])]
+    entries = [entry.get("expression") or one.get("id") or one.get("name") or "" for entry, one in licences]
+    name, version = component.get("name", ""), component.get("version", "")
     text = " AND ".join(f"({entry})" if len(entries) > 1 else entry for entry in entries)
     verdicts = {judge(entry, denied) for entry in entries} or {UNKNOWN}
     verdict, reason = next(one for one in (DENIED, UNKNOWN, ALLOWED) if one in verdicts), ""
     # Debian lists every name of a copyright file, in its own spelling; data are not inside the image.
-    debian = str(component.get("purl", "")).startswith("pkg:deb/debian/")
+    debian = component.get("purl", "").startswith("pkg:deb/debian/")
     if verdict == UNKNOWN and (debian or (component.get("type") == "data" and text)):
         verdict, reason = ALLOWED, "none of its names is denied"
-    elif verdict == UNKNOWN and (entry := table.get(package_name(name))) and entry.stated == text:
-        verdict, reason = judge(entry.expression, denied), f"{entry.expression}: {entry.reason}"
+    elif verdict == UNKNOWN and (entry := table.get(canonicalize_name(name))) and entry["stated"] == text:
+        verdict, reason = judge(entry["expression"], denied), f"{entry['expression']}: {entry['reason']}"
     return Component(name, version, text, verdict, reason)
-
-
-def _text(entry: Any) -> str:
-    """What one entry of a component's licences says: an expression, an identifier or a name."""
-    entry = entry if isinstance(entry, dict) else {}
-    licence = entry["license"] if isinstance(entry.get("license"), dict) else {}
-    return str(entry.get("expression") or licence.get("id") or licence.get("name") or "")

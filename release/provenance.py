@@ -3,65 +3,64 @@
 It holds no time and no run's number unless given: equal runs state the same. https://slsa.dev/spec/v1.0/provenance
 """
 
-from __future__ import annotations
-
 import hashlib
 import re
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from release.artifacts import InputError
+import typer
 
-BUILD_TYPE = "urn:kws:pipeline:v1"
+from release.artifacts import InputError, Output, Repeated, read_file, write_json
+
+OCI = "org.opencontainers.image"
 
 
-def predicate(
-    labels: dict[str, str],
-    parameters: Sequence[str],
-    materials: Sequence[str],
-    byproducts: Sequence[str],
-    builder: str,
-    invocation: str = "",
-    untested: Sequence[str] = (),
-) -> dict[str, Any]:
-    """``labels`` are the image's own: source, base and data. The others are ``NAME=VALUE`` and ``NAME=FILE or DIGEST``.
+def provenance(
+    image: Path,
+    output: Output,
+    builder: Annotated[str, typer.Option(help="URI of who runs the build.")],
+    invocation: Annotated[str, typer.Option(help="URI of the run.")] = "",
+    parameter: Repeated = None,
+    material: Repeated = None,
+    byproduct: Repeated = None,
+    untested: Repeated = None,
+) -> None:
+    """Write the predicate of SLSA v1 about an image.json, for cosign to attest.
 
-    Raises InputError on one that is neither.
+    Parameters are NAME=VALUE, materials and byproducts NAME=FILE or NAME=sha256:HEX, untested are platforms.
     """
-    return {
-        "buildDefinition": {
-            "buildType": BUILD_TYPE,
-            "externalParameters": dict(sorted(_split(entry) for entry in parameters)),
-            "internalParameters": {"untestedPlatforms": list(untested)} if untested else {},
-            "resolvedDependencies": [*_of_labels(labels), *map(_resolved, sorted(materials))],
-        },
-        "runDetails": {
-            "builder": {"id": builder},
-            # cosign writes an empty `metadata` too: what it signs is what stands here, member by member.
-            "metadata": {"invocationId": invocation} if invocation else {},
-            "byproducts": [*map(_resolved, sorted(byproducts))],
-        },
+    labels = read_file(image).get("labels") or {}
+    build = {
+        "buildType": "urn:kws:pipeline:v1",
+        "externalParameters": _split(parameter),
+        "internalParameters": {"untestedPlatforms": untested} if untested else {},
+        "resolvedDependencies": [*_of_labels(labels), *_resolved(material)],
     }
+    run = {
+        "builder": {"id": builder},
+        # cosign writes an empty `metadata` too: what it signs is what stands here, member by member.
+        "metadata": {"invocationId": invocation} if invocation else {},
+        "byproducts": _resolved(byproduct),
+    }
+    write_json(output, {"buildDefinition": build, "runDetails": run})
 
 
 def _of_labels(labels: dict[str, str]) -> list[dict[str, Any]]:
     """What the image says itself of its source, its base and its data."""
-    prefix = "org.opencontainers.image"
+    source, base = labels.get(f"{OCI}.source", ""), labels.get(f"{OCI}.base.name", "")
+    revision, digest = labels.get(f"{OCI}.revision"), labels.get(f"{OCI}.base.digest")
     found: list[dict[str, Any]] = []
-    if revision := labels.get(f"{prefix}.revision"):
-        uri = f"git+{labels.get(f'{prefix}.source', '')}@{revision}"
-        found.append({"uri": uri, "digest": {"gitCommit": revision}})
-    if base := labels.get(f"{prefix}.base.digest"):
-        found.append({"uri": f"docker://{labels.get(f'{prefix}.base.name', '')}", "digest": _digest(base)})
+    if revision:
+        found.append({"uri": f"git+{source}@{revision}", "digest": {"gitCommit": revision}})
+    if digest:
+        found.append({"uri": f"docker://{base}", "digest": _digest(digest)})
     if data := labels.get("kws.data.digest"):
         found.append({"name": "data set", "digest": _digest(data)})
     return found
 
 
-def _resolved(entry: str) -> dict[str, Any]:
-    name, said = _split(entry)
-    return {"name": name, "digest": _digest(said)}
+def _resolved(entries: list[str] | None) -> list[dict[str, Any]]:
+    return [{"name": name, "digest": _digest(said)} for name, said in _split(entries).items()]
 
 
 def _digest(said: str) -> dict[str, str]:
@@ -73,8 +72,9 @@ def _digest(said: str) -> dict[str, str]:
         raise InputError(f"{said!r} is neither sha256:HEX nor a file ({error.strerror})") from error
 
 
-def _split(entry: str) -> tuple[str, str]:
-    name, equals, value = entry.partition("=")
-    if not name or not equals:
-        raise InputError(f"{entry!r} is not NAME=VALUE")
-    return name, value
+def _split(entries: list[str] | None) -> dict[str, str]:
+    """NAME=VALUE by name, in their order."""
+    parts = [entry.partition("=") for entry in sorted(entries or [])]
+    if wrong := ["".join(part) for part in parts if not part[0] or not part[1]]:
+        raise InputError(f"{wrong[0]!r} is not NAME=VALUE")
+    return {name: value for name, _, value in parts}

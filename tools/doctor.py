@@ -3,16 +3,12 @@
 A line each: ``ok``, ``warning`` (it goes on without), ``FAILED`` or ``skipped``, with the setting to change.
 """
 
-from __future__ import annotations
-
 import argparse
 import base64
 import html
 import json
 import re
-import socket
 import ssl
-import urllib.error
 import urllib.request
 from collections.abc import Callable
 from http.client import HTTPException
@@ -20,8 +16,7 @@ from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 
 FAILED = 3
 TIMEOUT = 20  # seconds
-PYPI = "https://pypi.org/simple"
-OSV = "https://api.osv.dev"
+PYPI, OSV = "https://pypi.org/simple", "https://api.osv.dev"
 
 
 class UnansweredError(Exception):
@@ -52,17 +47,13 @@ def read(url: str, limit: int = 1, body: bytes | None = None) -> str:
 
 def why(error: Exception) -> str:
     """The reason in a few words, without the address."""
-    if isinstance(error, urllib.error.HTTPError):
-        return f"HTTP {error.code} {error.reason}"
-    cause = error.reason if isinstance(error, urllib.error.URLError) else error
+    cause = getattr(error, "reason", error)
     if isinstance(cause, ssl.SSLCertVerificationError):
         return "its certificate is not trusted here: give the engine the CA (docs/offline.md)"
-    if isinstance(cause, socket.gaierror):
-        return "no such host"
-    return f"no answer within {TIMEOUT} s" if isinstance(cause, TimeoutError) else " ".join(str(cause).split())
+    return " ".join(f"{getattr(error, 'code', '')} {cause}".split())
 
 
-def package_index(url: str, package: str) -> None:
+def package_index(url: str, package: str = "pip") -> None:
     """The index's page of a package, and the first file that it lists, often of another host."""
     page = f"{url.rstrip('/')}/{package}/"
     link = re.search(r"""<a\b[^>]*?\bhref=["']([^"']+)""", read(page, 1 << 16))
@@ -73,46 +64,50 @@ def package_index(url: str, package: str) -> None:
     read(there._replace(netloc=here.netloc).geturl() if same else there.geturl())
 
 
+def torch_index(url: str) -> None:
+    package_index(url, "torch")
+
+
 def vulnerability_source(url: str) -> None:
     """OSV's API, asked as osv-scanner asks it."""
     asked = {"queries": [{"package": {"name": "pip", "ecosystem": "PyPI"}, "version": "26.0"}]}
-    answer = read(f"{url.rstrip('/')}/v1/querybatch", 1 << 20, json.dumps(asked).encode())
-    if '"results"' not in answer:
+    if '"results"' not in read(f"{url.rstrip('/')}/v1/querybatch", 1 << 20, json.dumps(asked).encode()):
         raise UnansweredError(f"{shown(url)} does not answer as OSV does")
+
+
+# The option that names the address, its default, what asks it, what is said where it does not answer, the remedy.
+CHECKS: list[tuple[str, str, Callable[[str], object], str, str]] = [
+    ("package-index", PYPI, package_index, "FAILED", "KWS_PACKAGE_INDEX names another"),
+    (
+        "torch-index",
+        "",
+        torch_index,
+        "warning",
+        "KWS_TORCH_INDEX names another; else torch is the package index's, 5 GB",
+    ),
+    ("dataset-url", "", read, "FAILED", "name a mirror; --dataset=FILE and --synthetic need none"),
+    ("vulnerability-source", OSV, vulnerability_source, "FAILED", "a database as a directory needs none"),
+]
 
 
 def main() -> int:
     """Exit code 3: something that is needed does not answer."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--package-index", default=PYPI, help="(%(default)s)")
-    parser.add_argument("--torch-index", default="", help="empty: torch comes from the package index")
-    parser.add_argument("--dataset-url", default="", help="empty: the data set comes otherwise")
-    parser.add_argument("--vulnerability-source", default=OSV, help="empty: a local database (%(default)s)")
-    options = parser.parse_args()
-    checks: list[tuple[str, str, Callable[[str], object], str]] = [
-        ("package index", options.package_index or PYPI, lambda url: package_index(url, "pip"), "FAILED"),
-        ("torch's index", options.torch_index, lambda url: package_index(url, "torch"), "warning"),
-        ("data set", options.dataset_url, read, "FAILED"),
-        ("vulnerability source", options.vulnerability_source, vulnerability_source, "FAILED"),
-    ]
-    remedies = {
-        "package index": "--package-index or KWS_PACKAGE_INDEX names another",
-        "torch's index": "--torch-index or KWS_TORCH_INDEX names another; else torch is the package index's, 5 GB",
-        "data set": "--dataset-url names a mirror; --dataset=FILE and --synthetic need none",
-        "vulnerability source": "a database as a directory needs none; --bounds=max_vulnerabilities=false goes without",
-    }
-    failed = False
-    for name, url, check, otherwise in checks:
-        state, text = "skipped", f"no address is named: {remedies[name]}"
+    for option, default, *_ in CHECKS:
+        parser.add_argument(f"--{option}", default=default, help="empty: not asked (%(default)s)")
+    urls, states = vars(parser.parse_args()), []
+    for option, _, check, otherwise, remedy in CHECKS:
+        url = urls[option.replace("-", "_")] or (PYPI if option == "package-index" else "")
+        state, text = "skipped", f"no address is named (--{option}): {remedy}"
         try:
             if url:
                 check(url)
                 state, text = "ok", f"{shown(url)} answers"
         except UnansweredError as error:
-            state, text = otherwise, f"{error}; {remedies[name]}"
-        print(f"{state:<8} {name}: {text}", flush=True)
-        failed = failed or state == "FAILED"
-    return FAILED if failed else 0
+            state, text = otherwise, f"{error} (--{option}): {remedy}"
+        print(f"{state:<8} {option.replace('-', ' ')}: {text}", flush=True)
+        states.append(state)
+    return FAILED if "FAILED" in states else 0
 
 
 if __name__ == "__main__":

@@ -9,8 +9,6 @@ package index's build, which on Linux carries CUDA (5 GB) and is hashed too.
 installs the same files from any mirror.
 """
 
-from __future__ import annotations
-
 import argparse
 import hashlib
 import os
@@ -19,85 +17,65 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import tomllib
-import urllib.error
 import urllib.request
 from pathlib import Path
 
+try:
+    import tomllib
+except ImportError:
+    raise SystemExit(f"install: Python 3.11 or newer is needed; this is {sys.version.split()[0]}") from None
+
 ROOT = Path(__file__).resolve().parent.parent
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
+TORCH_PACKAGES = re.compile(r"(torch|torchaudio)==[^\s;]+")
 # What only the CUDA build of torch needs, as named by the lock.
 CUDA_PACKAGES = re.compile(r"(nvidia-|cuda-|triton\b)")
-TORCH_PACKAGES = re.compile(r"(torch|torchaudio)==[^\s;]+")
 PLATFORMS = {"linux/amd64": "x86_64-unknown-linux-gnu", "linux/arm64": "aarch64-unknown-linux-gnu"}
 
 
-def main() -> int:
+def main() -> None:
     options = parse_arguments()
     stamp, fingerprint = options.venv / ".kws-installed", digest_of_inputs(options)
     if stamp.is_file() and stamp.read_text() == fingerprint:
-        return 0
+        return
     uv = find_uv(options.package_index)
     # A stale environment is made anew: what an older lock installed must not linger.
     run([uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(options.venv)], options.package_index)
-    requirements = export(uv, options.groups)
-    torch = [found[0] for line in requirements if (found := TORCH_PACKAGES.match(line))]
-    if torch and sys.platform == "linux" and options.torch_index:
-        if index_answers(options.torch_index):
-            print(
-                f"torch: the CPU build from {options.torch_index}, by version: the lock has no hash of it", flush=True
-            )
-            others = (line for line in requirements if not TORCH_PACKAGES.match(line))
-            requirements = [line for line in others if not CUDA_PACKAGES.match(line)]
-        else:
-            print(
-                f"torch: {options.torch_index} cannot be reached (KWS_TORCH_INDEX names another index); "
-                "taking the package index's build, which carries CUDA: about 5 GB",
-                flush=True,
-            )
-            torch = []
-    else:
-        torch = []
+    groups = [option for group in options.groups for option in ("--group", group)]
+    export = [uv, "export", "--quiet", "--frozen", "--no-default-groups", "--no-emit-project", "--no-annotate"]
+    # The lock's entries for the groups, each with all its hashes.
+    locked = run([*export, "--no-header", *groups], capture=True).replace("\\\n", "").splitlines()
+    torch = [found[0] for line in locked if (found := TORCH_PACKAGES.match(line))]
+    cpu = bool(torch) and sys.platform == "linux" and index_answers(options.torch_index)
+    if cpu:
+        locked = [line for line in locked if not (CUDA_PACKAGES.match(line) or TORCH_PACKAGES.match(line))]
     install = [uv, "pip", "install", "--quiet", "--python", str(options.venv)]
     install += ["--python-platform", PLATFORMS[options.platform]] if options.platform else []
-    install_hashed(install, requirements, options.package_index)
-    if torch:
+    install_hashed(install, locked, options.package_index)
+    if cpu:
         # Its own dependencies stand in the lock and are installed already.
         run([*install, "--no-deps", *torch], options.torch_index)
     stamp.write_text(fingerprint)
     print(f"installed {', '.join(options.groups)} into {options.venv}", flush=True)
-    return 0
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("groups", nargs="+", metavar="GROUP", help="a dependency group of pyproject.toml")
-    parser.add_argument("--venv", type=Path, default=ROOT / ".venv", help="the environment (default: .venv)")
-    parser.add_argument(
-        "--platform",
-        choices=sorted(PLATFORMS),
-        help="install another platform's wheels: they are unpacked, nothing of them is run (default: this machine's)",
-    )
-    parser.add_argument(
-        "--torch-index",
-        default=os.environ.get("KWS_TORCH_INDEX", CPU_INDEX),
-        help="index of torch's CPU build; empty: the package index's build [KWS_TORCH_INDEX] (%(default)s)",
-    )
-    parser.add_argument(
-        "--package-index",
-        default=os.environ.get("KWS_PACKAGE_INDEX", ""),
-        help="a mirror of PyPI [KWS_PACKAGE_INDEX] (default: what uv and pip are set to)",
-    )
+    torch_index, package_index = os.environ.get("KWS_TORCH_INDEX", CPU_INDEX), os.environ.get("KWS_PACKAGE_INDEX", "")
+    parser = argparse.ArgumentParser(description="Install locked dependency groups into a virtual environment.")
+    add = parser.add_argument
+    add("groups", nargs="+", metavar="GROUP", help="a dependency group of pyproject.toml")
+    add("--venv", type=Path, default=ROOT / ".venv", help="the environment (default: .venv)")
+    add("--platform", choices=sorted(PLATFORMS), help="unpack another platform's wheels: nothing of them is run")
+    add("--torch-index", default=torch_index, help="of torch's CPU build; empty: none [KWS_TORCH_INDEX] (%(default)s)")
+    add("--package-index", default=package_index, help="a mirror of PyPI [KWS_PACKAGE_INDEX] (default: uv's and pip's)")
     return parser.parse_args()
 
 
 def digest_of_inputs(options: argparse.Namespace) -> str:
     """SHA-256 over all that decides what the environment holds."""
-    digest = hashlib.sha256()
-    for path in ("pyproject.toml", "uv.lock", "tools/install.py"):
-        digest.update((ROOT / path).read_bytes())
-    digest.update(repr((sys.version, sorted(options.groups), options.torch_index, options.platform)).encode())
-    return digest.hexdigest()
+    files = b"".join((ROOT / path).read_bytes() for path in ("pyproject.toml", "uv.lock", "tools/install.py"))
+    told = repr((sys.version, sorted(options.groups), options.torch_index, options.platform))
+    return hashlib.sha256(files + told.encode()).hexdigest()
 
 
 def locked_uv() -> tuple[str, str]:
@@ -113,33 +91,23 @@ def find_uv(package_index: str) -> str:
     version, requirement = locked_uv()
     folder = ROOT / ".uv"
     for found in (shutil.which("uv"), str(folder / "bin" / "uv")):
-        if found and Path(found).is_file() and version_of(found) == version:
+        if found and Path(found).is_file() and version_of(found) == [version]:
             return found
     made = subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], capture_output=True, text=True)
     if made.returncode:
-        raise SystemExit(
-            f"install: {sys.executable} cannot make a virtual environment: "
-            f"install its venv module (Debian: apt install python3-venv) or uv {version}"
-        )
+        remedy = f"install its venv module (Debian: apt install python3-venv) or uv {version}"
+        raise SystemExit(f"install: {sys.executable} cannot make a virtual environment: {remedy}")
     pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     install_hashed([*pip, "--only-binary=:all:"], [requirement], package_index)
     return str(folder / "bin" / "uv")
 
 
-def version_of(uv: str) -> str:
-    """``0.13.9`` of ``uv 0.13.9 (…)``; empty where it does not run."""
+def version_of(uv: str) -> list[str]:
+    """``["0.13.9"]`` of ``uv 0.13.9 (…)``; empty where it does not run."""
     try:
-        said = subprocess.run([uv, "--version"], capture_output=True, text=True).stdout.split()
+        return subprocess.run([uv, "--version"], capture_output=True, text=True).stdout.split()[1:2]
     except OSError:
-        return ""
-    return said[1] if len(said) > 1 else ""
-
-
-def export(uv: str, groups: list[str]) -> list[str]:
-    """The lock's entries for the groups, a requirement with all its hashes to a string."""
-    names = [option for group in groups for option in ("--group", group)]
-    command = [uv, "export", "--quiet", "--frozen", "--no-default-groups", "--no-emit-project", "--no-annotate"]
-    return run([*command, "--no-header", *names], capture=True).replace("\\\n", "").splitlines()
+        return []
 
 
 def install_hashed(command: list[str], requirements: list[str], package_index: str) -> None:
@@ -150,12 +118,16 @@ def install_hashed(command: list[str], requirements: list[str], package_index: s
         run([*command, "--require-hashes", "--requirement", str(listed)], package_index)
 
 
-def index_answers(index: str, timeout: float = 8.0) -> bool:
-    """Whether the index serves its page of torch within ``timeout`` seconds."""
+def index_answers(index: str) -> bool:
+    """Whether the index serves its page of torch within 8 seconds (an empty one does not); says what follows."""
     try:
-        with urllib.request.urlopen(f"{index.rstrip('/')}/torch/", timeout=timeout):  # noqa: S310 (the user's own URL)
+        with urllib.request.urlopen(f"{index.rstrip('/')}/torch/", timeout=8):  # noqa: S310 (the user's own URL)
+            print(f"torch: the CPU build from {index}, by version: the lock has no hash of it", flush=True)
             return True
-    except (urllib.error.URLError, OSError, ValueError):
+    except (OSError, ValueError):
+        if index:
+            cuda = "taking the package index's build, which carries CUDA: about 5 GB"
+            print(f"torch: {index} cannot be reached (KWS_TORCH_INDEX names another index); {cuda}", flush=True)
         return False
 
 
@@ -172,6 +144,4 @@ def run(command: list[str], package_index: str = "", *, capture: bool = False) -
 
 
 if __name__ == "__main__":
-    if sys.version_info < (3, 11):  # noqa: UP036 (it is run by whatever Python there is)
-        raise SystemExit(f"install: Python 3.11 or newer is needed; this is {sys.version.split()[0]}")
-    raise SystemExit(main())
+    main()

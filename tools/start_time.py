@@ -3,8 +3,6 @@
 ``python tools/start_time.py --output start_time.json -- gunicorn …`` runs inside the image that it measures.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import statistics
@@ -15,20 +13,16 @@ import urllib.request
 from pathlib import Path
 
 
-class NeverReadyError(Exception):
-    """The service ended, or did not answer in time."""
-
-
 def once(command: list[str], url: str, timeout: float) -> float:
-    """Seconds from the start of the process to the first 200; the process is gone afterwards."""
+    """Seconds from the start of the process to the first 200; it is gone afterwards. Raises OSError: never ready."""
     began = time.monotonic()
     with subprocess.Popen(command) as process:
         try:
             while not answers(url):
                 if process.poll() is not None:
-                    raise NeverReadyError(f"the service ended with exit code {process.returncode}")
+                    raise OSError(f"the service ended with exit code {process.returncode}")
                 if time.monotonic() - began > timeout:
-                    raise NeverReadyError(f"{url} did not answer 200 within {timeout:g} s")
+                    raise OSError(f"{url} did not answer 200 within {timeout:g} s")
                 time.sleep(0.01)
             return time.monotonic() - began
         finally:
@@ -55,18 +49,16 @@ def main() -> int:
     parser.add_argument("--output", type=Path, required=True, help="the JSON file to write")
     parser.add_argument("command", nargs="+", help="the service's command line")
     options = parser.parse_args()
-    runs: list[float] = []
-    error = ""
+    result: dict[str, object] = {"seconds": None, "runs": [], "error": ""}
     try:
         runs = [once(options.command, options.url, options.timeout) for _ in range(options.runs)]
-    except (NeverReadyError, OSError) as caught:
-        error = str(caught)
+        result |= {"seconds": round(statistics.median(runs), 3), "runs": [round(run, 3) for run in runs]}
+    except OSError as error:
+        result["error"] = str(error)
         print(f"start_time: {error}", file=sys.stderr)
-    seconds = None if error else round(statistics.median(runs), 3)
-    result = {"seconds": seconds, "runs": [round(run, 3) for run in runs], "error": error}
     options.output.parent.mkdir(parents=True, exist_ok=True)
     options.output.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    return 1 if error else 0
+    return 1 if result["error"] else 0
 
 
 if __name__ == "__main__":

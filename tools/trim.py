@@ -6,8 +6,6 @@ notices of what is bundled, and the metadata of every distribution of which anyt
 tells what is there. `tests/service/inside_image.py` proves that nothing that the service needs is gone.
 """
 
-from __future__ import annotations
-
 import re
 import sys
 from collections.abc import Iterator
@@ -20,7 +18,7 @@ PARTS = [
     *(f"numpy/{name}" for name in ("distutils", "f2py", "testing", "_core/include", "_core/lib", "_pyinstaller")),
     *(f"numpy/{name}" for name in ("random/lib", "random/_examples", "doc", "conftest.py")),
     *(f"numpy/_core/{name}.*.so" for name in ("_simd", "_*_tests", "_operand_flag_tests")),
-    *("numpy/**/tests", "numpy/**/*.pyi", "numpy/**/*.pxd", "cffi"),
+    *("numpy/**/tests", "numpy/**/*.pyi", "numpy/**/*.pxd", "cffi", "numpy/__pycache__/conftest.*.pyc"),
 ]
 # Whole distributions, metadata too: ONNX Runtime's for making models in Python, cffi's for compiling.
 WHOLE = {"flatbuffers": "flatbuffers", "protobuf": "google", "pycparser": "pycparser"}
@@ -30,32 +28,23 @@ STAMP = ".kws-installed"  # by which tools/install.py knows its own work: of no 
 SCRIPTS = ("f2py", "numpy-config", "onnxruntime_test", "gen-cffi-src")
 
 
-def site_packages(venv: Path) -> Path:
-    """The one `site-packages` of `venv`. Raises FileNotFoundError where there is none."""
-    found = sorted(venv.glob("lib/python3*/site-packages"))
-    if not found:
-        raise FileNotFoundError(f"{venv} is no virtual environment")
-    return found[0]
-
-
 def superfluous(venv: Path) -> Iterator[Path]:
-    """The files to remove."""
-    packages = site_packages(venv)
-    yield from (path for path in (venv / STAMP, *(venv / "bin" / name for name in SCRIPTS)) if path.is_file())
-    for path in (path for pattern in PARTS for path in packages.glob(pattern)):
-        compiled = path.parent.glob(f"__pycache__/{path.stem}.*.pyc") if path.suffix == ".py" else ()
-        yield from (file for file in (*files(path), *compiled) if not KEPT.search(file.name))
+    """The files to remove. Raises FileNotFoundError where ``venv`` is no virtual environment."""
+    packages = next(venv.glob("lib/python3*/site-packages"), None)
+    if packages is None:
+        raise FileNotFoundError(f"{venv} is no virtual environment")
+    yield from filter(Path.exists, (venv / STAMP, *(venv / "bin" / name for name in SCRIPTS)))
+    for pattern in PARTS:
+        yield from (file for path in packages.glob(pattern) for file in files(path) if not KEPT.search(file.name))
     for distribution, package in WHOLE.items():
         metadata = list(packages.glob(f"{distribution}-*.dist-info"))
-        for path in [*metadata, packages / package] if metadata else []:
-            yield from files(path)
+        yield from (file for path in metadata for part in (path, packages / package) for file in files(part))
 
 
-def files(path: Path) -> Iterator[Path]:
+def files(path: Path) -> list[Path]:
     """The file itself, or all files of a folder."""
-    yield from (
-        [path] if path.is_symlink() or path.is_file() else (file for file in path.rglob("*") if not file.is_dir())
-    )
+    inner = path.rglob("*") if path.is_dir() and not path.is_symlink() else [path]
+    return [file for file in inner if file.is_symlink() or file.is_file()]
 
 
 def trim(venv: Path) -> int:
@@ -70,17 +59,10 @@ def trim(venv: Path) -> int:
     return freed
 
 
-def main() -> int:
-    """Trim, and say by how much."""
-    venv = Path(sys.argv[1]) if len(sys.argv) == 2 else Path()
+if __name__ == "__main__":
+    venv = Path(*sys.argv[1:2])
     try:
-        freed = trim(venv)
+        print(f"trimmed {venv}: {trim(venv) / 1e6:.1f} MB less", flush=True)
     except FileNotFoundError as error:
         print(f"trim: {error}", file=sys.stderr)
-        return 2
-    print(f"trimmed {venv}: {freed / 1e6:.1f} MB less", flush=True)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+        raise SystemExit(2) from None

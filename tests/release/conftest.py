@@ -1,36 +1,26 @@
 """An artefact directory as the pipeline leaves it, small and written by hand, in which every gate holds."""
 
-from __future__ import annotations
-
 import copy
 import json
+import sys
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from release.__main__ import main
 from release.artifacts import Artifacts
-from release.gates import DENIED, Judgement, Verdict, judge, read_bounds
+from release.gates import DENIED, FAILED, Judgement, judge, read_bounds
 from release.licences import of_sbom
 
 ROOT = Path(__file__).resolve().parents[2]
 DIGEST = f"sha256:{'d' * 64}"
 PUBLISHED = f"ghcr.io/me/words@{DIGEST}"
 CLASS = {"precision": 0.95, "recall": 0.95, "f1": 0.95, "clips": 100}
-PROBE = {
-    "http_status": 200,
-    "p50_ms": 1.1,
-    "p95_ms": 2.5,
-    "p99_ms": 3.5,
-    "server_latency_ms": 0.7,
-    "accuracy": 0.975,
-    "clips": 40,
-    "correct": 39,
-    "failures": [],
-    "model_version": "abc",
-}
+TIMES = {"p50_ms": 1.1, "p95_ms": 2.5, "p99_ms": 3.5, "server_latency_ms": 0.7}
+ANSWERS = {"http_status": 200, "accuracy": 0.975, "clips": 40, "correct": 39, "failures": [], "model_version": "abc"}
+PROBE = TIMES | ANSWERS
 CONTENTS: dict[str, Any] = {
     "model/evaluation.json": {
         "n": 200,
@@ -51,12 +41,8 @@ CONTENTS: dict[str, Any] = {
                 {"group": "noise", "name": "noise at 0 dB", "accuracy": 0.87, "difference": -0.08},
             ]
         },
-        "data": {
-            "source": "synthetic",
-            "licence": "CC0 1.0",
-            "speakers_known": True,
-            "leaks": {"speakers": 0, "recordings": 0, "examples": []},
-        },
+        "data": {"source": "synthetic", "licence": "CC0 1.0", "speakers_known": True}
+        | {"leaks": {"speakers": 0, "recordings": 0, "examples": []}},
         "caveats": ["9 clips were left out"],
         "parity": {"clips": 200, "max_difference": 6.6e-7},
         "not_measured": {"running audio": "0 hours were asked for"},
@@ -70,29 +56,16 @@ CONTENTS: dict[str, Any] = {
     "inference/inference_metrics.json": PROBE,
     "inference/start_time.json": {"seconds": 1.5, "runs": [1.4, 1.5, 1.6], "error": ""},
     "inference/published/inference_metrics.json": PROBE,
-    "image/image.json": {
-        "digest": DIGEST,
-        "platform": "linux/amd64",
-        "platforms": ["linux/amd64"],
-        "size_bytes": 98_700_000,
-        "labels": {},
-        "layers": [{"digest": "sha256:bb", "size_bytes": 98_700_000}],
-    },
+    "image/image.json": {"digest": DIGEST, "platform": "linux/amd64", "platforms": ["linux/amd64"], "labels": {}}
+    | {"size_bytes": 98_700_000, "layers": [{"digest": "sha256:bb", "size_bytes": 98_700_000}]},
     "image/sbom.cdx.json": {
         "components": [
             {"name": "flask", "licenses": [{"license": {"id": "BSD-3-Clause"}}]},
             {"name": "packaging", "licenses": [{"expression": "Apache-2.0 OR BSD-2-Clause"}]},
         ]
     },
-    "image/osv.json": {
-        "error": "",
-        "asked": "api.osv.dev",
-        "packages": 2,
-        "unasked": ["python 3.13"],
-        "counts": [],
-        "unfixed": [],
-        "accepted": [],
-    },
+    "image/osv.json": {"error": "", "asked": "api.osv.dev", "packages": 2, "unasked": ["python 3.13"]}
+    | {"counts": [], "unfixed": [], "accepted": []},
 }
 # The files without which a run is not whole; the others are the image's that was published.
 FILES = list(CONTENTS)
@@ -127,14 +100,9 @@ def write(folder: Path, name: str = "", whole: Any = ..., **keys: Any) -> Path:
     return folder
 
 
-@cache
-def of_project(bounds: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, Any]]:
-    return read_bounds(ROOT / "gates.toml", bounds)
-
-
 def judged(folder: Path, *bounds: str, published: str = PUBLISHED, **more: Any) -> Judgement:
     """The verdict by the project's own bounds, as the command line makes it."""
-    held, by_hand = of_project(bounds)
+    held, by_hand = read_bounds(ROOT / "gates.toml", bounds)
     run = Artifacts(folder)
     components = of_sbom(run.read("image/sbom.cdx.json"), held[DENIED] or [], by_hand)
     return judge(run, held, components, published=published, **more)
@@ -142,7 +110,22 @@ def judged(folder: Path, *bounds: str, published: str = PUBLISHED, **more: Any) 
 
 def failed(folder: Path, *bounds: str, **more: Any) -> list[str]:
     """The names of the gates that failed."""
-    return [gate.name for gate in judged(folder, *bounds, **more).those(Verdict.FAILED)]
+    return [gate.name for gate in judged(folder, *bounds, **more).those(FAILED)]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """``run("judge", folder)``, as on the command line → exit code, stdout, stderr."""
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["release", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        said = capsys.readouterr()
+        return int(ended.value.code or 0), said.out, said.err
+
+    monkeypatch.chdir(ROOT)
+    return call
 
 
 def contents(name: str) -> Any:

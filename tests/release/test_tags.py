@@ -1,116 +1,108 @@
 """Which tags a release may get, what an attestation says, the changelog's section."""
 
-from __future__ import annotations
-
 import base64
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from release.artifacts import InputError
-from release.tags import attestations, notes, release_tags
+from release.tags import attestation, notes, tags
 
 from .conftest import DIGEST
 
 COMMIT = "0123abcd" * 5
-
-
-def origin(revision: str = "", branch: str = "", version: str = "", **more: str) -> dict[str, str]:
-    return {"revision": revision, "branch": branch, "version": version, **more}
+MAIN = {"revision": COMMIT, "branch": "main"}
 
 
 @pytest.mark.parametrize(
-    ("origin", "more", "expected"),
+    ("given", "expected"),
     [
-        (origin(COMMIT, "main"), {}, [COMMIT, "main", "latest"]),
-        (origin(COMMIT, "master", default_branch="master"), {}, [COMMIT, "master", "latest"]),
-        (origin(COMMIT, "master"), {}, [COMMIT, "master"]),
-        (origin(COMMIT, "topic/new words"), {}, [COMMIT, "topic-new-words"]),
-        (origin(COMMIT, "", "v1.2.0"), {}, [COMMIT, "1.2.0"]),
-        (origin(COMMIT, "", "v1.2.0+b1"), {}, [COMMIT, "1.2.0-b1"]),
-        (origin(COMMIT, "main"), {"no_latest": "untested"}, [COMMIT, "main"]),
-        (origin(COMMIT, "main"), {"given": ["try"]}, ["try"]),
-        (origin(COMMIT, "main"), {"given": ["latest", "try", "try"]}, ["try", "latest"]),
-        (origin(COMMIT, "topic"), {"cannot_sign": True}, [COMMIT, "topic"]),
+        (MAIN, [COMMIT, "main", "latest"]),
+        ({"branch": "master", "default_branch": "master"}, ["master", "latest"]),
+        ({"branch": "master"}, ["master"]),
+        ({"branch": "topic/new words"}, ["topic-new-words"]),
+        ({"revision": COMMIT, "version": "v1.2.0"}, [COMMIT, "1.2.0"]),
+        ({"version": "v1.2.0+b1"}, ["1.2.0-b1"]),
+        ({**MAIN, "no_latest": "untested"}, [COMMIT, "main"]),
+        ({**MAIN, "tag": ["try"]}, ["try"]),
+        ({**MAIN, "tag": ["latest", "try", "try"]}, ["try", "latest"]),
+        ({"branch": "topic", "cannot_sign": True}, ["topic"]),
     ],
 )
-def test_the_tags_of_a_release(origin: dict[str, str], more: dict[str, Any], expected: list[str]) -> None:
-    assert release_tags(**{"given": [], **origin, **more}) == expected
+def test_the_tags_of_a_release(given: dict[str, Any], expected: list[str]) -> None:
+    assert tags(**given).split() == expected
 
 
-@pytest.mark.parametrize(
-    ("origin", "more", "message"),
-    [  # REVIEW 36: each of these moved `latest`, or another release's tag
-        (origin(), {}, "nothing says what is released"),
-        (origin(COMMIT, "latest"), {}, "--branch latest"),
-        (origin(COMMIT, "latest", default_branch="latest"), {}, "--branch latest"),
-        (origin(COMMIT, "1.2.0"), {}, "--branch 1.2.0"),
-        (origin(COMMIT, "v1.2.0"), {}, "--branch v1.2.0"),
-        (origin(COMMIT, "0123abc"), {}, "--branch 0123abc"),
-        (origin(COMMIT, "", "latest"), {}, "--version 'latest'"),
-        (origin(COMMIT, "topic"), {"given": ["latest"]}, "not the branch main"),
-        (origin(COMMIT), {"given": ["latest"]}, "not the branch main"),
-        (
-            origin(COMMIT, "main"),
-            {"given": ["latest"], "no_latest": "the data are synthetic"},
-            "the data are synthetic",
-        ),
-        (origin(COMMIT, "main"), {"cannot_sign": True}, "nothing to sign with"),
-        (origin(COMMIT, "main"), {"given": ["latest"], "cannot_sign": True}, "nothing to sign with"),
-        (origin(COMMIT, "main"), {"given": ["a b"]}, "'a b' is not a tag"),
-        (origin(COMMIT, "main"), {"given": ["x" * 129]}, "is not a tag"),
-        (origin(COMMIT, "-topic"), {}, "'-topic' is not a tag"),
-    ],
-)
-def test_tags_that_are_refused(origin: dict[str, str], more: dict[str, Any], message: str) -> None:
+# REVIEW 36: each of these moved `latest`, or another release's tag.
+REFUSED: dict[str, list[dict[str, Any]]] = {
+    "nothing says what is released": [{}],
+    "--branch latest": [{"branch": "latest"}, {"branch": "latest", "default_branch": "latest"}],
+    "would take a tag of another kind": [{"branch": name} for name in ("1.2.0", "v1.2.0", "0123abc")],
+    "--version 'latest'": [{"version": "latest"}],
+    "not the branch main": [{"branch": "topic", "tag": ["latest"]}, {"tag": ["latest"]}],
+    "the data are synthetic": [{**MAIN, "tag": ["latest"], "no_latest": "the data are synthetic"}],
+    "nothing to sign with": [{**MAIN, "cannot_sign": True}, {**MAIN, "tag": ["latest"], "cannot_sign": True}],
+    "is not a tag": [{"tag": ["a b"]}, {"tag": ["x" * 129]}, {"branch": "-topic"}],
+}
+
+
+@pytest.mark.parametrize(("message", "given"), [(message, one) for message in REFUSED for one in REFUSED[message]])
+def test_tags_that_are_refused(message: str, given: dict[str, Any]) -> None:
     with pytest.raises(InputError, match=message):
-        release_tags(**{"given": [], **origin, **more})
-
-
-def line(kind: str, predicate: Any, digest: str = DIGEST) -> str:
-    statement = {
-        "subject": [{"name": "r", "digest": {"sha256": digest.removeprefix("sha256:")}}],
-        "predicateType": kind,
-        "predicate": predicate,
-    }
-    return json.dumps({"payload": base64.b64encode(json.dumps(statement).encode()).decode()})
+        tags(**given)
 
 
 SLSA = "https://slsa.dev/provenance/v1"
 
 
+def line(predicate: Any, kind: str = SLSA, digest: str = DIGEST) -> str:
+    """A line of what cosign verify-attestation prints."""
+    subject = [{"name": "r", "digest": {"sha256": digest.removeprefix("sha256:")}}]
+    statement = {"subject": subject, "predicateType": kind, "predicate": predicate}
+    return json.dumps({"payload": base64.b64encode(json.dumps(statement).encode()).decode()}) + "\n"
+
+
 @pytest.mark.parametrize(
-    ("found", "kind", "expected"),
+    ("found", "kind", "equals", "expected"),
     [
-        ("", "slsaprovenance1", []),
-        ("\n", "slsaprovenance1", []),
-        (line(SLSA, {"a": 1}), "slsaprovenance1", [{"a": 1}]),
-        (line(SLSA, {"a": 1}), SLSA, [{"a": 1}]),
-        (line(SLSA, {"a": 1}) + "\n" + line(SLSA, {"a": 2}) + "\n", SLSA, [{"a": 1}, {"a": 2}]),
-        (line(SLSA, {"a": 1}), "cyclonedx", []),
-        (line(SLSA, {"a": 1}, f"sha256:{'e' * 64}"), SLSA, []),
+        ("", SLSA, None, None),
+        ("\n", SLSA, None, None),
+        (line(1), "slsaprovenance1", None, 1),
+        (line(1) + line(2), SLSA, None, 2),
+        (line(1), "cyclonedx", None, None),
+        (line(1, digest=f"sha256:{'e' * 64}"), SLSA, None, None),
+        (line({"a": 1}) + line(2), SLSA, {"a": 1}, {"a": 1}),
+        (line({"a": 1}), SLSA, {"a": 2}, None),
     ],
 )
-def test_attestations_of_a_type_about_an_image(found: str, kind: str, expected: list[Any]) -> None:
-    assert attestations(found, kind, DIGEST) == expected
+def test_an_attestation_of_a_type_about_an_image(
+    tmp_path: Path, found: str, kind: str, equals: Any, expected: Any
+) -> None:
+    (tmp_path / "found").write_text(found)
+    (tmp_path / "equals").write_text(json.dumps(equals))
+    failed = attestation(tmp_path / "found", kind, DIGEST, equals and tmp_path / "equals", tmp_path / "written")
+    assert bool(failed) == (expected is None)
+    assert expected is None or json.loads((tmp_path / "written").read_text()) == expected
 
 
 @pytest.mark.parametrize("found", ["Error: no signatures", "{}", "[]", '{"payload": "x"}', '{"payload": "e30="}'])
-def test_what_cosign_never_prints(found: str) -> None:
+def test_what_cosign_never_prints(tmp_path: Path, found: str) -> None:
+    (tmp_path / "found").write_text(found)
     with pytest.raises(InputError, match="cosign"):
-        attestations(found, SLSA, DIGEST)
+        attestation(tmp_path / "found", SLSA, DIGEST)
 
 
-CHANGELOG = "# Changes\n\n## [1.2.0] - 2026-03-01\n\n- new\n\n## 1.1.0\n\n- old\n\n## 1.0.0\n"
-
-
-@pytest.mark.parametrize(("tag", "expected"), [("v1.2.0", "- new\n"), ("1.1.0", "- old\n")])
-def test_the_section_of_a_version(tag: str, expected: str) -> None:
-    assert notes(CHANGELOG, tag) == expected
-
-
-@pytest.mark.parametrize("tag", ["v1.2", "v1.2.0-rc1", "v1.0.0", "v9"])
-def test_a_version_without_a_section(tag: str) -> None:
-    with pytest.raises(InputError, match="has no section"):
-        notes(CHANGELOG, tag)
+@pytest.mark.parametrize(
+    ("tag", "expected"),
+    [("v1.2.0", "- new"), ("1.1.0", "- old"), *((tag, None) for tag in ("v1.2", "v1.2.0-rc1", "v1.0.0", "v9"))],
+)
+def test_the_section_of_a_version(tmp_path: Path, tag: str, expected: str | None) -> None:
+    path = tmp_path / "CHANGELOG.md"
+    path.write_text("# Changes\n\n## [1.2.0] - 2026-03-01\n\n- new\n\n## 1.1.0\n\n- old\n\n## 1.0.0\n")
+    if expected is None:
+        with pytest.raises(InputError, match="has no section"):
+            notes(path, tag)
+    else:
+        assert notes(path, tag) == expected

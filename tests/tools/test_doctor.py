@@ -1,10 +1,8 @@
 """What the doctor says of addresses that answer and of those that do not, on loopback."""
 
-from __future__ import annotations
-
 import base64
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -32,8 +30,9 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server() -> Iterator[str]:
-    PAGES.clear()
     ASKED.clear()
+    PAGES.clear()
+    PAGES.update({"/set": "x", "/simple/pip/": link("/a.whl"), "/a.whl": "wheel", "/v1/querybatch": '{"results": []}'})
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
         threading.Thread(target=running.serve_forever, args=(0.01,), daemon=True).start()
         yield f"http://127.0.0.1:{running.server_port}"
@@ -46,50 +45,58 @@ def link(to: str) -> str:
 
 def test_an_index_answers_where_its_page_and_its_files_do(server: str) -> None:
     PAGES.update({"/simple/pip/": link("../../files/a&amp;b.whl#sha256=0"), "/files/a&b.whl": "wheel"})
-    doctor.package_index(f"{server}/simple/", "pip")
+    doctor.package_index(f"{server}/simple/")
     # A byte of the file is enough.
     assert [asked[:2] for asked in ASKED] == [("/simple/pip/", "bytes=0-65535"), ("/files/a&b.whl", "bytes=0-0")]
 
 
 def test_a_login_in_an_address_goes_to_its_host_alone_and_into_no_message(server: str) -> None:
     secret = server.replace("://", "://me:hunter%402@") + "/simple"
-    PAGES.update({"/simple/pip/": link("/a.whl"), "/a.whl": "wheel"})
-    doctor.package_index(secret, "pip")
+    doctor.package_index(secret)
     assert [login for _, _, login in ASKED] == [f"Basic {base64.b64encode(b'me:hunter@2').decode()}"] * 2
-    elsewhere = server.replace("127.0.0.1", "localhost")
-    PAGES["/simple/pip/"] = link(f"{elsewhere}/b.whl?signature=hunter3")
-    with pytest.raises(doctor.UnansweredError, match="HTTP 404") as said:
-        doctor.package_index(secret, "pip")
+    PAGES["/simple/pip/"] = link(f"{server.replace('127.0.0.1', 'localhost')}/b.whl?signature=hunter3")
+    with pytest.raises(doctor.UnansweredError, match="404") as said:
+        doctor.package_index(secret)
     assert "hunter" not in str(said.value)
     assert ASKED[-1] == ("/b.whl?signature=hunter3", "bytes=0-0", None)
 
 
 @pytest.mark.parametrize(
-    ("address", "reason"),
-    [(NOWHERE, "refused"), ("http://nobody.invalid", "no such host"), ("not an address", "unknown url type")],
+    ("check", "address", "reason"),
+    [
+        (doctor.read, NOWHERE, "refused"),
+        (doctor.read, "http://nobody.invalid", "nobody.invalid: "),
+        (doctor.read, "not an address", "unknown url type"),
+        (doctor.package_index, "/simple", "lists no file"),
+        (doctor.vulnerability_source, "", "does not answer as OSV"),
+    ],
 )
-def test_an_address_that_cannot_be_read(address: str, reason: str) -> None:
+def test_what_does_not_answer_as_it_should(
+    server: str, check: Callable[[str], object], address: str, reason: str
+) -> None:
+    PAGES.update({"/simple/pip/": "<html>please log in</html>", "/v1/querybatch": '{"greeting": "hello"}'})
     with pytest.raises(doctor.UnansweredError, match=reason) as said:
-        doctor.read(address)
+        check(address if check is doctor.read else server + address)
     assert "\n" not in str(said.value)
 
 
-def test_what_answers_otherwise_is_told_from_what_should(server: str) -> None:
-    PAGES.update({"/simple/pip/": "<html>please log in</html>", "/v1/querybatch": '{"greeting": "hello"}'})
-    with pytest.raises(doctor.UnansweredError, match="lists no file"):
-        doctor.package_index(f"{server}/simple", "pip")
-    with pytest.raises(doctor.UnansweredError, match="does not answer as OSV"):
-        doctor.vulnerability_source(server)
-
-
+@pytest.mark.parametrize(
+    ("index", "database", "code", "states"),
+    [
+        ("/simple", "", 0, ["ok", "warning", "ok", "ok"]),
+        (None, "", 3, ["FAILED", "warning", "ok", "ok"]),
+        ("/simple", None, 0, ["ok", "warning", "ok", "skipped"]),
+    ],
+)
 def test_every_check_is_made_whatever_failed(
-    server: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    PAGES.update({"/set": "x", "/simple/pip/": link("/a.whl"), "/a.whl": "wheel", "/v1/querybatch": '{"results": []}'})
-    common = [f"--dataset-url={server}/set", f"--torch-index={NOWHERE}", f"--vulnerability-source={server}"]
-    for index, code, state in ((f"{server}/simple", 0, "ok"), (NOWHERE, doctor.FAILED, "FAILED")):
-        monkeypatch.setattr("sys.argv", ["doctor", *common, f"--package-index={index}"])
-        assert doctor.main() == code
-        lines = capsys.readouterr().out.splitlines()
-        assert [line.split()[0] for line in lines] == [state, "warning", "ok", "ok"]
-        assert "--torch-index" in lines[1]
+    server: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], index: str | None,
+    database: str | None, code: int, states: list[str]
+) -> None:  # fmt: skip
+    options = [f"--dataset-url={server}/set", f"--torch-index={NOWHERE}"]
+    options += [f"--package-index={NOWHERE if index is None else server + index}"]
+    options += [f"--vulnerability-source={'' if database is None else server}"]
+    monkeypatch.setattr("sys.argv", ["doctor", *options])
+    assert doctor.main() == code
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == states
+    assert "--torch-index" in lines[1]

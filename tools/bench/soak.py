@@ -6,117 +6,90 @@ only the processes can give back, and their open files, are read after each tent
 or an answer was not as it must be.
 """
 
-import argparse
-import http.client
 import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import cycle, islice
 from pathlib import Path
+from typing import Any
 
-from tools.bench.__main__ import answers, free_port, start, stop
+import httpx
+import typer
+
+from tools.bench.servers import family, server
 
 TENTHS, WARMING, MAX_GROWTH = 10, 4, 0.02
-_SAMPLES = sorted(Path("service/samples").glob("*.wav"))
-_FORM = {"Content-Type": "multipart/form-data; boundary=b"}
-Request = tuple[str, str, bytes, dict[str, str], int]
+SAMPLES = [path.read_bytes() for path in sorted(Path("service/samples").glob("*.wav"))]
+PCM = {"headers": {"Content-Type": "audio/pcm;rate=48000"}, "content": SAMPLES[0][44:] * 3}
+HALF = {
+    "headers": {"Content-Type": "multipart/form-data; boundary=b"},
+    "content": b"--b\r\nContent-Disposition: form-data",
+}
+# Path, what is posted there (nothing: it is read) and the status that must come.
+REQUESTS: list[tuple[str, dict[str, Any], int]] = [
+    *(("/predict", {"content": sample}, 200) for sample in SAMPLES),
+    ("/predict", {"files": {"file": ("a.wav", SAMPLES[0])}}, 200),
+    ("/predict", HALF, 400),
+    ("/predict", PCM, 200),
+    ("/predict", {"content": b"no audio"}, 415),
+    ("/predict", {"content": SAMPLES[0], "headers": {"Content-Encoding": "br"}}, 415),
+    ("/detect", PCM, 200),
+    *((path, {}, status) for path, status in {"/readyz": 200, "/v2/models/kws": 200, "/nothing": 404}.items()),
+]
 
 
-def requests() -> list[Request]:
-    """Method, path, body, headers and the status that must come."""
-    made: list[Request] = [("POST", "/predict", path.read_bytes(), {}, 200) for path in _SAMPLES]
-    wav = made[0][2]
-    head = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n'
-    return [
-        *made,
-        ("POST", "/predict", head + wav + b"\r\n--b--\r\n", _FORM, 200),
-        ("POST", "/predict", head + wav, _FORM, 400),
-        ("POST", "/predict", wav[44:] * 3, {"Content-Type": "audio/pcm;rate=48000"}, 200),
-        ("POST", "/predict", b"no audio", {}, 415),
-        ("POST", "/predict", wav, {"Content-Encoding": "br"}, 415),
-        ("POST", "/detect", wav[44:] * 10, {"Content-Type": "audio/pcm;rate=16000"}, 200),
-        ("GET", "/readyz", b"", {}, 200),
-        ("GET", "/v2/models/kws", b"", {}, 200),
-        ("GET", "/nothing", b"", {}, 404),
-    ]
-
-
-def ask(port: int, number: int, count: int) -> Counter[str]:
+def ask(url: str, number: int, count: int) -> Counter[str]:
     """`count` requests one after the other, beginning with the `number`th; returns what was wrong."""
     wrong: Counter[str] = Counter()
-    work = requests()
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-    for turn, (method, path, body, headers, status) in enumerate(islice(cycle(work), number, number + count)):
+    client = httpx.Client(base_url=url, timeout=60)
+    for turn, (path, posted, status) in enumerate(islice(cycle(REQUESTS), number, number + count)):
         try:
-            connection.request(method, path, body or None, headers)
-            response = connection.getresponse()
-            response.read()
-            found = str(response.status)
-        except (OSError, http.client.HTTPException) as error:
+            found = str(client.request("POST" if posted else "GET", path, **posted).status_code)
+        except httpx.HTTPError as error:
             found = type(error).__name__
-            connection.close()
         if found != str(status):
-            wrong[f"{method} {path}: {found} instead of {status}"] += 1
+            wrong[f"{path}: {found} instead of {status}"] += 1
         if turn % 50 == 0:  # a new connection now and then
-            connection.close()
+            client.close()
+            client = httpx.Client(base_url=url, timeout=60)
     return wrong
 
 
-def family(pid: int) -> Iterator[int]:
-    """The process and its children."""
-    yield pid
-    yield from map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
-
-
 def usage(pid: int) -> tuple[int, int]:
-    """kB of memory that no file backs and open files, of the process `pid` and its children, idle connections gone."""
+    """kB of memory that no file backs and open files, of `pid` and what descends from it, idle connections gone."""
     time.sleep(float(os.environ.get("KWS_KEEPALIVE") or 5) + 2)
-    kilobytes = files = 0
-    for process in family(pid):
-        for line in Path(f"/proc/{process}/smaps_rollup").read_text().splitlines():
-            if line.startswith(("Pss_Anon", "Pss_Shmem", "SwapPss")):
-                kilobytes += int(line.split()[1])
-        files += len(list(Path(f"/proc/{process}/fd").iterdir()))
-    return kilobytes, files
+    folders = [Path(f"/proc/{process}") for process in family(pid)]
+    lines = [line for folder in folders for line in (folder / "smaps_rollup").read_text().splitlines()]
+    kilobytes = sum(int(line.split()[1]) for line in lines if line.startswith(("Pss_Anon", "Pss_Shmem", "SwapPss")))
+    return kilobytes, sum(len(list((folder / "fd").iterdir())) for folder in folders)
 
 
-def main() -> int:
+def main(model: Path, requests: int = 200_000, clients: int = 8) -> None:
     """Soak, and judge."""
-    parser = argparse.ArgumentParser(prog="python -m tools.bench.soak", description=__doc__)
-    parser.add_argument("model", type=Path)
-    parser.add_argument("--requests", type=int, default=200_000)
-    parser.add_argument("--clients", type=int, default=8)
-    options = parser.parse_args()
-    port, wrong, begin = free_port(), Counter[str](), time.monotonic()
-    process = start("service", options.model.resolve(), port)
-    try:
-        if not answers(process, port, _SAMPLES[0].read_bytes(), "audio/wav"):
-            parser.error("the service does not answer")
-        workers, course = set(family(process.pid)), []
-        for part in range(TENTHS + 1):
-            clients = options.clients * (WARMING if part == 0 else 1)
-            count = options.requests // TENTHS // clients
-            with ThreadPoolExecutor(clients) as pool:
-                for found in pool.map(lambda number: ask(port, number, count), range(clients)):  # noqa: B023
-                    wrong += found
-            course.append(usage(process.pid))
-        same = workers == set(family(process.pid))
-    finally:
-        stop(process)
+    wrong, course = Counter[str](), []
+    with server("service", model, SAMPLES[0]) as running:
+        if running is None:
+            raise typer.BadParameter("the service does not answer with this model")
+        pid, url = running
+        workers = set(family(pid))
+        for at_once in (clients * WARMING, *[clients] * TENTHS):
+            with ThreadPoolExecutor(at_once) as pool:
+                asked = [pool.submit(ask, url, number, requests // TENTHS // at_once) for number in range(at_once)]
+                wrong = sum((one.result() for one in asked), wrong)
+            course.append(usage(pid))
+        same = workers == set(family(pid))
     growth = course[-1][0] / course[0][0] - 1
-    print(f"{options.requests} requests in {time.monotonic() - begin:.0f} s, {wrong.total()} wrong answers")
     print(f"memory, MB, after each tenth: {' '.join(f'{memory / 1e3:.1f}' for memory, _ in course)} ({growth:+.1%})")
-    print(f"open files: {course[0][1]} after the warm-up, {course[-1][1]} at the end")
+    print(f"open files: {course[0][1]} after the warm-up, {course[-1][1]} at the end; {wrong.total()} wrong answers")
     failures = [f"{count} x {what}" for what, count in wrong.most_common(5)]
     failures += [f"memory grows by {growth:.1%}; the bound is {MAX_GROWTH:.0%}"] * (growth >= MAX_GROWTH)
     failures += ["more open files"] * (course[-1][1] > course[0][1]) + ["a worker was lost"] * (not same)
     for failure in failures:
         print(f"soak: {failure}", file=sys.stderr)
-    return 3 if failures else 0
+    raise typer.Exit(3 if failures else 0)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    typer.run(main)
