@@ -11,10 +11,6 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from rich import box
-from rich.console import Console
-from rich.table import Table
-
 from kws.audio import SILENT_DBFS
 from model.data.layout import SPLITS, Clip
 from model.data.recording import CLIPPED_RUN, Audit, Found, read_clip
@@ -137,10 +133,7 @@ def _leaks(dataset: DataSet, groups: list[list[Clip]]) -> dict[str, Any]:
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    table = Table(*header, box=box.MARKDOWN)
-    for row in rows:
-        table.add_row(*map(str, row))
-    console = Console(width=200, color_system=None)
-    with console.capture() as capture:
-        console.print(table)
-    return "\n".join(line.strip() for line in capture.get().strip().splitlines())
+    widths = [max(len(str(cell)) for cell in column) for column in zip(header, *rows, strict=True)]
+    lines = [header, ["-" * width for width in widths], *rows]
+    padded = [[str(cell).ljust(width) for cell, width in zip(line, widths, strict=True)] for line in lines]
+    return "\n".join(f"| {' | '.join(line)} |" for line in padded)
