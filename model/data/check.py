@@ -114,22 +114,16 @@ def _read(dataset: DataSet) -> tuple[dict[str, Audit], list[list[Clip]]]:
 
 
 def _leaks(dataset: DataSet, groups: list[list[Clip]]) -> dict[str, Any]:
-    speakers: dict[str, list[Clip]] = defaultdict(list)
+    splits: dict[tuple[str, str], set[str]] = defaultdict(set)
     for clip in dataset.clips:
-        speakers[clip.speaker].append(clip)
-    speakers.pop("", None)
-    named = {
-        "speakers": [(f"speaker '{name}'", clips) for name, clips in sorted(speakers.items())],
-        "recordings": [(f"recording '{' = '.join(clip.name for clip in clips[:3])}'", clips) for clips in groups],
-    }
-    lines: dict[str, list[str]] = {"speakers": [], "recordings": []}
-    for kind, found in named.items():
-        for name, clips in found:
-            splits = [split for split in SPLITS if any(clip.split == split for clip in clips)]
-            if len(splits) > 1:
-                lines[kind].append(f"{name} is in {' and '.join(splits)}")
-    examples = [line for found in lines.values() for line in found[:_EXAMPLES]]
-    return {**{kind: len(found) for kind, found in lines.items()}, "examples": examples}
+        if clip.speaker:
+            splits["speaker", clip.speaker].add(clip.split)
+    for group in groups:
+        splits["recording", " = ".join(clip.name for clip in group[:3])] = {clip.split for clip in group}
+    found = {key: [split for split in SPLITS if split in of_key] for key, of_key in splits.items() if len(of_key) > 1}
+    counts = Counter(kind for kind, _ in found)
+    lines = [f"{kind} '{name}' is in {' and '.join(of_key)}" for (kind, name), of_key in found.items()]
+    return {"speakers": counts["speaker"], "recordings": counts["recording"], "examples": lines[:_EXAMPLES]}
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

@@ -31,8 +31,11 @@ def leaks(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     return found
 
 
-def evaluate(data: Any, model: Any = None) -> dict[str, Any]:
-    found = evaluation.evaluate(model or ToneModel(), data, Settings(stream_hours=0))
+TONES: Any = ToneModel()
+
+
+def evaluate(data: Any, model: Any = TONES) -> dict[str, Any]:
+    found = evaluation.evaluate(model, data, Settings(stream_hours=0))
     assert json.loads(json.dumps(found)) == found  # plain JSON values
     return found
 

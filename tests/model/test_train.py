@@ -164,7 +164,7 @@ def test_a_run_killed_for_good_goes_on_and_two_processes_train_one_model(
     assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "model"]
     two = [*torchrun, *options, "--epochs", "2", "--output", tmp_path / "two"]
-    result = subprocess.run(two, cwd=ROOT, capture_output=True, text=True, check=False)
+    result = subprocess.run(list(map(str, two)), cwd=ROOT, capture_output=True, text=True, check=False)
     assert done(result).count("epoch   2/2") == 1  # the first process alone speaks
     assert json.loads((tmp_path / "two/config.json").read_text())["processes"] == 2
     assert {path.name for path in tmp_path.iterdir()} == {"whole", "killed", "two"}
