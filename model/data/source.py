@@ -1,8 +1,11 @@
 """What ``--dataset`` names, as a folder on disk with its clips, splits and origin."""
 
 import hashlib
+import http.client
 import json
 import os
+import re
+import urllib.request
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +14,7 @@ from pathlib import Path
 
 from kws.detection import SILENCE, UNKNOWN
 from model import console, files
-from model.data import archive, download
+from model.data import archive
 from model.data.layout import INFO_FILE, NOISE_FOLDER, SPLITS, Clip, Layout, read_layout, read_text
 from model.data.split import divide
 from model.errors import UserError
@@ -21,6 +24,7 @@ CC_BY = "CC BY 4.0"
 _WARDEN = "Pete Warden, Speech Commands: a dataset for limited-vocabulary speech recognition, arXiv:1804.03209"
 FEW_CLIPS = 5  # of an other word that may be a folder of something else
 _CHUNK = 256  # files that a thread reads in one go
+_TIMEOUT = 60.0  # s without a byte of a download
 
 # Archives whose content, and so whose licence, is known: SHA-256 -> name.
 KNOWN_ARCHIVES = {
@@ -111,19 +115,54 @@ def _find(settings: Settings) -> tuple[Path, dict[str, str], tuple[str, ...]]:
     if given == "speech-commands":
         sha256 = settings.dataset_sha256.lower()
         with console.bar("downloading (MB)", 1_000_000) as downloading:
-            path = download.official(settings.dataset_url, sha256, cache_root() / "downloads", downloading)
+            path = _fetch(settings.dataset_url, sha256, cache_root() / "downloads", downloading)
     elif path.is_dir():
         return path, {"name": path.resolve().name}, ()
     elif not path.is_file():
         hint = "a folder, an archive, speech-commands or synthetic; an address is for --dataset-url"
         raise UserError(f"data set '{given}' {'is no file' if path.exists() else 'does not exist'}; give {hint}")
-    sha256 = sha256 or download.sha256_of(path)
+    sha256 = sha256 or _sha256_of(path)
     root = cache_root() / "unpacked" / f"{sha256[:32]}-{archive.RECIPE}"
     with files.locked(root.with_suffix(".lock")), console.bar("unpacking (MB)", 1_000_000) as unpacking:
         notes = archive.unpack(path, root, unpacking)
     if name := KNOWN_ARCHIVES.get(sha256):
         return root, {"name": name, "licence": CC_BY, "attribution": _WARDEN}, notes
     return root, {"name": path.name}, notes
+
+
+def _fetch(url: str, sha256: str, cache: Path, progress: archive.Progress = lambda *_: None) -> Path:
+    """The archive at ``url``, which appears in the folder ``cache`` only when it is complete and has this SHA-256."""
+    if not re.fullmatch("[0-9a-f]{64}", sha256):
+        raise UserError(f"--dataset-sha256 '{sha256}' is no SHA-256; give its 64 hex digits")
+    if not url.startswith(("http://", "https://")):
+        raise UserError(f"--dataset-url '{url}' is not an http(s) address; correct it, or give a path to --dataset")
+    fetched = cache / sha256[:32]
+    part = fetched.with_suffix(".part")
+    with files.locked(fetched.with_suffix(".lock")):
+        if fetched.exists():
+            return fetched
+        console.log.info("downloading %s", url)
+        try:
+            with urllib.request.urlopen(url, timeout=_TIMEOUT) as response, part.open("wb") as file:  # noqa: S310
+                total = int(response.headers.get("Content-Length") or 0)
+                while block := response.read(1 << 18):
+                    file.write(block)
+                    progress(file.tell(), total)
+            if part.stat().st_size < total:
+                raise ConnectionError("the connection ended early")
+        except (OSError, http.client.HTTPException) as error:
+            if files.no_space(error):
+                raise
+            remedy = f"check it and the network, or give --dataset the file that `curl -LOC - {url}` fetches"
+            raise UserError(f"cannot download {url}: {getattr(error, 'reason', error)}; {remedy}") from error
+        if (actual := _sha256_of(part)) != sha256:
+            raise UserError(f"{url} has the wrong checksum: SHA-256 {actual}; give the right --dataset-sha256")
+        return part.rename(fetched)
+
+
+def _sha256_of(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _read_info(path: Path) -> dict[str, str]:

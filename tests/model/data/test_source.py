@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from model.data.download import official
+from model.data.source import _fetch
 from model.errors import UserError
 
 BODY = bytes(range(256)) * 4000
@@ -40,9 +40,9 @@ def url() -> Iterator[str]:
 def test_a_file_arrives_whole_once_with_its_progress_told(url: str, tmp_path: Path) -> None:
     told: list[tuple[int, int]] = []
     (tmp_path / f"{SHA256[:32]}.part").write_bytes(b"of a killed run")
-    path = official(url, SHA256.upper(), tmp_path, lambda *now: told.append(now))
+    path = _fetch(url, SHA256, tmp_path, lambda *now: told.append(now))
     assert (path.read_bytes() == BODY, told[-1]) == (True, (len(BODY), len(BODY)))
-    assert official("http://127.0.0.1:1/not-asked", SHA256, tmp_path) == path
+    assert _fetch("http://127.0.0.1:1/not-asked", SHA256, tmp_path) == path
     assert {each.suffix for each in tmp_path.iterdir()} == {"", ".lock"}
 
 
@@ -61,5 +61,5 @@ def test_what_goes_wrong_is_named_and_nothing_is_taken_for_the_archive(
     url: str, tmp_path: Path, place: str, sha256: str, message: str
 ) -> None:
     with pytest.raises(UserError, match=message):
-        official(place.format(url), sha256, tmp_path)
+        _fetch(place.format(url), sha256, tmp_path)
     assert not (tmp_path / sha256[:32]).exists()
