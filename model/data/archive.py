@@ -41,13 +41,13 @@ _PACKED: dict[bytes, Callable[[IO[bytes]], Any]] = {  # first bytes -> decompres
     b"\x5d\x00\x00": lzma.open,
     b"\x28\xb5\x2f\xfd": lambda raw: zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True),
 }
-_REPACK = "; unpack it with `bsdtar -xf {}` and give the folder"
+_REPACK = "unpack it with `bsdtar -xf {}` and give the folder"
 _NOT_READ = {  # first bytes -> what it is, with the remedy
-    b"7z\xbc\xaf\x27\x1c": f"a 7z archive{_REPACK}",
-    b"Rar!": f"a RAR archive{_REPACK}",
-    b"\x1f\x9d": f"a file of `compress`{_REPACK}",
-    b"\x04\x22\x4d\x18": f"an LZ4 file{_REPACK}",
-    b"LZIP": f"an lzip file{_REPACK}",
+    b"7z\xbc\xaf\x27\x1c": f"a 7z archive; {_REPACK}",
+    b"Rar!": f"a RAR archive; {_REPACK}",
+    b"\x1f\x9d": f"a file of `compress`; {_REPACK}",
+    b"\x04\x22\x4d\x18": f"an LZ4 file; {_REPACK}",
+    b"LZIP": f"an lzip file; {_REPACK}",
     b"PAR1": "a Parquet file; write its recordings into a folder a word and give the folder",
     b"version https://git-lfs": "a Git LFS pointer in place of the archive; fetch it with `git lfs pull`",
 }

@@ -11,10 +11,6 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from rich import box
-from rich.console import Console
-from rich.table import Table
-
 from kws.audio import SILENT_DBFS
 from model.data.layout import SPLITS, Clip
 from model.data.recording import CLIPPED_RUN, Audit, Found, read_clip
@@ -118,29 +114,20 @@ def _read(dataset: DataSet) -> tuple[dict[str, Audit], list[list[Clip]]]:
 
 
 def _leaks(dataset: DataSet, groups: list[list[Clip]]) -> dict[str, Any]:
-    speakers: dict[str, list[Clip]] = defaultdict(list)
+    splits: dict[tuple[str, str], set[str]] = defaultdict(set)
     for clip in dataset.clips:
-        speakers[clip.speaker].append(clip)
-    speakers.pop("", None)
-    named = {
-        "speakers": [(f"speaker '{name}'", clips) for name, clips in sorted(speakers.items())],
-        "recordings": [(f"recording '{' = '.join(clip.name for clip in clips[:3])}'", clips) for clips in groups],
-    }
-    lines: dict[str, list[str]] = {"speakers": [], "recordings": []}
-    for kind, found in named.items():
-        for name, clips in found:
-            splits = [split for split in SPLITS if any(clip.split == split for clip in clips)]
-            if len(splits) > 1:
-                lines[kind].append(f"{name} is in {' and '.join(splits)}")
-    examples = [line for found in lines.values() for line in found[:_EXAMPLES]]
-    return {**{kind: len(found) for kind, found in lines.items()}, "examples": examples}
+        if clip.speaker:
+            splits["speaker", clip.speaker].add(clip.split)
+    for group in groups:
+        splits["recording", " = ".join(clip.name for clip in group[:3])] = {clip.split for clip in group}
+    found = {key: [split for split in SPLITS if split in of_key] for key, of_key in splits.items() if len(of_key) > 1}
+    counts = Counter(kind for kind, _ in found)
+    lines = [f"{kind} '{name}' is in {' and '.join(of_key)}" for (kind, name), of_key in found.items()]
+    return {"speakers": counts["speaker"], "recordings": counts["recording"], "examples": lines[:_EXAMPLES]}
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    table = Table(*header, box=box.MARKDOWN)
-    for row in rows:
-        table.add_row(*map(str, row))
-    console = Console(width=200, color_system=None)
-    with console.capture() as capture:
-        console.print(table)
-    return "\n".join(line.strip() for line in capture.get().strip().splitlines())
+    widths = [max(len(str(cell)) for cell in column) for column in zip(header, *rows, strict=True)]
+    lines = [header, ["-" * width for width in widths], *rows]
+    padded = [[str(cell).ljust(width) for cell, width in zip(line, widths, strict=True)] for line in lines]
+    return "\n".join(f"| {' | '.join(line)} |" for line in padded)

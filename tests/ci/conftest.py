@@ -127,7 +127,7 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Engine:
         "a" * 64: {"layers": [{}] * 4},
         "image.json": {"digest": DIGEST, "platforms": ["linux/amd64"]},
         "train_metrics.json": METRICS,
-        **dict.fromkeys(("osv.json", "gates.json", "predicate.json"), {}),
+        **{name: {} for name in ("osv.json", "gates.json", "predicate.json")},
     }
     stand_in = Engine(files={name: json.dumps(content) for name, content in found.items()})
     stand_in.answers = {"plaintext": "hunter2", "glob": [], "version": "v0.21.8"}

@@ -95,7 +95,7 @@ async def test_a_data_set_is_named_or_mounted(
     assert [args["path"] for step, args in chain(trained) if step == mounted] == ([named] if mounted else [])
 
 
-TOLD = {"labels": ["up", "no"], "licence": "CC0-1.0", "attribution": "me", "speaker_pattern": "^[a-z]+"}
+TOLD: dict[str, Any] = {"labels": ["up", "no"], "licence": "CC0-1.0", "attribution": "me", "speaker_pattern": "^[a-z]+"}
 TOLD |= {"synthetic_size": 9, "synthetic_seed": 0, "only_keywords": True, "dataset_url": "http://m"}
 OF_DATA = {"--labels=up,no", "--licence=CC0-1.0", "--attribution=me", "--speaker-pattern=^[a-z]+", "--only-keywords"}
 OF_DATA |= {"--synthetic-size=9", "--synthetic-seed=0", "--dataset-url=http://m", "--dataset=speech-commands"}

@@ -31,9 +31,11 @@ def leaks(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     return found
 
 
-def evaluate(data: Any, model: Any = None) -> dict[str, Any]:
-    judged: Any = model or ToneModel()
-    found = evaluation.evaluate(judged, data, Settings())
+TONES: Any = ToneModel()
+
+
+def evaluate(data: Any, model: Any = TONES) -> dict[str, Any]:
+    found = evaluation.evaluate(model, data, Settings())
     assert json.loads(json.dumps(found)) == found  # plain JSON values
     return found
 

@@ -23,11 +23,10 @@ def _noise(*shape: int) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(0))
 
 
-@pytest.mark.parametrize("waveforms", [_noise(3, 16_000), 1e-3 * _noise(3, 16_000), torch.eye(512, 16_000).roll(8000)])
-def test_the_folded_front_end_equals_torchaudio(waveforms: torch.Tensor) -> None:
-    expected, got = features.mel_power(waveforms), FoldedMelPower()(waveforms)
-    assert got.shape == (len(waveforms), features.N_MELS, features.FRAMES)
-    torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-6 * float(waveforms.abs().max()) ** 2)
+def test_the_folded_front_end_equals_torchaudio() -> None:
+    for waveforms in (_noise(3, 16_000), 1e-3 * _noise(3, 16_000), torch.eye(512, 16_000).roll(8000)):
+        expected, got = features.mel_power(waveforms), FoldedMelPower()(waveforms)
+        torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-6 * float(waveforms.abs().max()) ** 2)
 
 
 def test_log_mel_forgets_the_level_and_the_colour() -> None:

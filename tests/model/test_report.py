@@ -64,6 +64,7 @@ def test_a_training_leaves_report_card_and_plots(evaluated: Evaluated, speech: S
     assert "Held back from training, to test on: tree." in text
     assert r"- Broken: low/a\|b.wav (no samples)" in text
     assert (tmp_path / "model_card.md").read_text().startswith("---\nlanguage: en\nlicense: mit\n")
+    (tmp_path / "alone").mkdir()
     report.write(tmp_path / "alone", found)
     text = (tmp_path / "alone/report.md").read_text()
     assert text.startswith("# Evaluation report\n")
@@ -71,8 +72,13 @@ def test_a_training_leaves_report_card_and_plots(evaluated: Evaluated, speech: S
     assert not (tmp_path / "alone/model_card.md").exists()
 
 
-def test_every_table_has_the_columns_of_its_header(evaluated: Evaluated, speech: Speech) -> None:
+def test_every_table_has_the_columns_of_its_header_and_mistakes_are_named(evaluated: Evaluated, speech: Speech) -> None:
     found = evaluated(speech=speech)
+    mistake = {"label": "low", "prediction": "high", "probability": 0.9}
+    found["mistakes"] = [{"clip": f"low/{number}.wav", **mistake} for number in range(20)]
+    text = training_report.render(found, METRICS, {})
+    assert ("| low/0.wav | low | high | 90.0 % |" in text, "low/15.wav" in text) == (True, False)
+    assert "… and 5 more in `evaluation.json`." in text
     for text in (training_report.render(found, METRICS, {"confusion": "C"}), model_card.render(found, METRICS)):
         assert "\n\n\n" not in text
         tables = re.findall(r"(?:^\|.*\|\n)+", text, re.MULTILINE)
@@ -81,17 +87,6 @@ def test_every_table_has_the_columns_of_its_header(evaluated: Evaluated, speech:
             rows = [re.sub(r"\\\|", "", row).count("|") for row in table.splitlines()]
             assert len(set(rows)) == 1, table
             assert re.fullmatch(r"\|( -+:? \|)+", table.splitlines()[1]), table
-
-
-def test_mistakes_are_named_the_surest_first(evaluated: Evaluated) -> None:
-    found = evaluated()
-    found["mistakes"] = [
-        {"clip": f"low/{n}.wav", "label": "low", "prediction": "high", "probability": 0.9} for n in range(20)
-    ]
-    text = training_report.render(found, METRICS, {})
-    assert "| low/0.wav | low | high | 90.0 % |" in text
-    assert "low/15.wav" not in text
-    assert "… and 5 more in `evaluation.json`." in text
 
 
 @pytest.mark.parametrize(
