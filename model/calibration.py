@@ -4,7 +4,6 @@ Two numbers do the first: the temperature that the logits are divided by (Guo et
 is taken from the logits of ``UNKNOWN``.
 """
 
-import logging
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -15,8 +14,6 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax
 
 from kws.detection import DEFAULT_THRESHOLD, UNKNOWN, is_keyword
-
-log = logging.getLogger(__name__)
 
 Floats = npt.NDArray[np.floating[Any]]
 Targets = npt.NDArray[np.int64]
@@ -36,8 +33,8 @@ def at_bound(temperature: float) -> bool:
     return not 1.01 * LOWEST < temperature < HIGHEST / 1.01
 
 
-def calibrate(logits: Floats, targets: Targets, labels: Sequence[str]) -> tuple[float, float]:
-    """The temperature, and what is taken from ``UNKNOWN``'s logits, with the least cross-entropy over a split.
+def calibrate(logits: Floats, targets: Targets, labels: Sequence[str]) -> tuple[float, float, float]:
+    """The temperature, and what is taken from ``UNKNOWN``'s logits, with the least cross-entropy over clips; and this.
 
     ``logits [clips, classes]``. Training hears ``UNKNOWN`` many times as often as any keyword, so that its logits are
     too high for a split in which all classes are as frequent (Saerens et al. 2002, "Adjusting the outputs of a
@@ -58,19 +55,8 @@ def calibrate(logits: Floats, targets: Targets, labels: Sequence[str]) -> tuple[
         return -float((wanted * log_softmax(shifted, axis=1)).sum(axis=1).mean())
 
     bounds = [(math.log(LOWEST), math.log(HIGHEST)), (0.0, MOST_BIAS if UNKNOWN in labels else 0.0)]
-    log_temperature, bias = minimize(cross_entropy, [0.0, 0.0], method="L-BFGS-B", bounds=bounds).x.tolist()
-    found = math.exp(log_temperature)
-    log.info(
-        "calibrated with the temperature %.3f and %.2f off %s on %d validation clips",
-        found,
-        bias,
-        UNKNOWN,
-        len(targets),
-    )
-    if at_bound(found):
-        said = "the temperature %.3f is at the end of its search (%g to %g): the probabilities mean little"
-        log.warning(said, found, LOWEST, HIGHEST)
-    return found, bias
+    best = minimize(cross_entropy, [0.0, 0.0], method="L-BFGS-B", bounds=bounds)
+    return math.exp(best.x[0]), float(best.x[1]), float(best.fun)
 
 
 def keyword_mask(labels: Sequence[str]) -> npt.NDArray[np.bool_]:

@@ -76,7 +76,10 @@ def run(
 
     waveforms, targets = data.waveforms("validation"), data.splits["validation"].targets.numpy()
     logits = train.predict(network, features.mel_power(torch.from_numpy(waveforms))).numpy()
-    temperature, bias = calibration.calibrate(logits, targets, data.labels)
+    temperature, bias, _ = calibration.calibrate(logits, targets, data.labels)
+    log.info("calibrated on validation: temperature %.3f, %.2f off the logits of %s", temperature, bias, UNKNOWN)
+    if calibration.at_bound(temperature):
+        log.warning("the temperature is at the end of its search: the probabilities mean little")
     earlier = trained.before.cpu()
     if UNKNOWN in data.labels:
         with torch.no_grad():

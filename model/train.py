@@ -1,7 +1,7 @@
 """Training, from the first weights to the kept ones: one-cycle AdamW on augmented batches, averaged weights.
 
-The epoch with the least loss on the validation split is kept, not the one with the highest accuracy: on a few hundred
-clips that is as often an early one that was lucky. The test split has no part in it.
+The epoch with the least calibrated loss on the validation split is kept, not the one with the highest accuracy: on a
+few hundred clips that is as often an early one that was lucky. The test split has no part in it.
 """
 
 import copy
@@ -11,11 +11,12 @@ import logging
 import math
 import pickle
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
@@ -25,6 +26,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from kws.detection import SILENCE, UNKNOWN
 from model import files, hard_negatives
 from model.augment import Augmenter, mixup
+from model.calibration import calibrate
 from model.corpus import CROP, HARD, NO_CLIP, Corpus, Sampler, Split
 from model.errors import UserError, differences, first_sentence
 from model.features import FRONT_END, RECIPE, log_mel
@@ -165,7 +167,9 @@ def train(
             clips, (loss, right) = sum(map(len, batches)), total.tolist()
             if not math.isfinite(loss):
                 raise UserError(f"training diverged in epoch {number} (loss {loss}); lower --learning-rate")
-            epoch = Epoch(number, loss / clips, right / clips, *score(average.module, corpus.splits["validation"]))
+            epoch = Epoch(
+                number, loss / clips, right / clips, *score(average.module, corpus.splits["validation"], labels)
+            )
             trained.history.append(epoch)
             if is_best := trained.best_epoch == 0 or epoch.val_loss < trained.best.val_loss:
                 trained.best_epoch = number
@@ -195,17 +199,19 @@ def predict(network: nn.Module, power: Tensor, batch_size: int = 128) -> Tensor:
     return torch.cat([network(log_mel(part.to(device))).cpu() for part in power.split(batch_size)])
 
 
-def score(network: nn.Module, split: Split) -> tuple[float, float]:
-    """Mean cross-entropy and accuracy over a split."""
-    logits = torch.cat([predict(network, split.power(rows)) for rows in torch.arange(len(split)).split(512)])
-    accuracy = (logits.argmax(1) == split.targets).double().mean()
-    return float(F.cross_entropy(logits, split.targets)), float(accuracy)
+def score(network: nn.Module, split: Split, labels: Sequence[str]) -> tuple[float, float]:
+    """Mean cross-entropy and accuracy over a split, calibrated: by how sure it is on the whole no epoch is chosen."""
+    logits = torch.cat([predict(network, split.power(rows)) for rows in torch.arange(len(split)).split(512)]).numpy()
+    targets = split.targets.numpy()
+    _, bias, loss = calibrate(logits, targets, labels)
+    shifted = logits - bias * np.array([label == UNKNOWN for label in labels])
+    return loss, float((shifted.argmax(axis=1) == targets).mean())
 
 
 def identity_of(settings: Settings, corpus: Corpus, processes: int, device: torch.device) -> dict[str, Any]:
     """All that the weights depend on, by the names that a user knows; the code that makes them of the data, too."""
     digest = hashlib.sha256()
-    names = ("augment", "corpus", "features", "hard_negatives", "network", "parallel", "train")
+    names = ("augment", "calibration", "corpus", "features", "hard_negatives", "network", "parallel", "train")
     for name in (*names, "data/noise", "data/recording"):
         digest.update((Path(__file__).parent / f"{name}.py").read_bytes())
     return {

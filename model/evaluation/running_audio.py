@@ -28,7 +28,7 @@ from model.settings import CLIP_SAMPLES
 log = logging.getLogger(__name__)
 
 HOP_SECONDS = 0.1
-SMOOTHING = (3, 5, 7, 9)  # averages that are tried
+SMOOTHING = (5, 7, 9)  # averages that are tried
 # What --sensitivity can be asked for: the false accepts that it allows, as a multiple of those that the run allows.
 SENSITIVITIES = {"low": 0.5, "medium": 1.0, "high": 5.0}
 QUIET_DBFS = (-65.0, -48.0)  # of the noise around a command

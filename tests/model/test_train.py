@@ -47,7 +47,7 @@ def test_same_seed_same_weights_bit_for_bit(tone_corpus: Corpus, whole: train.Tr
 def test_the_best_epoch_s_weights_are_kept(tone_corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
     losses, weights, told = iter([0.5, 0.2, 0.3]), [], []
 
-    def score(network: torch.nn.Module, _: object) -> tuple[float, float]:
+    def score(network: torch.nn.Module, *_: object) -> tuple[float, float]:
         weights.append(network.state_dict()["classifier.bias"].clone())
         return next(losses), 1.0
 
