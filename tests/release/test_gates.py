@@ -217,7 +217,7 @@ def test_a_list_is_given_without_commas(text: str) -> None:  # REVIEW 48
     assert read_bounds(ROOT / "gates.toml", [f"denied_licences={text}"])[0]["denied_licences"] == ["AGPL-*", "SSPL-*"]
 
 
-@pytest.mark.parametrize("text", ["x = 1", "[model]\nmin_accuracy = 0.9", "[", "[model]\nminimum = 1"])
+@pytest.mark.parametrize("text", ["x = 1", "licences = 1", "[model]\nmin_accuracy = 0.9", "[", "[model]\nminimum = 1"])
 def test_a_file_of_bounds_that_is_none(tmp_path: Path, text: str) -> None:
     (tmp_path / "gates.toml").write_text(text)
     with pytest.raises(InputError, match=r"gates\.toml"):
