@@ -88,6 +88,7 @@ SPEAKERS = ["speakers in two splits"]
         (IMAGE, PLATFORMS, ["platforms not tested"]),
         (IMAGE, {"digest": "sha256:other"}, ["published digest"]),
         (OSV, {"counts": [{"id": "CVE-1", "package": "flask"}]}, ["known vulnerabilities"]),
+        (OSV, {"error": None}, ["known vulnerabilities"]),  # nothing says that it was asked
         (SBOM, {"components": [{"name": "a", "licenses": [{"expression": "AGPL-3.0-only"}]}]}, ["licences"]),
         (SBOM, {"components": [{"name": "of no licence"}]}, ["licences"]),
         (SBOM, {"components": []}, ["licences"]),
