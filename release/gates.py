@@ -71,6 +71,8 @@ def read_bounds(path: Path, replaced: Sequence[str] = ()) -> tuple[dict[str, Any
     """
     content = read_file(path, tomllib.loads)
     by_hand = content.pop("licences", {})
+    if not isinstance(by_hand, dict):
+        raise InputError(f"{path}: licences is no table [licences.NAME]")
     tables = [table if isinstance(table, dict) else {name: table} for name, table in content.items()]
     given = [(str(path), name, value) for table in tables for name, value in table.items()]
     if missing := set(NAMES) - {name for _, name, _ in given}:

@@ -52,7 +52,7 @@ HELD: dict[str, Any] = {"name": "x", "bound": "1", "value": "1", "verdict": "hel
         ({"passed": True}, 2),
         ({"passed": True, "gates": ["x"]}, 2),
         ({"passed": True, "gates": [{"name": "x", "value": "1"}]}, 2),
-        ({"passed": True, "gates": []}, 3),
+        ({"passed": True, "gates": []}, 2),
         *(({"passed": True, "gates": [HELD | {"verdict": word}]}, 3) for word in ("failed", "unheard of", None)),
         ({"passed": False, "gates": [HELD]}, 3),
         ({"gates": [HELD]}, 3),

@@ -88,6 +88,7 @@ SPEAKERS = ["speakers in two splits"]
         (IMAGE, PLATFORMS, ["platforms not tested"]),
         (IMAGE, {"digest": "sha256:other"}, ["published digest"]),
         (OSV, {"counts": [{"id": "CVE-1", "package": "flask"}]}, ["known vulnerabilities"]),
+        (OSV, {"error": None}, ["known vulnerabilities"]),  # nothing says that it was asked
         (SBOM, {"components": [{"name": "a", "licenses": [{"expression": "AGPL-3.0-only"}]}]}, ["licences"]),
         (SBOM, {"components": [{"name": "of no licence"}]}, ["licences"]),
         (SBOM, {"components": []}, ["licences"]),
@@ -217,7 +218,7 @@ def test_a_list_is_given_without_commas(text: str) -> None:  # REVIEW 48
     assert read_bounds(ROOT / "gates.toml", [f"denied_licences={text}"])[0]["denied_licences"] == ["AGPL-*", "SSPL-*"]
 
 
-@pytest.mark.parametrize("text", ["x = 1", "[model]\nmin_accuracy = 0.9", "[", "[model]\nminimum = 1"])
+@pytest.mark.parametrize("text", ["x = 1", "licences = 1", "[model]\nmin_accuracy = 0.9", "[", "[model]\nminimum = 1"])
 def test_a_file_of_bounds_that_is_none(tmp_path: Path, text: str) -> None:
     (tmp_path / "gates.toml").write_text(text)
     with pytest.raises(InputError, match=r"gates\.toml"):
