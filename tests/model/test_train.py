@@ -70,7 +70,7 @@ class _StopError(Exception):
     pass
 
 
-def _stopped(number: int, tone_corpus: Corpus, state: Path, resume: bool = True, **changed: Any) -> list[int]:
+def _stopped(number: int, tone_corpus: Corpus, state: Path, resume: bool = True) -> list[int]:
     """The epochs that a run goes through until it is stopped at the end of one, before that one's state is kept."""
     seen: list[int] = []
 
@@ -80,7 +80,7 @@ def _stopped(number: int, tone_corpus: Corpus, state: Path, resume: bool = True,
             raise _StopError
 
     with pytest.raises(_StopError):
-        train.train(make_settings({**RUN, **changed}), tone_corpus, on_epoch, state, resume)
+        train.train(make_settings(RUN), tone_corpus, on_epoch, state, resume)
     return seen
 
 

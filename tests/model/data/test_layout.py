@@ -112,16 +112,6 @@ def test_what_is_left_out_or_taken_for_granted_is_told(
     assert (dataset.noise, dataset.licence, dataset.attribution) == ((f"{noise}.wav",), "", "")
 
 
-@pytest.mark.parametrize(
-    ("names", "given", "labels"),
-    [([*PLAIN, "go/1.wav"], (), USUAL), (["go/1.wav", "no/1.wav", "yes/1.wav"], ("yes", "go"), ("yes", "go"))],
-)
-def test_the_usual_labels_or_those_given(
-    tmp_path: Path, names: list[str], given: tuple[str, ...], labels: tuple[str, ...]
-) -> None:
-    assert opened(write_files(tmp_path, files_of(names)), labels=given).labels == labels
-
-
 LEFTOVERS = [
     *("._1.wav", "yes/._1.wav", "yes/.hidden.wav", "yes/~$1.wav", "yes/1.wav~", "lost+found/#1.wav", "@eaDir/1.wav"),
     *("__MACOSX/yes/1.wav", "yes/.ipynb_checkpoints/1.wav", ".git/1.wav", ".Trash-1000/1.wav", "yes/Thumbs.db"),
@@ -219,7 +209,8 @@ def test_the_data_set_s_own_word_of_itself(tmp_path: Path, info: bytes, outcome:
             opened(root)
         return
     dataset = opened(root)
-    assert (dataset.name, dataset.licence) == outcome
+    assert (dataset.name, dataset.licence, dataset.labels) == (*outcome, USUAL)
+    assert opened(root, labels=("yes", "up")).labels == ("yes", "up")
     assert opened(root, licence=" MIT ", attribution="me").licence == "MIT"
 
 
