@@ -17,7 +17,11 @@ from service.problems import Problem
 MAX_PARTS = 16
 _PCM = {"audio/l16": ">i2", "audio/pcm": "<i2", "audio/x-pcm": "<i2"}  # RFC 2586: L16 is big-endian
 _BASE64_ALPHABET = str.maketrans("-_", "+/", " \t\r\n")
-_DISPOSITION = re.compile("(?<=^Content-Disposition:) *form-data;[^\r]*", re.IGNORECASE | re.MULTILINE)
+# The head of a part whose parameter `name` is file; those before it are stepped over, quoted or not, and never again.
+_BEFORE_NAME = rb'(?:; *+(?!name=)[^=; \r]++=(?:"(?:[^"\\\r]|\\.)*+"|[^;"\r]*+))*+'
+_FILE_PART = re.compile(
+    rb"\r\nContent-Disposition: *+form-data" + _BEFORE_NAME + rb'; *+name=("file"|file)[ ;\r]', re.IGNORECASE
+)
 
 
 def inflate(body: bytes, encoding: str, limit: int) -> bytes:
@@ -70,8 +74,7 @@ def _form_file(body: bytes, content_type: str) -> bytes:
     found = []
     for part in takewhile(lambda part: not part.startswith(b"--"), parts if ended else []):
         head, _, data = part.partition(b"\r\n\r\n")
-        disposition = _DISPOSITION.search(head.decode("latin-1"))
-        if disposition and parse_options_header(disposition[0])[1].get("name") == "file":
+        if _FILE_PART.search(head + b"\r"):
             found.append(data)
     if len(found) > 1:
         raise Problem("several-files", f"The form has {len(found)} fields 'file'.")

@@ -124,6 +124,7 @@ def multipart_abuse() -> Iterator[tuple[str, bytes]]:
     bodies = [
         *(b"", b"--b", b"--b--", head),
         head + audio,  # never closed
+        *(head.replace(b"; name", tail * 50_000 + b"; name") + audio + end for tail in (b"; a=b", b'; a="', b"; a=")),
         head + audio + b"\r\n--b",
         b"\r\n" * 10_000 + head + audio + end,
         b"--b\r\n\r\n" + end,

@@ -129,7 +129,12 @@ def test_a_form_is_read_as_werkzeug_reads_it() -> None:
         data = b"".join(rng.choice(np.array(scraps, object), 6))
         if b"\r\n--b" in b"\r\n" + data:
             continue
-        parts = [part("x", b"1"), part("y", b"", '; filename="file"'), part("file", data, '; filename="\\"a;.wav"')]
+        parts = [
+            part("x", b"1"),
+            part("y", b"", '; filename="; name=file"'),
+            part("file", data, '; filename="\\"a;.wav"'),
+        ]
+        parts += [part("z", b"").replace(b'name="z"', b'filename="; name=file"; name=z')]
         form = b"".join(rng.permutation(np.array(parts, object))) + b"--b--\r\n"
         (expected,) = MultiPartParser().parse(io.BytesIO(form), b"b", len(form))[1].getlist("file")
         assert upload._form_file(form, FORM[TYPE]) == expected.read()
