@@ -147,9 +147,9 @@ async def test_the_provenance_names_parameters_and_materials(engine: Engine, sig
     command = next(command for command in engine.ran if "provenance" in command)
     parameters = {"labels=up,no", "seed=3", "package-index=https://pypi.mirror"}
     assert {"--untested=linux/arm64", *(f"--parameter={each}" for each in parameters)} <= set(command)
-    names = {part.split("=")[1] for part in command if part.startswith("--material")}
-    assert names > {"cosign", "syft", "regctl", "uv.lock", "gates.toml", "osv-scanner.toml"}
-    assert not [part for part in command if "signing" in part or "private" in part]
+    names = {part.split("=")[1] for part in command if part.startswith(("--material", "--byproduct"))}
+    assert names > {"cosign", "syft", "regctl", "uv.lock", "gates.toml", "osv-scanner.toml", "model.onnx"}
+    assert not [part for part in command if "signing" in part or "private" in part or "gates.json" in part]
 
 
 async def test_what_asks_the_outside_is_asked_in_every_call(engine: Engine, signed: Given) -> None:
