@@ -27,6 +27,7 @@ FILES = {"gates_file": "gates.toml", "exceptions": "osv-scanner.toml", "changelo
 MODEL = {"sha256": "c" * 64, "version": "v", "data_digest": "d"}
 METRICS = {"best_val_acc": 0.9, "best_val_loss": 0.2, "training_time_sec": 9.0, "model_version": "v"}
 Ended = tuple[int, str, str]  # exit code, stdout, stderr
+Given = dict[str, Any]
 
 
 def settings(**given: Any) -> Any:
@@ -43,32 +44,25 @@ def query_error(message: str, **found: Any) -> dagger.QueryError:
 
 @dataclass
 class Engine:
-    """Stands in for the engine: every program succeeds, unless ``programs`` says otherwise by words of its command.
-
-    ``files`` has the contents of files by the end of their path. ``asked`` are the leaves in their order, ``ran`` every
-    command in the order in which it was first asked for.
-    """
+    """Stands in for the engine: every program succeeds, unless ``programs`` says otherwise by words of its command."""
 
     programs: dict[str, Ended | Callable[[list[str]], Ended]] = field(default_factory=dict)
-    files: dict[str, str] = field(default_factory=dict)
-    answers: dict[str, Any] = field(default_factory=dict)
-    asked: list[Any] = field(default_factory=list)
-    ran: list[list[str]] = field(default_factory=list)
+    files: dict[str, str] = field(default_factory=dict)  # contents by the end of the path
+    answers: dict[str, Any] = field(default_factory=dict)  # by the leaf
+    asked: list[Any] = field(default_factory=list)  # the leaves in their order
+    ran: list[list[str]] = field(default_factory=list)  # every command in the order in which it was first asked for
     _seen: set[int] = field(default_factory=set)
 
     def forget(self) -> None:
-        """Begin anew."""
         self.asked.clear()
         self.ran.clear()
         self._seen.clear()
 
     def said(self, *words: str) -> list[str]:
         """The commands that have these words, as lines."""
-        lines = [" ".join(command) for command in self.ran]
-        return [line for line in lines if all(word in line for word in words)]
+        return [line for line in map(" ".join, self.ran) if all(word in line for word in words)]
 
     def ask(self, context: Any) -> None:
-        """Note a leaf, and what runs for it; fail where a step of it does."""
         self.asked.append(context)
         for name, args in everything(context, self._seen):
             if name == "withExec" and args["args"] not in self.ran:
@@ -81,7 +75,6 @@ class Engine:
                     raise query_error(f"exit code: {code}", stdout=stdout, stderr=stderr, **said)
 
     def end(self, command: list[str]) -> Ended:
-        """How a command ends."""
         said = " ".join(command)
         for words, ended in self.programs.items():
             if all(word in said for word in words.split()):
@@ -147,6 +140,6 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Engine:
 
 
 @pytest.fixture
-def signed() -> dict[str, Any]:
+def signed() -> Given:
     """Arguments of a run that publishes and signs."""
     return {"address": "ghcr.io/me/name", "signing_key": dag.set_secret("key", "private")}

@@ -26,7 +26,6 @@ def everything(thing: Any, seen: set[int] | None = None) -> Iterator[tuple[str, 
 
 
 def commands(thing: Any) -> list[list[str]]:
-    """Every command that runs on the way to a thing."""
     return [arguments["args"] for name, arguments in everything(thing) if name == "withExec"]
 
 
@@ -36,7 +35,6 @@ def written(thing: Any) -> dict[str, str]:
 
 
 def marks(thing: Any) -> set[str]:
-    """Names of the sources that went into a thing."""
     return {path for path, contents in written(thing).items() if not contents}
 
 

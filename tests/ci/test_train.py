@@ -8,7 +8,6 @@ import shutil
 import subprocess
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -16,7 +15,7 @@ from model.settings import DATA
 from model.settings import Settings as TrainerSettings
 from tests.model.conftest import Cli, cache, main, shared, tar, tone_files  # noqa: F401 - fixtures
 
-from .conftest import ROOT, Engine, settings
+from .conftest import ROOT, Ended, Engine, Given, settings
 from .graph import chain, commands, marked, marks, written
 
 pytestmark = pytest.mark.anyio
@@ -30,19 +29,17 @@ def shape(command: list[str]) -> tuple[str, set[str]]:
     return " ".join(use), {word.partition("=")[0] for word in words if word.startswith("--")}
 
 
-@pytest.mark.parametrize(
-    ("target", "program"),
-    [("train", "model train"), ("clips", "model clips"), ("test-client", "service.test_client")],
-)
-async def test_containers_run_what_is_run_natively(engine: Engine, target: str, program: str) -> None:
+NATIVE = {"train": "model train", "clips": "model clips", "test-client": "service.test_client"}
+
+
+async def test_containers_run_what_is_run_natively(engine: Engine) -> None:
     await settings(dataset=ARCHIVE, profile="quick", labels=["up", "no"]).pipeline()
     make = shutil.which("make") or pytest.skip("make is not installed")
-    asked = [make, "--dry-run", target, "DATASET=set.tar.gz", "LABELS=up,no", "TRAIN=--profile=quick"]
-    said = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    line = next(line for line in said.splitlines() if f"-m {program}" in line)
-    native = shape(shlex.split(line.partition("||")[0]))
-    assert native[0] == program
-    assert shape(next(command for command in engine.ran if f"-m {program}" in " ".join(command))) == native
+    for target, program in NATIVE.items():
+        asked = [make, "--dry-run", target, "DATASET=set.tar.gz", "LABELS=up,no", "TRAIN=--profile=quick"]
+        said = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        line = next(line for line in said.splitlines() if f"-m {program}" in line)
+        assert shape(shlex.split(line.partition("||")[0])) == shape(shlex.split(engine.said(f"-m {program}")[0]))
 
 
 async def test_a_container_trains_what_is_trained_natively(engine: Engine, main: Cli, tmp_path: Path) -> None:  # noqa: F811
@@ -78,35 +75,26 @@ def test_the_constructor_takes_what_the_trainer_is_told_of_data() -> None:
     assert {*OF_DATA, *(name for names in MOUNTED.values() for name in names)} <= {each.name for each in fields(Kws)}
 
 
-@pytest.mark.parametrize(
-    ("given", "named", "mounted"),
-    [
-        ({}, "speech-commands", None),
-        ({"synthetic": True}, "synthetic", None),
-        ({"dataset": ARCHIVE}, "/data/dataset", "withMountedFile"),
-        ({"dataset_folder": FOLDER}, "/data/dataset", "withMountedDirectory"),
-    ],
-)
-async def test_a_data_set_is_named_or_mounted(
-    engine: Engine, given: dict[str, Any], named: str, mounted: str | None
-) -> None:
+@pytest.mark.parametrize("given", [{"dataset": ARCHIVE}, {"dataset_folder": FOLDER}, {"synthetic": True}])
+async def test_a_data_set_is_mounted_or_named(engine: Engine, given: Given) -> None:
     trained = await settings(**given).train()
-    assert f"--dataset={named}" in commands(trained)[-1]
-    assert [args["path"] for step, args in chain(trained) if step == mounted] == ([named] if mounted else [])
+    name = "synthetic" if "synthetic" in given else "/data/dataset"
+    assert f"--dataset={name}" in commands(trained)[-1]
+    mounted = [args["source"] for _, args in chain(trained) if args.get("path") == name]
+    assert mounted == [each for each in given.values() if each is not True]
 
 
-TOLD: dict[str, Any] = {"labels": ["up", "no"], "licence": "CC0-1.0", "attribution": "me", "speaker_pattern": "^[a-z]+"}
-TOLD |= {"synthetic_size": 9, "synthetic_seed": 0, "only_keywords": True, "dataset_url": "http://m"}
-OF_DATA = {"--labels=up,no", "--licence=CC0-1.0", "--attribution=me", "--speaker-pattern=^[a-z]+", "--only-keywords"}
-OF_DATA |= {"--synthetic-size=9", "--synthetic-seed=0", "--dataset-url=http://m", "--dataset=speech-commands"}
+async def test_speech_and_negatives_are_mounted_too(engine: Engine) -> None:
+    trained = await settings(speech=ARCHIVE, speech_evaluation_folder=FOLDER, negatives=FOLDER).train()
+    named = {f"--{name}=/data/{name.replace('-', '_')}" for name in ("speech", "speech-evaluation", "negatives")}
+    assert named <= set(commands(trained)[-1])
 
 
 async def test_what_the_constructor_is_told_reaches_every_command_that_it_means(engine: Engine) -> None:
-    kws = settings(**TOLD, profile="quick", seed=7, training=["epochs=3", "learning-rate=0.1"])
-    of_training = {"--profile=quick", "--seed=7", "--epochs=3", "--learning-rate=0.1"}
-    for made, wanted in ((await kws.train(), OF_DATA | of_training), (kws.clips(), OF_DATA)):
-        options = {part for part in commands(made)[-1] if part.startswith("--")}
-        assert {part for part in options if not part.startswith("--output=")} == wanted
+    kws = settings(labels=["up", "no"], synthetic_seed=0, only_keywords=True, seed=7, training=["epochs=3"])
+    of_data = ["--dataset=speech-commands", "--labels=up,no", "--only-keywords", "--synthetic-seed=0"]
+    assert commands(await kws.train())[-1][5:] == [*of_data, "--seed=7", "--epochs=3"]
+    assert commands(kws.clips())[-1][5:] == of_data
 
 
 async def test_an_edit_of_shared_code_or_trainer_retrains_and_of_the_service_does_not(engine: Engine) -> None:
@@ -117,43 +105,35 @@ async def test_an_edit_of_shared_code_or_trainer_retrains_and_of_the_service_doe
 
 
 REFERENCE = {".git/HEAD": "ref: refs/heads/main\n"}
+HEADS = [
+    ({".git/HEAD": "0123\n"}, "0123"),
+    ({**REFERENCE, ".git/refs/heads/main": "4567\n"}, "4567"),
+    ({**REFERENCE, ".git/packed-refs": "# pack\n1111 refs/heads/x\n89ab refs/heads/main\n"}, "89ab"),
+    (REFERENCE, ""),
+    ({}, ""),
+]
 
 
-@pytest.mark.parametrize(
-    ("revision", "files", "found"),
-    [
-        ("abc", {}, "abc"),
-        ("", {".git/HEAD": "0123\n"}, "0123"),
-        ("", {**REFERENCE, ".git/refs/heads/main": "4567\n"}, "4567"),
-        ("", {**REFERENCE, ".git/packed-refs": "# pack\n1111 refs/heads/x\n89ab refs/heads/main\n"}, "89ab"),
-        ("", REFERENCE, ""),
-        ("", {}, ""),
-    ],
-)
-async def test_the_commit_reaches_the_trainer_and_trains_nothing_anew(
-    engine: Engine, revision: str, files: dict[str, str], found: str
-) -> None:
+@pytest.mark.parametrize(("files", "found"), HEADS)
+async def test_the_commit_reaches_the_trainer_and_trains_nothing_anew(engine: Engine, files: Given, found: str) -> None:
     engine.files |= files
-    steps = chain(await settings(revision=revision).train())
+    steps = chain(await settings().train())
     told = [(name, args["value"]) for name, args in steps if args.get("name") == "KWS_REVISION"]
     assert told == [("withVolatileVariable", found)]
 
 
-@pytest.mark.parametrize(
-    ("ended", "log"),
-    [
-        ((1, "epoch 1\n", "error: parity\n"), "epoch 1\n\nerror: parity\n"),
-        ((137, "epoch 1\n", ""), "epoch 1\nthe training ended with exit code 137\n"),
-        ((1, "", ""), "the training ended with exit code 1\n"),
-    ],
-)
-async def test_a_training_that_fails_leaves_its_log_and_is_judged(
-    engine: Engine, ended: tuple[int, str, str], log: str
-) -> None:
+LOGS = [
+    ((1, "epoch 1\n", "error: parity\n"), "epoch 1\n\nerror: parity\n"),
+    ((137, "epoch 1\n", ""), "epoch 1\nthe training ended with exit code 137\n"),
+]
+
+
+@pytest.mark.parametrize(("ended", "log"), LOGS)
+async def test_a_training_that_fails_leaves_its_log_and_is_judged(engine: Engine, ended: Ended, log: str) -> None:
     engine.programs["model train"] = ended
     result = await settings().pipeline()
     assert written(result)["train.log"] == log
-    assert [command for command in commands(result) if "judge" in command]
+    assert engine.said("judge")
     assert engine.said("regctl") + engine.said("service.test_client") == []
     with pytest.raises(RuntimeError, match=log.splitlines()[-1]):
         await settings().train()

@@ -1,4 +1,4 @@
-"""The workflow against the module: what it calls is there, every mirror reaches every call, nothing is pasted in."""
+"""The workflow against the module: what it calls is there, and every mirror reaches every call."""
 
 from __future__ import annotations
 
@@ -57,13 +57,8 @@ def test_every_option_and_function_is_there(kws: Any) -> None:
             assert given <= set(functions[word.replace("-", "_")].parameters), call
 
 
-def test_no_expression_is_pasted_into_a_script() -> None:
-    assert not [script for _, script in SCRIPTS if "${{" in script]
-
-
-def test_any_default_branch_publishes_and_no_other(kws: Any) -> None:
+def test_any_default_branch_publishes_and_no_other() -> None:
     assert TRIGGERS["push"]["branches"] == ["**"]
-    assert "branches" not in (TRIGGERS["pull_request"] or {})
     assert "github.ref_name == github.event.repository.default_branch" in WORKFLOW["jobs"]["deploy"]["if"]
     (deploy,) = [script for name, script in SCRIPTS if name == "deploy" and " pipeline " in script]
     assert '--default-branch="$DEFAULT_BRANCH"' in deploy
@@ -71,10 +66,7 @@ def test_any_default_branch_publishes_and_no_other(kws: Any) -> None:
 
 
 def test_a_push_and_a_manual_run_wait_for_each_other() -> None:
-    group = WORKFLOW["concurrency"]["group"]
-    assert "github.ref" in group
-    assert "github.event_name ==" in group  # Monday's run alone is told apart
-    assert "github.event_name }}" not in group
+    assert WORKFLOW["concurrency"]["group"].endswith("-${{ github.event_name == 'schedule' && 'audit' || github.ref }}")
     assert WORKFLOW["concurrency"]["cancel-in-progress"] == "${{ github.event_name == 'pull_request' }}"
 
 
@@ -98,7 +90,7 @@ def test_who_signs_is_named_exactly() -> None:
 def test_a_pull_request_gets_nothing_to_write_with() -> None:
     assert WORKFLOW["permissions"] == {}
     assert WORKFLOW["jobs"]["check"]["permissions"] == {"contents": "read"}
-    assert not [step for name, step in STEPS if name == "comment" and "checkout" in step.get("uses", "")]
+    assert not [step for name, step in STEPS if name == "comment" and "checkout" in str(step)]
     assert {name for name, step in STEPS if "secrets." in str(step)} == {"comment", "deploy", "release", "audit"}
 
 

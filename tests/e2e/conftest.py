@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 import urllib.request
 import uuid
 import zipfile
@@ -24,6 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 REGISTRY = os.environ.get("KWS_TEST_REGISTRY", "127.0.0.1:5000")
 DATASET = Path(os.environ.get("KWS_TEST_DATASET", ROOT.parent / "shared" / "data" / "speech_commands_subset.tar.gz"))
 PASSWORD = f"secret-{uuid.uuid4().hex}"
+DAY = "2026-03-01T12:00:00Z"
 TOOLS = ("regctl", "syft", "osv-scanner", "cosign")
 
 # What a busy machine cannot hold is not what these tests are about.
@@ -34,12 +36,11 @@ QUICK = "epochs=20,ema-decay=0.95,dropout=0.2,mixup=0,width=1,noise-probability=
 Call = Callable[..., subprocess.CompletedProcess[str]]
 
 
-def dagger(*arguments: str, timeout: float = 1500, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
+def dagger(*arguments: str, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
     """Run the dagger CLI in the project's root, or in a copy of it."""
     environment = {**os.environ, "DAGGER_NO_NAG": "1", "DAGGER_PROGRESS": "plain", "KWS_TEST_PASSWORD": PASSWORD}
-    return subprocess.run(
-        ["dagger", *arguments], cwd=folder, env=environment, capture_output=True, text=True, timeout=timeout
-    )
+    told = ["dagger", *arguments]
+    return subprocess.run(told, cwd=folder, env=environment, capture_output=True, text=True, timeout=1500)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -47,7 +48,7 @@ def engine() -> None:
     """Skip where no engine answers."""
     if shutil.which("dagger") is None:
         pytest.skip("no Dagger engine: the dagger CLI is not installed")
-    answered = dagger("core", "version", timeout=300)
+    answered = dagger("core", "version")
     if answered.returncode:
         pytest.skip(f"no Dagger engine: {answered.stderr.strip().splitlines()[-1]}")
 
@@ -62,16 +63,24 @@ def registry() -> str:
 
 
 @pytest.fixture(scope="session")
-def tools(registry: str) -> list[str]:
-    """Where the tools' images are: made of this machine's own programs, where it has them all."""
+def tools(registry: str, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Where the tools' images are: made of this machine's own programs, where it has them all, each time the same."""
     sys.path.insert(0, str(ROOT / "ci" / "src"))
     from kws_ci.containers import TOOLS as FILES
 
     found = {name: shutil.which(name) for name in TOOLS}
     if not all(found.values()):
         return []
+    regctl = ["regctl", "--host", f"reg={registry},tls=disabled", "image"]
     for name, path in found.items():
-        Repository(f"e2e/tools/{name}", registry).put_image({FILES[name][1]: Path(str(path)).read_bytes()}, "here")
+        image, folder = f"{registry}/e2e/tools/{name}:here", tmp_path_factory.mktemp(name)
+        target = folder / FILES[name][1].lstrip("/")
+        target.parent.mkdir(exist_ok=True)
+        shutil.copy(str(path), target)
+        subprocess.run([*regctl, "create", image, "--platform=linux/amd64", f"--created={DAY}"], check=True)
+        subprocess.run(
+            [*regctl, "mod", image, "--replace", f"--layer-add=dir={folder}", f"--time=set={DAY}"], check=True
+        )
     return ["--tool-images=" + ",".join(f"{name}={registry}/e2e/tools/{name}:here" for name in TOOLS)]
 
 
@@ -79,8 +88,8 @@ def tools(registry: str) -> list[str]:
 def call(tools: list[str]) -> Call:
     """``call("--synthetic", "train")``: a ``dagger call`` that must succeed; its output on failure."""
 
-    def run(*arguments: str, fails: bool = False, timeout: float = 1500, folder: Path = ROOT) -> Any:
-        done = dagger("call", *tools, *arguments, timeout=timeout, folder=folder)
+    def run(*arguments: str, fails: bool = False, folder: Path = ROOT) -> Any:
+        done = dagger("call", *tools, *arguments, folder=folder)
         assert (done.returncode != 0) == fails, f"dagger call {' '.join(arguments)}\n{done.stderr[-6000:]}"
         return done
 
@@ -105,15 +114,27 @@ def free_port() -> int:
         return int(server.getsockname()[1])
 
 
+def wait_for(url: str, status: int, server: subprocess.Popen[bytes]) -> None:
+    """Until a server that was started answers with this status."""
+    deadline = time.monotonic() + 240
+    while True:
+        assert server.poll() is None, f"{server.args!r} ended"
+        assert time.monotonic() < deadline, f"{url} does not answer"
+        try:
+            found = urllib.request.urlopen(url, timeout=5).status
+        except OSError as error:
+            found = getattr(error, "code", None)
+        if found == status:
+            return
+        time.sleep(0.5)
+
+
 def advisory(name: str, package: str, ecosystem: str, fixed: str = "") -> dict[str, Any]:
     """A known vulnerability in OSV's form."""
     events = [{"introduced": "0"}, *([{"fixed": fixed}] if fixed else [])]
-    affected = {
-        "package": {"name": package, "ecosystem": ecosystem},
-        "ranges": [{"type": "ECOSYSTEM", "events": events}],
-    }
-    times = {"modified": "2026-01-01T00:00:00Z", "published": "2026-01-01T00:00:00Z"}
-    return {"schema_version": "1.6.0", "id": name, **times, "summary": name, "affected": [affected]}
+    affected: dict[str, Any] = {"package": {"name": package, "ecosystem": ecosystem}}
+    affected["ranges"] = [{"type": "ECOSYSTEM", "events": events}]
+    return {"schema_version": "1.6.0", "id": name, "modified": DAY, "published": DAY, "affected": [affected]}
 
 
 def database(folder: Path, *records: dict[str, Any]) -> str:
@@ -161,26 +182,22 @@ class Run:
 
     @property
     def model(self) -> str:
-        """The option that hands its model on."""
         return f"--model={self.artifacts / 'model/model.onnx'}"
 
 
 @pytest.fixture(scope="session")
 def shared(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """The constructor's arguments of a quick run on real data, where nothing is known against the image."""
-    return [
-        *(f"--dataset={dataset}", f"--training={QUICK},stream-hours=0.25", database(tmp_path_factory.mktemp("osv"))),
-        *("--repository=https://example.org/kws", "--revision=0123abc", "--branch=main"),
-        "--created=2026-03-01T12:00:00Z",
-    ]
+    named = [f"--dataset={dataset}", f"--training={QUICK}", database(tmp_path_factory.mktemp("osv"))]
+    for name, file in {"speech": "training.tar", "speech-evaluation": "evaluation.tar"}.items():
+        named.append(f"--{name}={dataset.parent / 'speech' / file}")
+    return [*named, "--repository=https://example.org/kws", "--revision=0123abc", "--branch=main", f"--created={DAY}"]
 
 
 @pytest.fixture(scope="session")
-def first_run(
-    registry: str, shared: list[str], keys: Path, call: Call, tmp_path_factory: pytest.TempPathFactory
-) -> Run:
+def first_run(shared: list[str], keys: Path, call: Call, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """The whole way once on real data, signed and published."""
-    repository = Repository(f"e2e/{uuid.uuid4().hex}", registry)
+    repository = Repository(f"e2e/{uuid.uuid4().hex}", REGISTRY)
     output = tmp_path_factory.mktemp("pipeline") / "artifacts"
     arguments = [*shared, *repository.options, f"--signing-key=file:{keys / 'cosign.key'}"]
     arguments += ["--username=me", "--password=env:KWS_TEST_PASSWORD"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from itertools import takewhile
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _EXEC = re.compile(r"^(\d+)\s*:[ ┆]*withExec (.+?)(?: \(expect: ANY\))?$")
@@ -12,29 +12,19 @@ _STATUS = re.compile(r"^(\d+)\s*:[ ┆]*Container\.withExec (DONE|CACHED|ERROR) 
 _TOOK = 0.05
 
 
-@dataclass(frozen=True)
-class Record:
-    """Names of the programs of a call, such as ``model train`` or ``tools/install.py model``."""
-
-    ran: frozenset[str]
-    cached: frozenset[str]
-
-
-def read(progress: str) -> Record:
-    """The record of one call. Raises ValueError where it holds no step at all: then its form has changed."""
+def read(progress: str) -> tuple[set[str], set[str]]:
+    """The programs of a call that ran, such as ``model train``, and those that came from the cache alone."""
     commands: dict[str, str] = {}
-    ran, seen = set(), set()
+    ran = set()
     for line in _COLOUR.sub("", progress).splitlines():
         if found := _EXEC.match(line):
             commands[found[1]] = name(found[2])
-            seen.add(name(found[2]))
         elif (found := _STATUS.match(line)) and found[1] in commands:
             seconds = 60 * int(found[3] or 0) + float(found[4])
             if found[2] != "CACHED" and seconds >= _TOOK:
                 ran.add(commands[found[1]])
-    if not seen:
-        raise ValueError("no step in the engine's record")
-    return Record(frozenset(ran), frozenset(seen - ran))
+    assert commands, "no step in the engine's record: its form has changed"
+    return ran, {*commands.values()} - ran
 
 
 def name(command: str) -> str:
@@ -43,6 +33,5 @@ def name(command: str) -> str:
     if words[:1] == ["python"]:
         words = words[2:] if words[1] == "-m" else words[1:]
     program, *rest = words
-    if program.endswith("install.py"):
-        return f"{program} {rest[-1]}"
-    return f"{program} {rest[0]}" if program == "model" else program
+    uses = rest[-1:] if program.endswith("install.py") else takewhile(re.compile("[a-z][a-z-]*").fullmatch, rest)
+    return " ".join([program, *uses])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import shutil
 import tarfile
@@ -25,20 +24,21 @@ CONTRACT = [
 ]
 
 
-def test_every_artefact_is_there(first_run: Run) -> None:
+def test_every_artefact_is_there_and_without_the_password(first_run: Run) -> None:
     assert [path for path in CONTRACT if not (first_run.artifacts / path).is_file()] == []
     assert not [path for path in CONTRACT if not (first_run.artifacts / path).stat().st_size]
-
-
-def test_a_container_trains_on_other_words_too(first_run: Run) -> None:
-    evaluation = first_run.json("model/evaluation.json")
-    assert evaluation["labels"] == ["up", "down", "yes", "no", "_unknown_", "_silence_"]
-    assert evaluation["accuracy"] >= 0.85
+    assert PASSWORD not in first_run.printed
+    for path in first_run.artifacts.rglob("*"):
+        assert path.is_dir() or PASSWORD.encode() not in path.read_bytes(), path
 
 
 def test_metrics_hold_together(first_run: Run) -> None:
+    evaluation = first_run.json("model/evaluation.json")
+    assert evaluation["labels"] == ["up", "down", "yes", "no", "_unknown_", "_silence_"]
+    assert evaluation["accuracy"] >= 0.85
     training = first_run.json("model/train_metrics.json")
     assert {"epochs", "best_val_loss", "last_val_acc", "training_time_sec", "history"} <= set(training)
+    assert training["revision"] == "0123abc"
     for metrics in ("inference/inference_metrics.json", "inference/published/inference_metrics.json"):
         served = first_run.json(metrics)
         assert served["http_status"] == 200
@@ -48,21 +48,14 @@ def test_metrics_hold_together(first_run: Run) -> None:
     assert sum(answer["probabilities"].values()) == pytest.approx(1, abs=1e-3)
 
 
-def blobs(archive: Path, digests: list[str]) -> Iterator[bytes]:
-    with tarfile.open(archive) as tar:
-        for digest in digests:
-            blob = tar.extractfile(f"blobs/{digest.replace(':', '/')}")
-            assert blob is not None
-            yield blob.read()
-
-
 def files_in_layers(archive: Path, layers: list[str]) -> Iterator[tuple[str, bytes]]:
     """Name and content of every regular file in the layers of an OCI archive."""
-    for blob in blobs(archive, layers):
-        with tarfile.open(fileobj=io.BytesIO(blob)) as layer:
-            for member in layer:
-                content = layer.extractfile(member) if member.isfile() else None
-                yield member.name, content.read() if content else b""
+    with tarfile.open(archive) as tar:
+        for digest in layers:
+            with tarfile.open(fileobj=tar.extractfile(f"blobs/{digest.replace(':', '/')}")) as layer:
+                for member in layer:
+                    content = layer.extractfile(member) if member.isfile() else None
+                    yield member.name, content.read() if content else b""
 
 
 def test_one_archive_was_tested_scanned_judged_and_published(first_run: Run) -> None:
@@ -75,7 +68,6 @@ def test_one_archive_was_tested_scanned_judged_and_published(first_run: Run) -> 
     manifest, _ = first_run.repository.get("manifests/v1")
     assert [layer["digest"] for layer in manifest["layers"]] == [layer["digest"] for layer in image["layers"]]
     verdict = first_run.json("gates.json")["run"]
-    assert verdict["image_digest"] == image["digest"]
     assert verdict["published"] == f"{first_run.repository.address}@{image['digest']}"
 
 
@@ -94,13 +86,6 @@ def test_the_image_is_as_promised(first_run: Run) -> None:
     assert own["app/model.onnx"] == (first_run.artifacts / "model/model.onnx").read_bytes()
 
 
-def test_the_password_is_in_no_artefact_and_no_output(first_run: Run) -> None:
-    assert PASSWORD not in first_run.printed
-    for path in first_run.artifacts.rglob("*"):
-        if path.is_file():
-            assert PASSWORD.encode() not in path.read_bytes(), path
-
-
 def test_the_sbom_names_what_the_image_holds(first_run: Run) -> None:
     components = first_run.json("image/sbom.cdx.json")["components"]
     assert {"library", "machine-learning-model", "data"} <= {component["type"] for component in components}
@@ -109,17 +94,13 @@ def test_the_sbom_names_what_the_image_holds(first_run: Run) -> None:
     assert "torch" not in names
 
 
-def test_the_model_knows_its_source(first_run: Run) -> None:
-    assert first_run.json("model/train_metrics.json")["revision"] == "0123abc"
-
-
 def test_an_identical_call_trains_nothing_and_compares_with_the_last_release(
     first_run: Run, call: Call, tmp_path: Path
 ) -> None:
     again = call(*first_run.shared, *PIPELINE, "--publish=false", "export", f"--path={tmp_path / 'artifacts'}")
-    seen = record.read(again.stderr)
-    assert "model train" in seen.cached
-    assert not {"model train", "service.test_client", "regctl image mod"} & seen.ran
+    ran, cached = record.read(again.stderr)
+    assert "model train" in cached
+    assert not {"model train", "service.test_client", "regctl image mod"} & ran
     verdict = json.loads((tmp_path / "artifacts" / "gates.json").read_text())
     assert verdict["last"]["accuracy"] == first_run.json("gates.json")["figures"]["accuracy"]
     assert not (tmp_path / "artifacts" / "inference" / "published").exists()
@@ -132,12 +113,9 @@ def test_a_missed_gate_publishes_nothing_and_still_reports(
     target = [*repository.options, "--unsigned"]
     call(*shared, *target, *PIPELINE, "--bounds=min_accuracy=0.999", "export", f"--path={output}")
     assert repository.all_tags() == []
-    verdict = json.loads((output / "gates.json").read_text())
-    assert [gate["name"] for gate in verdict["gates"] if gate["verdict"] == "failed"] == ["test accuracy"]
     assert "99.9" in (output / "report.md").read_text().splitlines()[0]
-    assert "test accuracy" in call("gates", f"--artifacts={output}", fails=True).stderr
-    told = call("verdict", f"--artifacts={output}", "passed").stdout
-    assert told.strip() == "false"
+    assert "failed: test accuracy" in call("gates", f"--artifacts={output}", fails=True).stderr
+    assert call("verdict", f"--artifacts={output}", "passed").stdout.strip() == "false"
 
 
 def test_a_training_that_fails_leaves_its_log_first_in_the_report(dataset: Path, call: Call, tmp_path: Path) -> None:
@@ -154,7 +132,7 @@ def test_a_training_that_fails_leaves_its_log_first_in_the_report(dataset: Path,
 
 WRONG = {
     "answers wrongly": ("labels[values.index(confidence)]", "labels[0]"),
-    "does not start": ("", "import nothing_of_that_name\n"),
+    "does not start": ("annotations\n", "annotations\nimport nothing_of_that_name\n"),
 }
 
 
@@ -167,9 +145,7 @@ def test_a_broken_service_is_never_published(
     text = (broken / "predict.py").read_text()
     right, wrong = edit
     assert right in text
-    (broken / "predict.py").write_text(
-        text.replace(right, wrong, 1) if right else wrong + text.replace("from __future__ import annotations\n", "")
-    )
+    (broken / "predict.py").write_text(text.replace(right, wrong, 1))
     output = tmp_path / "artifacts"
     target = [*repository.options, "--unsigned", f"--service-source={broken}"]
     call(*shared, *target, *PIPELINE, "export", f"--path={output}")

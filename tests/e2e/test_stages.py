@@ -7,14 +7,11 @@ import os
 import shutil
 import signal
 import subprocess
-import time
-import urllib.error
-import urllib.request
 from pathlib import Path
 
 import pytest
 
-from .conftest import ROOT, Call, Run, dagger, database, free_port
+from .conftest import ROOT, Call, Run, database, free_port, wait_for
 from .registry import Repository
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
@@ -26,14 +23,12 @@ def own_layers(image: Path) -> list[str]:
 
 
 def test_build_and_the_archive_are_one_image(first_run: Run, call: Call, tmp_path: Path) -> None:
-    assert call("build", first_run.model, "user").stdout.strip() == "10001:10001"
     origin = [each for each in first_run.shared if each.startswith(("--repository", "--revision", "--created"))]
     call(*origin, "sbom", first_run.model, "export", f"--path={tmp_path}")
     assert own_layers(tmp_path) == own_layers(first_run.artifacts / "image")
 
 
 def test_an_edit_of_the_service_leaves_the_dependencies(first_run: Run, call: Call, tmp_path: Path) -> None:
-    """Nothing but the code's layer is another one."""
     edited = tmp_path / "service"
     shutil.copytree(ROOT / "service", edited, ignore=shutil.ignore_patterns("__pycache__"))
     (edited / "app.py").write_text((edited / "app.py").read_text() + "\n# edited\n")
@@ -55,16 +50,13 @@ def test_nothing_that_the_service_needs_was_trimmed_from_the_image(first_run: Ru
 
 
 def test_the_doctor_looks_from_the_containers(repository: Repository, call: Call, tmp_path: Path) -> None:
-    without = ["--torch-index=", database(tmp_path)]
-    lines = call(*without, *repository.options, "doctor").stdout.splitlines()
-    assert f"ok       push: a blob was pushed to {repository.address}, which nothing names" in lines
-    assert {line.split(":")[0].split(maxsplit=1)[1] for line in lines if line.startswith("ok ")} >= {
-        *("engine", "base image", "package index", "push")
-    }
+    without = ["--torch-index=", database(tmp_path), *repository.options]
+    lines = call(*without, "doctor").stdout
+    for name in ("engine", "base image", "package index", "push: a blob was pushed", "latest: nothing yet"):
+        assert f"ok       {name}" in lines
     assert repository.all_tags() == []
     # The container's own loopback, where nothing listens: each check is made all the same.
-    nowhere = [*without, "--dataset-url=http://127.0.0.1:1/set", "--package-index=http://127.0.0.1:1/simple"]
-    failed = call(*nowhere, *repository.options, "doctor", fails=True).stderr
+    failed = call(*without, "--package-index=http://127.0.0.1:1/simple", "doctor", fails=True).stderr
     assert "FAILED   package index" in failed
     assert "ok       push:" in failed
 
@@ -80,20 +72,9 @@ def test_test_predict_of_what_is_published(first_run: Run, call: Call, tmp_path:
 def test_serve_answers_on_this_machine(first_run: Run, tools: list[str]) -> None:
     port = free_port()
     command = ["dagger", "call", *tools, "serve", first_run.model, "up", f"--ports={port}:8000"]
-    with subprocess.Popen(
-        command, cwd=ROOT, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as up:
+    with subprocess.Popen(command, cwd=ROOT, start_new_session=True) as up:
         try:
-            deadline = time.monotonic() + 240
-            while True:
-                try:
-                    with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5) as response:
-                        assert response.status == 200
-                    break
-                except (urllib.error.URLError, OSError):
-                    assert up.poll() is None, "dagger call serve ended"
-                    assert time.monotonic() < deadline, "the service did not answer within 240 s"
-                    time.sleep(0.5)
+            wait_for(f"http://127.0.0.1:{port}/readyz", 200, up)
         finally:
             os.killpg(up.pid, signal.SIGINT)
             up.wait(timeout=120)
@@ -103,17 +84,14 @@ def test_serve_answers_on_this_machine(first_run: Run, tools: list[str]) -> None
     ("arguments", "named"),
     [
         (["--synthetic", "--address=ghcr.io/Upper/Case", "pipeline"], "--address"),
-        (["--synthetic", "--address=ghcr.io/me/name", "--username=me", "pipeline"], "--password"),
         (["--synthetic", "--address=127.0.0.1:5000/me/name", "pipeline"], "--registry=tcp://127.0.0.1:5000"),
         (["--synthetic", "pipeline", "--bounds=accuracy=0.9"], "accuracy"),
-        (["--training=epochs", "train"], "--training: 'epochs'"),
-        (["--synthetic", "sweep", "--seeds=1", "results"], "--seeds"),
         (["shell", "--stage=KITCHEN"], "KITCHEN"),
         (["notes", "--tag=v99.0.0"], "99.0.0"),
     ],
 )
 def test_an_argument_that_cannot_work_is_named_at_once(call: Call, arguments: list[str], named: str) -> None:
-    failed = call(*arguments, fails=True, timeout=300)
+    failed = call(*arguments, fails=True)
     assert named in failed.stderr
     assert "Traceback" not in failed.stderr
 
@@ -131,26 +109,13 @@ def test_a_sweep_compares_and_a_failing_run_sinks_no_other(call: Call, dataset: 
 @pytest.mark.long
 def test_a_shell_has_the_data_in_place(dataset: Path, call: Call) -> None:
     arguments = [f"--dataset={dataset}", "shell", "--stage=TRAIN", "with-exec", "--args=ls,/data,/app", "stdout"]
-    assert {"archive", "kws", "model"} <= set(call(*arguments).stdout.split())
+    assert {"dataset", "kws", "model"} <= set(call(*arguments).stdout.split())
 
 
-def test_functions_read_well() -> None:
-    listed = dagger("functions").stdout
-    verbs = ("pipeline", "train", "build", "image-tar", "publish", "test-predict", "serve", "gates", "sweep", "shell")
-    for name in (*verbs, "releases", "doctor", "clips", "audit"):
-        assert name in listed
-    assert "--dataset-folder" in dagger("call", "--help").stdout
+# `make test` runs them natively, but for actionlint's own image.
+LONG = [pytest.param(check, marks=pytest.mark.long) for check in ("types", "predict", "workflows", "unit-tests")]
 
 
-@pytest.mark.parametrize(
-    "check",
-    [
-        "lint",
-        pytest.param("types", marks=pytest.mark.long),
-        pytest.param("predict", marks=pytest.mark.long),
-        pytest.param("workflows", marks=pytest.mark.long),  # pulls actionlint's own image
-        pytest.param("unit-tests", marks=pytest.mark.long),  # `make test` runs them natively
-    ],
-)
+@pytest.mark.parametrize("check", ["lint", *LONG])
 def test_checks_are_green(check: str, call: Call) -> None:
-    call(check, timeout=1700)
+    call(check)

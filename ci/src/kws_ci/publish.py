@@ -59,9 +59,9 @@ class Releases:
             container = container.with_exec(["cosign", "signing-config", "create", "--out", SIGNING])
             container = container.with_exec(["cosign", "trusted-root", "create", "--out", ROOT])
         if kws.signing_key is not None:
-            container = container.with_mounted_secret(KEY, kws.signing_key).with_env_variable("COSIGN_PASSWORD", "")
-            if kws.signing_passphrase is not None:
-                container = container.with_secret_variable("COSIGN_PASSWORD", kws.signing_passphrase)
+            keyed, phrase = container.with_mounted_secret(KEY, kws.signing_key), kws.signing_passphrase
+            without = keyed.with_env_variable("COSIGN_PASSWORD", "")
+            container = keyed.with_secret_variable("COSIGN_PASSWORD", phrase) if phrase else without
             if kws.public_key is None:
                 return container.with_exec(["cosign", "public-key", "--key", KEY, "--outfile", PUBLIC])
         return container.with_file(PUBLIC, kws.public_key) if kws.public_key is not None else container

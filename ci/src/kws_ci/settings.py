@@ -22,10 +22,11 @@ LOOKED_AT = ["**", *(f"!{path}" for path in CHECKOUT), "ci/sdk", "**/.venv", "**
 HEAD = ["**", "!.git/HEAD", "!.git/packed-refs", "!.git/refs/heads/**"]
 
 # Options of the trainer that name a file or a folder, and the arguments that bring one: it is mounted as /data/OPTION.
-MOUNTED = {"dataset": ("dataset", "dataset_folder")}
+MOUNTED = {name: (name, f"{name}_folder") for name in ("dataset", "speech", "speech_evaluation")}
+MOUNTED["negatives"] = ("negatives",)
 # Arguments that are options of the trainer as they are: of every command over a data set, and of a training.
 OF_DATA = ["labels", "only_keywords", "unseen_words", "speaker_pattern", "licence", "attribution"]
-OF_DATA += ["dataset_url", "dataset_sha256", "synthetic_size", "synthetic_seed"]
+OF_DATA += ["dataset_url", "dataset_sha256", "speech_url", "synthetic_size", "synthetic_seed"]
 OF_TRAINING = ["profile", "seed"]
 
 EXCLUSIVE = [*MOUNTED.values(), ("dataset", "dataset_folder", "synthetic"), ("signing_key", "oidc_request_url")]
@@ -56,7 +57,7 @@ def recipe(pairs: list[str], argument: str) -> list[str]:
     for pair in pairs:
         if not (found := re.fullmatch(r"([a-z][a-z0-9-]*)=.+", pair)):
             raise UserError(f"--{argument}: {pair!r} is not NAME=VALUE, such as learning-rate=0.01")
-        if found[1].replace("-", "_") in (*MOUNTED, *OF_DATA, *OF_TRAINING):
+        if found[1].replace("-", "_") in ("dataset", *OF_DATA, *OF_TRAINING):
             raise UserError(f"--{argument}: {pair!r} has an option of its own, --{found[1]}")
     return [f"--{pair}" for pair in pairs]
 
@@ -82,7 +83,13 @@ class Settings:
     synthetic: Annotated[bool, Doc("Words spoken by espeak-ng in place of recordings: needs no download")] = False
     labels: Annotated[list[str] | None, Doc("The words to tell apart (default: up,down,yes,no, or the data's)")] = None
     only_keywords: Annotated[bool, Doc("Train without other words")] = False
-    unseen_words: Annotated[list[str] | None, Doc("Other words held back for the test (default: six at most)")] = None
+    unseen_words: Annotated[list[str] | None, Doc("Other words held back from training, to test on")] = None
+    speech: Annotated[dagger.File | None, Doc("An archive of running speech to train on")] = None
+    speech_folder: Annotated[dagger.Directory | None, Doc("A folder of it, in place of an archive")] = None
+    speech_evaluation: Annotated[dagger.File | None, Doc("An archive of other people's speech, to judge with")] = None
+    speech_evaluation_folder: Annotated[dagger.Directory | None, Doc("A folder of it")] = None
+    speech_url: Annotated[str, Doc("A mirror of LibriSpeech")] = ""
+    negatives: Annotated[dagger.Directory | None, Doc("Recordings without keywords: rooms, television, music")] = None
     licence: Annotated[str, Doc("Licence of own recordings, for model card and SBOM")] = ""
     attribution: Annotated[str, Doc("Whom own recordings are from")] = ""
     speaker_pattern: Annotated[str, Doc("Regular expression: the speaker in a clip's name")] = ""
