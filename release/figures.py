@@ -95,12 +95,18 @@ def _untested(run: Artifacts) -> Found:
     return len(found) if own in list(run.read(IMAGE)["platforms"]) else None, ", ".join(found)
 
 
+_LISTENING = "running_audio/operating/medium"  # by the rule that is stored in the model
 FIGURES = (
     Figure("accuracy", "test accuracy", EVALUATION, "accuracy", "%", "min_accuracy"),
     Figure("accuracy_lower", "its lower 95 %", EVALUATION, "accuracy_interval_95/0", "%", "min_accuracy_lower"),
     Figure("keyword_accuracy", "keywords heard", EVALUATION, "keyword_accuracy", "%"),
     Figure(
         "disturbed_accuracy", "keywords heard when disturbed", EVALUATION, _disturbed, "%", "min_disturbed_accuracy"
+    ),
+    Figure("missed", "commands missed", EVALUATION, f"{_LISTENING}/misses/share", "%", "max_missed_commands", 1),
+    Figure(
+        *("false_accepts", "false accepts", EVALUATION, f"{_LISTENING}/false_accepts_per_hour"),
+        *("an hour", "max_false_accepts_per_hour", 1),
     ),
     Figure("loss", "test loss", EVALUATION, "loss", digits=4),
     Figure("parity", "ONNX against PyTorch", EVALUATION, "parity/max_difference", "", "max_parity_difference"),

@@ -1,6 +1,7 @@
 """`POST /detect`: every keyword in a longer recording."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -8,6 +9,7 @@ from flask import Blueprint, Response, jsonify, request
 
 from kws.audio import decode
 from kws.detection import Detection, detect
+from kws.model_file import ModelInfo
 from service import metrics, upload
 from service.predict import described
 from service.problems import Problem
@@ -18,10 +20,10 @@ blueprint = Blueprint("detect", __name__)
 
 @blueprint.post("/detect")
 def keywords() -> Response:
-    """Detections in the uploaded recording; the query's `threshold` goes before the model's own."""
+    """Detections in the uploaded recording, by the query's `threshold` or `sensitivity` where it has one."""
     begin = time.perf_counter()
     info = (model := (state := state_of()).ready()).info
-    threshold = read_threshold(request.args.get("threshold"), info.rule.threshold)
+    threshold = read_threshold(request.args, info)
     data = upload.audio_file(request.get_data(), request.content_type or "")
     audio = decode(data, info.sample_rate, state.settings.max_seconds)
     decoded = time.perf_counter()
@@ -44,10 +46,15 @@ def as_json(detection: Detection, endpoint: str) -> dict[str, Any]:
     return {name: round(value, 3) if isinstance(value, float) else value for name, value in asdict(detection).items()}
 
 
-def read_threshold(text: str | None, default: float) -> float:
-    """The query's threshold. Raises Problem."""
+def read_threshold(query: Mapping[str, str], info: ModelInfo) -> float:
+    """What the query asks for by `threshold` or by `sensitivity`, else the rule's own. Raises Problem."""
+    if (name := query.get("sensitivity")) is not None:
+        if "threshold" in query or name not in info.sensitivities:
+            known = ", ".join(info.sensitivities) or "none, as the model was trained without running speech"
+            raise Problem("bad-request", f"The query has one of threshold and sensitivity; the model has {known}.")
+        return info.sensitivities[name]
     try:
-        value = default if text is None else float(text)
+        value = float(query.get("threshold", info.rule.threshold))
     except ValueError:
         value = -1.0
     if not 0 < value <= 1:

@@ -34,7 +34,11 @@ def model_card() -> Response:
     info = state_of().ready().info
     seconds = info.clip_samples / info.sample_rate
     about = {"labels": info.labels, "sample_rate": info.sample_rate, "window_seconds": seconds}
-    return jsonify(identity(info) | about | {"detection": asdict(info.rule), "metadata": info.metadata})
+    return jsonify(
+        identity(info)
+        | about
+        | {"detection": asdict(info.rule), "sensitivities": info.sensitivities, "metadata": info.metadata}
+    )
 
 
 @blueprint.get("/")

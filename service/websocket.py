@@ -73,7 +73,7 @@ class Streams:
         rate = query.get("rate", [str(info.sample_rate)])[-1]
         if not re.fullmatch("[0-9]{4,6}", rate) or not MIN_RATE <= int(rate) <= MAX_RATE:
             raise Problem("bad-request", f"The query's rate is not a whole number from {MIN_RATE} to {MAX_RATE}.")
-        threshold = read_threshold(query.get("threshold", [None])[-1], info.rule.threshold)
+        threshold = read_threshold({name: values[-1] for name, values in query.items()}, info)
         listener = Listener(model, replace(info.rule, threshold=threshold))
         same = int(rate) == info.sample_rate
         return listener, None if same else soxr.ResampleStream(int(rate), info.sample_rate, 1, dtype="float32")

@@ -127,7 +127,7 @@ def test_the_page_a_reviewer_wants(run: Run, change: Change, tmp_path: Path) -> 
         "| **up** | 94 | 6 | 0 | 95.00 % |",
         r"| up/a\|b.wav | up | no | 90.00 % |",
         "line [52.0, 91.0]",
-        "- running audio: 0 hours were asked for",
+        "- synthetic voices: the data set has such voices itself",
         "- 9 clips were left out",
         "- not signed: there was no key",
         "vulnerabilities of python 3.13: OSV is asked for Python and Debian alone",

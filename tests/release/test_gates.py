@@ -41,7 +41,7 @@ def labels(*names: str) -> dict[str, Any]:
 
 def test_a_whole_run_holds(change: Change) -> None:
     found = judged(change(), last=None)
-    assert found.headline() == "✅ 24 gates held; test accuracy: 95.00 %, the bound is ≥ 85.00 %"
+    assert found.headline() == "✅ 26 gates held; test accuracy: 95.00 %, the bound is ≥ 85.00 %"
     assert [gate.name for gate in found.those(ABSENT)] == ["loss against the last release"]
 
 
@@ -164,9 +164,9 @@ def test_off_is_said(change: Change, bound: str) -> None:
 @pytest.mark.parametrize(
     ("kept", "without", "headline"),
     [
-        (FILES, [], "✅ 19 gates held; test accuracy"),
+        (FILES, [], "✅ 21 gates held; test accuracy"),
         (FILES[:4], [], "❌ image size: not measured"),
-        (FILES[:4], ["image"], "✅ 15 gates held; test accuracy"),  # natively
+        (FILES[:4], ["image"], "✅ 17 gates held; test accuracy"),  # natively
         ([], ["image", "inference", "start"], "❌ training: "),
         ([], ["model", "image", "inference", "start"], "❌ no gate was judged"),
         ([INFERENCE], ["model", "image", "start"], "✅ 3 gates held; /predict accuracy: 97.5 %"),  # a service alone

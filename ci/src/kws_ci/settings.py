@@ -22,8 +22,11 @@ LOOKED_AT = ["**", *(f"!{path}" for path in CHECKOUT), "ci/sdk", "**/.venv", "**
 HEAD = ["**", "!.git/HEAD", "!.git/packed-refs", "!.git/refs/heads/**"]
 
 # Options of the trainer that name a file or a folder, and the arguments that bring one: it is mounted as /data/OPTION.
-MOUNTED = {name: (name, f"{name}_folder") for name in ("dataset", "speech", "speech_evaluation")}
-MOUNTED["negatives"] = ("negatives",)
+OF_FILES = ("dataset", "speech", "speech_evaluation")
+MOUNTED: dict[str, tuple[str, ...]] = {
+    "negatives": ("negatives",),
+    **{name: (name, f"{name}_folder") for name in OF_FILES},
+}
 # Arguments that are options of the trainer as they are: of every command over a data set, and of a training.
 OF_DATA = ["labels", "only_keywords", "unseen_words", "speaker_pattern", "licence", "attribution"]
 OF_DATA += ["dataset_url", "dataset_sha256", "speech_url", "synthetic_size", "synthetic_seed"]
