@@ -34,7 +34,7 @@ def listen(server: Server, path: str = "/listen", **options: Any) -> ClientConne
 def speech(rate: int) -> np.ndarray[Any, Any]:
     """int16[samples]: silence, "yes", silence, "down", silence."""
     gap = np.zeros((rate, 1), np.float32)
-    parts = [gap, tone("yes", 0.6, rate), gap, tone("down", 0.5, rate), gap]
+    parts = [gap, tone("yes", 0.6, rate), gap, tone("down", 0.5, rate), gap, gap]
     return (np.concatenate(parts)[:, 0] * 32767).astype("<i2")
 
 
@@ -70,10 +70,11 @@ def test_a_detection_comes_while_the_audio_goes_on(server: Server) -> None:
     counted = 'kws_detections_total{endpoint="listen",label="yes"}'
     before, samples = server.metrics().get(counted, 0), speech(16_000)
     with listen(server, "/listen?threshold=0.6") as stream:
-        stream.send(samples[:28_000].tobytes())
+        for start in range(0, 36_800, 1_600):
+            stream.send(samples[start : start + 1_600].tobytes())
         assert json.loads(stream.recv(timeout=60))["label"] == "yes"
         assert server.metrics()["kws_streams"] == 1
-        for start in range(28_000, len(samples), 1_600):
+        for start in range(36_800, len(samples), 1_600):
             stream.send(samples[start : start + 1_600].tobytes())
         assert json.loads(stream.recv(timeout=60))["label"] == "down"
     server.until(lambda: server.metrics()["kws_streams"] == 0)
