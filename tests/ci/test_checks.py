@@ -49,7 +49,7 @@ async def test_a_verdict_is_an_object_and_the_gates_fail(engine: Engine) -> None
 
 ENDS = [
     ("release bounds", 2, "pipeline", {"bounds": ["x=1"]}),
-    ("release vulnerabilities", 2, "pipeline", {}),
+    ("release vulnerabilities", 2, "audit", {"sbom": marked("a").file("a")}),
     ("release verdict", 2, "verdict", {"artifacts": marked("a")}),
     ("release judge", 2, "pipeline", {}),
     ("release judge", 137, "pipeline", {}),

@@ -34,10 +34,8 @@ class Verdict:
 
 
 async def _verdict(run: dagger.Container, path: str) -> Verdict:
-    """What a program judged. Raises UserError where its input cannot be judged; another failure has not passed."""
+    """What a program judged; where it could not judge, that has not passed, and its words say why."""
     code, said = await run.exit_code(), (await run.stderr()).strip()
-    if code == BAD_INPUT:
-        raise UserError(said)
     text, name = await run.file(path).contents(), path.rpartition("/")[2]
     failed = (said or f"ended with exit code {code} without a word").splitlines() if code else []
     headline = json.loads(text).get("headline") or (await run.stdout()).strip()
@@ -105,6 +103,8 @@ async def verdict(kws: Toolbox, artifacts: dagger.Directory, archive: dagger.Fil
     image = {ARCHIVE: archive} if archive else {}
     command = ["verdict", ARTIFACTS, *(f"--archive={path}" for path in image)]
     run = kws.release(command, {ARTIFACTS: artifacts, **image}, expect=ReturnType.ANY)
+    if await run.exit_code() == BAD_INPUT:
+        raise UserError((await run.stderr()).strip())
     return await _verdict(run, f"{ARTIFACTS}/gates.json")
 
 

@@ -51,7 +51,7 @@ class Releases:
 
     def _with_keys(self) -> dagger.Container:
         """regctl and cosign; by a key nothing is asked of the public services of sigstore."""
-        kws, container = self.settings, self.settings.programs("regctl", "cosign")
+        kws, container = self.settings, self.settings.with_tools(self.settings.base(), "regctl", "cosign")
         container = container.with_directory("/cosign", dag.directory())
         for name, secret in self.keyless.items():
             container = container.with_secret_variable(name, secret)
@@ -134,8 +134,9 @@ class Releases:
         command = ["cosign", "verify-attestation", *self.verifying, "--type", kind, self.at(digest)]
         asked = await self._run(*command, redirect_stdout=FOUND, expect=ReturnType.ANY)
         judge = ["attestation", FOUND, "--type", kind, "--digest", digest, "--output", PREDICATE]
-        judge += ["--equals", EQUALS] if equals else []
-        judged = self.settings.release(judge, {EQUALS: equals} if equals else {}, asked, expect=ReturnType.ANY)
+        same = {EQUALS: equals} if equals else {}
+        judge += [f"--equals={path}" for path in same]
+        judged = self.settings.release(judge, {FOUND: asked.file(FOUND), **same}, expect=ReturnType.ANY)
         if await judged.exit_code() == 0:
             return judged.file(PREDICATE)
         said = (await asked.stderr(), await judged.stderr())

@@ -134,8 +134,6 @@ class Settings:
     unsigned: Annotated[bool, Doc("Publish under latest without a signature")] = False
 
     def __post_init__(self) -> None:
-        """Raise UserError on arguments that cannot be meant."""
-
         def listed(names: Iterable[str]) -> str:
             return " and ".join(f"--{name.replace('_', '-')}" for name in names)
 
