@@ -102,7 +102,8 @@ class Settings:
 # What each profile changes, chosen on the validation split (docs/model.md).
 PROFILES: dict[str, dict[str, Any]] = {
     "quick": {
-        "epochs": 35,
+        "epochs": 30,
+        "batch_size": 128,
         "ema_decay": 0.98,
         "dropout": 0.2,
         "mixup": 0.0,

@@ -16,7 +16,7 @@ TRIGGERS = WORKFLOW[True]  # YAML 1.1 reads "on" as true
 STEPS = [(name, step) for name, job in WORKFLOW["jobs"].items() for step in job["steps"]]
 SCRIPTS = [(name, step["run"].replace("\\\n", " ")) for name, step in STEPS if "run" in step]
 CALLS = [line.partition("dagger call")[2] for _, text in SCRIPTS for line in text.splitlines() if "dagger call" in line]
-MIRRORS = {"base_image", "package_index", "torch_index", "tool_images", "dataset_url", "dataset_sha256"}
+MIRRORS = {"base_image", "package_index", "torch_index", "tool_images", "dataset_url", "dataset_sha256", "speech_url"}
 MIRRORS |= {"vulnerability_database"}
 
 

@@ -29,7 +29,7 @@ def test_a_former_run_s_settings_are_taken_over() -> None:
     assert make_settings({}, plain) == former
     assert make_settings({"epochs": 5}, plain).to_dict() == {**plain, "epochs": 5}
     other = make_settings({"profile": "best"}, plain)  # its recipe, the former's data and seed
-    assert (other.epochs, other.width, other.seed, other.labels) == (200, 2.0, 4, ("a", "b"))
+    assert (other.epochs, other.width, other.seed, other.labels) == (500, 2.0, 4, ("a", "b"))
 
 
 @pytest.mark.parametrize("field", [each for each in fields(Settings) if each.metadata["low"] is not None])

@@ -24,7 +24,7 @@ RUN = {"profile": "quick", "labels": ("low", "high"), "epochs": 3, "batch_size":
 
 @pytest.fixture(scope="module")
 def tone_corpus(tones: Path) -> Corpus:
-    settings = make_settings({**RUN, "dataset": str(tones)})
+    settings = make_settings({**RUN, "dataset": str(tones), "unseen_words": ("fig",)})
     return corpus.load(open_dataset(settings), settings)
 
 
