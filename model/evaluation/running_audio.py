@@ -125,7 +125,7 @@ def measure(model: Model, corpus: Corpus) -> dict[str, Any] | None:
     ]
     accepted = [(each, *one) for each in negatives for one in each.detections(labels, replace(rule, threshold=_LEAST))]
     worst = sorted(accepted, key=lambda each: -each[3])[:WORST]
-    table = {"medium": rule.threshold} | model.info.sensitivities
+    table = model.info.sensitivities or {"medium": rule.threshold}
     return {
         "rule": asdict(rule),
         "speech": corpus.speech.evaluation if corpus.speech.without["testing"] else "",
