@@ -6,7 +6,7 @@ The standard task of Speech Commands (Warden 2018, arXiv:1804.03209): the keywor
 
 import hashlib
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,13 +14,13 @@ import torch
 from torch import Generator, Tensor
 
 from kws.audio import AudioError, Waveform, decode
-from kws.detection import SILENCE, UNKNOWN
+from kws.detection import SILENCE, UNKNOWN, is_keyword
 from model import features
 from model.data import noise
 from model.data.layout import SPLITS, Clip
 from model.data.recording import Audit, Found, from_pcm, read_clip
 from model.data.source import DataSet, digest_of
-from model.data.speech import Speech, open_speech
+from model.data.speech import Recording, Speech, crops, open_speech
 from model.errors import UserError
 from model.settings import CLIP_SAMPLES, Settings
 
@@ -30,7 +30,8 @@ NO_CLIP, CROP, HARD = -1, -2, -3
 
 @dataclass(frozen=True)
 class Split:
-    """The clips of one split: the readable ones of the keywords and of other words, then (not in training) silence.
+    """The clips of one split: the readable ones of the keywords and of other words, then (not in training) what no file
+    holds, crops of running speech where there are no other words, and silence.
 
     ``targets`` is ``int64[clips]``, an index into the corpus's labels. ``audit`` tells of the files alone.
     """
@@ -40,7 +41,7 @@ class Split:
     audit: Audit
     stored: features.Stored
     rows: Tensor  # int64: where each clip's features are stored
-    silence: Tensor  # float32[n, N_MELS, FRAMES]: the mel power of the last clips, which no file holds
+    made: Waveform  # float32[n, CLIP_SAMPLES]: the last clips, which no file holds
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -52,7 +53,8 @@ class Split:
         """
         power = self.stored.read(self.rows[clips.clamp(max=len(self.rows) - 1)], copies)
         made = clips >= len(self.rows)
-        power[made] = self.silence[clips[made] - len(self.rows)]
+        if made.any():
+            power[made] = features.mel_power(torch.from_numpy(self.made[clips[made] - len(self.rows)]))
         return power
 
 
@@ -77,11 +79,9 @@ class Corpus:
         return tuple(sorted({clip.word for clip in self.unseen}))
 
     def waveforms(self, split: str) -> Waveform:
-        """The clips of a split in their order, generated silence included: ``float32[clips, CLIP_SAMPLES]``."""
+        """The clips of a split in their order, those that no file holds included: ``float32[clips, CLIP_SAMPLES]``."""
         part = self.splits[split]
-        read, made = self.read(part.clips[: len(part.rows)]), len(part.clips) - len(part.rows)
-        silence = [noise.silence_waveforms(self.noise_waveforms[split], split, made)] if made else []
-        return np.concatenate([read, *silence])
+        return np.concatenate([self.read(part.clips[: len(part.rows)]), part.made])
 
     def read(self, clips: Sequence[Clip]) -> Waveform:
         """Clips from their files, in their order: ``float32[clips, CLIP_SAMPLES]``.
@@ -110,7 +110,7 @@ def load(dataset: DataSet, settings: Settings, progress: features.Progress = lam
         raise UserError(f"--unseen-words: the data set has no other word '{unknown[0]}' (it has {there})")
     heard_words = other_words.difference(settings.unseen_words)
     running = open_speech(settings, keywords)
-    crops = running.without["training"] or running.negatives
+    heard_running = running.without["training"] or running.negatives
 
     noise_audit = Audit()
     pieces = noise.cut(_read_noise(dataset, noise_audit))
@@ -130,7 +130,7 @@ def load(dataset: DataSet, settings: Settings, progress: features.Progress = lam
     trained = {clip.word for _, clip in readable["testing" if dataset.test_only else "training"]}
     if not (pieces["training"] or SILENCE in trained):
         silence = set()  # recorded in another split than training alone
-    labels = (*keywords, *((UNKNOWN,) if trained & heard_words or crops else ()), *silence)
+    labels = (*keywords, *((UNKNOWN,) if trained & heard_words or heard_running else ()), *silence)
     if len(labels) < 2:
         raise UserError(
             f"the word '{labels[0]}' has nothing to be told from; name more --labels, or add other words or noise"
@@ -142,7 +142,7 @@ def load(dataset: DataSet, settings: Settings, progress: features.Progress = lam
             if clip.word in {*keywords, *heard_words, *silence}:
                 audit[clip.name] = found
         known = [(row, clip) for row, clip in readable[name] if clip.word in {*keywords, *heard_words, *silence}]
-        splits[name] = _split(name, known, audit, stored[name], labels, keywords, pieces[name])
+        splits[name] = _split(name, known, audit, stored[name], labels, pieces[name], running.without[name])
     others = {name: tuple(clip for _, clip in rows if clip.word in heard_words) for name, rows in readable.items()}
     unseen = tuple(sorted(clip for rows in readable.values() for _, clip in rows if clip.word in settings.unseen_words))
     digests["speech"] = running.digest(settings.workers)
@@ -171,28 +171,30 @@ def _split(
     audit: Audit,
     stored: features.Stored,
     labels: tuple[str, ...],
-    keywords: Collection[str],
     pieces: list[Waveform],
+    speech: Sequence[Recording],
 ) -> Split:
     """Of what can be read, what a split holds: training all; the others as many other words, and as much silence, as a
-    keyword has clips on average, whatever training's shares are: what is judged does not depend on the recipe."""
-    counts = Counter(clip.word for _, clip in known)
-    silent: tuple[Clip, ...] = ()
-    silence = torch.empty(0, features.N_MELS, features.FRAMES)
+    keyword has clips on average, whatever training's shares are: what is judged does not depend on the recipe. Where
+    there are no other words, crops of running speech stand for them."""
+    counts, keywords = Counter(clip.word for _, clip in known), [label for label in labels if is_keyword(label)]
+    more: tuple[Clip, ...] = ()
+    made = np.empty((0, CLIP_SAMPLES), np.float32)
     if name != "training":
         mean = round(sum(counts[label] for label in keywords) / len(keywords))
         other = [clip for _, clip in known if clip.word not in (*keywords, SILENCE)]
         dropped = {*other}.difference(even_choice(other, mean if UNKNOWN in labels else 0))
         known = [(row, clip) for row, clip in known if clip not in dropped]
-        if SILENCE in labels and pieces:
-            silent = noise.silence_clips(name, max(0, mean - counts[SILENCE]))
-        if stored.copies and silent:
-            waveforms = torch.from_numpy(noise.silence_waveforms(pieces, name, len(silent)))
-            silence = torch.cat([features.mel_power(part) for part in waveforms.split(64)])
-    clips = (*(clip for _, clip in known), *silent)
+        if UNKNOWN in labels and speech and not other:
+            made = crops(speech, mean)
+            more = tuple(Clip(f"{UNKNOWN}/{name}_{row:05d}", UNKNOWN, name) for row in range(mean))
+        if SILENCE in labels and pieces and (silent := noise.silence_clips(name, max(0, mean - counts[SILENCE]))):
+            made = np.concatenate([made, noise.silence_waveforms(pieces, name, len(silent))])
+            more += silent
+    clips = (*(clip for _, clip in known), *more)
     classes = [labels.index(clip.word if clip.word in labels else UNKNOWN) for clip in clips]
     targets = torch.tensor(classes, dtype=torch.int64)
-    return Split(clips, targets, audit, stored, torch.tensor([row for row, _ in known]), silence)
+    return Split(clips, targets, audit, stored, torch.tensor([row for row, _ in known]), made)
 
 
 def _read_noise(dataset: DataSet, audit: Audit) -> list[Waveform]:

@@ -10,16 +10,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 from torchaudio.datasets import librispeech
 
-from kws.audio import AUDIO_SUFFIXES
+from kws.audio import AUDIO_SUFFIXES, AudioError, Waveform, decode
 from model import console
 from model.data import download, synthetic
 from model.data.espeak import pronounced
 from model.data.layout import SPLITS, is_leftover, read_text, suffix_of
 from model.data.source import cache_root, digest_of, unpacked
 from model.errors import UserError
-from model.settings import Settings
+from model.settings import CLIP_SAMPLES, Settings
 
 LIBRISPEECH, SPOKEN, NONE = "librispeech", "spoken", "none"
 PARTS = {"--speech": "dev-clean", "--speech-evaluation": "test-other"}  # of LibriSpeech, with other readers in each
@@ -85,6 +86,21 @@ def open_speech(settings: Settings, keywords: Collection[str]) -> Speech:
         found.notes.append(f"{unknown} recordings of speech have no transcript: they are taken to hold no keyword.")
     if settings.negatives:
         found.negatives = _recordings(Path(settings.negatives), "--negatives")
+    return found
+
+
+def crops(recordings: Sequence[Recording], count: int) -> Waveform:
+    """Seconds of recordings, ``float32[count, CLIP_SAMPLES]``: from each in turn, the same ones each time."""
+    rng, found = np.random.default_rng(0), np.zeros((count, CLIP_SAMPLES), np.float32)
+    for first, one in enumerate(recordings[:count]):
+        try:
+            waveform = decode(one.path.read_bytes(), max_seconds=MAX_SECONDS).waveform
+        except AudioError:  # told of where its features are computed, or where it is listened to
+            continue
+        for row in range(first, count, len(recordings)):
+            start = int(rng.integers(max(1, len(waveform) - CLIP_SAMPLES + 1)))
+            piece = waveform[start : start + CLIP_SAMPLES]
+            found[row, : len(piece)] = piece
     return found
 
 

@@ -15,7 +15,7 @@ from kws.model_file import open_model
 from model import console, export, run
 from model.evaluation.clips import UNSEEN
 
-from .conftest import QUICK, Cli, done, one_line, tar, tone, tone_files, wav_bytes, write_files
+from .conftest import QUICK, WORDS, Cli, done, one_line, tar, tone, tone_files, wav_bytes, write_files
 
 
 def read(folder: Path, *names: str) -> list[dict[str, Any]]:
@@ -135,6 +135,16 @@ def test_evaluate_on_other_data_and_of_a_model_that_says_little(
     found = judge(main, tmp_path / "bare.onnx", tones, tmp_path / "out")
     assert found["operating"]["threshold"] == open_model(tmp_path / "bare.onnx").info.threshold == DEFAULT_THRESHOLD
     assert found["not_measured"]["parity"] == "no checkpoint was given"
+
+
+def test_a_test_set_is_judged_whole_and_not_trained_on(main: Cli, trained: Path, tmp_path: Path) -> None:
+    """As ``speech_commands_test_set_v0.02.tar.gz`` is: every clip is there to be judged with, and no lists say so."""
+    data = write_files(tmp_path / "words_test_set_v0.02", tone_files((*WORDS, "_unknown_", "_silence_"), speakers=5))
+    found = judge(main, trained / "model.onnx", data, tmp_path / "out")
+    assert (found["n"], found["data"]["split_rule"]) == (20, "a test set, whole")
+    assert [found["per_class"][label]["clips"] for label in (*WORDS, "_unknown_", "_silence_")] == [5, 5, 5, 5]
+    line = one_line(main("train", *QUICK, "--dataset", data, "--output", tmp_path / "model"))
+    assert "is a test set: figures of a model that was trained on it say nothing" in line
 
 
 def test_another_model_s_checkpoint_is_refused(main: Cli, trained: Path, tones: Path, tmp_path: Path) -> None:

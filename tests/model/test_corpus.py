@@ -100,6 +100,22 @@ def test_a_class_is_there_where_its_clips_are_and_it_is_wanted(
     assert bool(len(some.noise)) == (left_out != "_")  # still an augmentation
 
 
+def test_without_other_words_seconds_of_speech_are_judged_in_their_place(tmp_path: Path) -> None:
+    """Own words alone: what the model calls ``_unknown_`` is trained, calibrated and tested all the same."""
+    speech = str(write_files(tmp_path / "speech", speech_files()))
+    chosen = load(write_files(tmp_path / "own", tone_files()), speech=speech)
+    assert chosen.labels == (*WORDS, "_unknown_", "_silence_")
+    for name in ("validation", "testing"):
+        counts = Counter(clip.word for clip in chosen.splits[name].clips)
+        assert counts["_unknown_"] == round((counts["low"] + counts["high"]) / 2)
+        waveforms = chosen.waveforms(name)[chosen.splits[name].targets.numpy() == 2]
+        assert (abs(waveforms).max(axis=1) > 0.2).all()
+        expected = features.mel_power(torch.from_numpy(chosen.waveforms("validation")))
+    torch.testing.assert_close(
+        chosen.splits["validation"].power(torch.arange(len(expected))), expected, rtol=2e-3, atol=1e-9
+    )
+
+
 def test_folders_of_the_classes_are_the_classes(tmp_path: Path) -> None:
     files = tone_files((*WORDS, "_unknown_", "_silence_"))
     quiet = {name: data for name, data in files.items() if not name.startswith("_background")}
