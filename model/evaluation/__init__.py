@@ -17,6 +17,7 @@ from model.corpus import Corpus
 from model.data import check
 from model.data.recording import fit
 from model.data.source import open_dataset
+from model.data.speech import NONE, SPOKEN
 from model.errors import UserError
 from model.evaluation import clips, robustness, running_audio
 from model.export import measure_parity
@@ -88,6 +89,9 @@ def caveats(evaluation: dict[str, Any]) -> list[str]:
         "It was trained without other words, so it takes any word for one of its keywords.": UNKNOWN not in labels,
         "It was trained without background noise, so it may take noise for a keyword.": SILENCE not in labels,
         "The voices are synthetic: the figures say nothing of people's speech.": data["synthetic"],
+        "The running speech is spoken by espeak-ng: the figures of listening say nothing of people's speech. `--speech` "
+        "takes recordings.": data["speech"]["source"] == SPOKEN and not data["synthetic"],
+        "It has heard no running speech, so it is not to be left listening.": data["speech"]["source"] == NONE,
         "The licence of the data is not stated; `--licence` says it.": not data["licence"],
         AT_BOUND.format(evaluation["calibration"]["temperature"]): evaluation["calibration"]["at_bound"],
     }

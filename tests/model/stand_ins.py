@@ -116,7 +116,7 @@ def corpus(**changes: Any) -> Any:
     found = SimpleNamespace(
         labels=LABELS, splits=splits, others=others, unseen=unseen, dataset=dataset, digest="d", unseen_words=("tree",)
     )
-    found.speech = Speech()
+    found.speech = Speech("others")
     found.noise_waveforms = {split: [NOISE] for split in splits}
     found.read = lambda clips: np.array([each.waveform for each in clips], np.float32).reshape(-1, CLIP_SAMPLES)
     found.waveforms = lambda split: found.read(found.splits[split].clips)

@@ -138,13 +138,22 @@ def test_a_model_is_judged_on_its_own_classes_and_on_unseen_words_of_the_test_sp
         (stand_ins.LABELS, {"licence": ""}, 1.0, "The licence of the data is not stated"),
         (stand_ins.LABELS, {"notes": ["2 links led out."]}, 1.0, "2 links led out."),
         (stand_ins.LABELS, {"synthetic": True}, 1.0, "nothing of people's speech"),
+        (stand_ins.LABELS, {"speech": {"source": "spoken"}}, 1.0, "running speech is spoken by espeak-ng"),
+        (stand_ins.LABELS, {"speech": {"source": "none"}}, 1.0, "It has heard no running speech"),
         (stand_ins.LABELS, {}, 19.999, "The temperature 19.999 is at the end of its search"),
     ],
 )
 def test_what_a_reader_must_know_first(
     leaks: Any, labels: tuple[str, ...], data: dict[str, Any], temperature: float, says: str
 ) -> None:
-    sound = {"leaks": leaks, "speakers_known": True, "licence": "MIT", "synthetic": False, "notes": []}
+    sound = {
+        "speech": {"source": "others"},
+        "leaks": leaks,
+        "speakers_known": True,
+        "licence": "MIT",
+        "synthetic": False,
+        "notes": [],
+    }
     calibration = {"temperature": temperature, "at_bound": at_bound(temperature)}
     found = evaluation.caveats({"labels": labels, "data": {**sound, **data}, "calibration": calibration})
     assert len(found) == bool(says)
