@@ -89,7 +89,7 @@ def caveats(evaluation: dict[str, Any]) -> list[str]:
         "It was trained without other words, so it takes any word for one of its keywords.": UNKNOWN not in labels,
         "It was trained without background noise, so it may take noise for a keyword.": SILENCE not in labels,
         "The voices are synthetic: the figures say nothing of people's speech.": data["synthetic"],
-        "The running speech is spoken by espeak-ng: the figures of listening say nothing of people's speech. `--speech` "
+        "The running speech is spoken by espeak-ng: figures of listening say nothing of people's speech. `--speech` "
         "takes recordings.": data["speech"]["source"] == SPOKEN and not data["synthetic"],
         "It has heard no running speech, so it is not to be left listening.": data["speech"]["source"] == NONE,
         "The licence of the data is not stated; `--licence` says it.": not data["licence"],
