@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 HOP_SECONDS = 0.1
 SMOOTHING = (5, 7, 9)  # averages that are tried
 # What --sensitivity can be asked for: the false accepts that it allows, as a multiple of those that the run allows.
-SENSITIVITIES = {"low": 0.5, "medium": 1.0, "high": 5.0}
+SENSITIVITIES = {"low": 0.1, "medium": 1.0, "high": 5.0}
 QUIET_DBFS = (-65.0, -48.0)  # of the noise around a command
 BEFORE, AFTER = (1.0, 1.5), (1.2, 1.8)  # seconds of the pauses
 WORST = 20  # false accepts that are named
