@@ -132,7 +132,7 @@ def test_a_training_that_fails_leaves_its_log_first_in_the_report(dataset: Path,
 
 WRONG = {
     "answers wrongly": ("labels[values.index(confidence)]", "labels[0]"),
-    "does not start": ("annotations\n", "annotations\nimport nothing_of_that_name\n"),
+    "does not start": ("import json\n", "import json\nimport nothing_of_that_name\n"),
 }
 
 
