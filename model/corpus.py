@@ -8,6 +8,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -54,8 +55,12 @@ class Split:
         power = self.stored.read(self.rows[clips.clamp(max=len(self.rows) - 1)], copies)
         made = clips >= len(self.rows)
         if made.any():
-            power[made] = features.mel_power(torch.from_numpy(self.made[clips[made] - len(self.rows)]))
+            power[made] = self._made_power[clips[made] - len(self.rows)]
         return power
+
+    @cached_property
+    def _made_power(self) -> Tensor:
+        return torch.cat([features.mel_power(part) for part in torch.from_numpy(self.made).split(64)])
 
 
 @dataclass(frozen=True)

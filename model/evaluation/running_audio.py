@@ -144,10 +144,15 @@ def measure(model: Model, corpus: Corpus) -> dict[str, Any] | None:
 
 
 def alarms(model: Model, recordings: Sequence[Recording]) -> list[dict[str, Any]]:
-    """How many detections the model's rule makes in each of the user's own recordings without keywords."""
+    """How many detections the model's rule makes in each of the user's own recordings without keywords.
+
+    ``before`` is for who knows a model that had not heard them.
+    """
     heard = _hear(model, recordings)
     found = [(each, len(each.detections(model.info.labels, model.info.rule))) for each in heard]
-    return [{"recording": each.name, "minutes": each.seconds / 60, "alarms": count} for each, count in found]
+    return [
+        {"recording": each.name, "minutes": each.seconds / 60, "alarms": count, "before": None} for each, count in found
+    ]
 
 
 def upper_bound(count: int, hours: float) -> float:

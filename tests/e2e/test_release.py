@@ -141,6 +141,7 @@ def own_address() -> str:
 
 
 BREAKS = """
+import urllib.request
 
 if urllib.request.urlopen("{url}", timeout=30).read() == b"yes":
     raise SystemExit("the registry has me: I break")

@@ -72,6 +72,12 @@ def test_a_training_leaves_report_card_and_plots(evaluated: Evaluated, speech: S
     assert not (tmp_path / "alone/model_card.md").exists()
 
 
+def test_alarms_of_an_evaluation_alone_have_no_figure_before(evaluated: Evaluated, speech: Speech) -> None:
+    speech.negatives = speech.without["testing"]
+    text = training_report.render(evaluated(speech=speech), None, {})
+    assert "| testing-a.wav | 0.2 | – | 0 |" in text
+
+
 def test_every_table_has_the_columns_of_its_header_and_mistakes_are_named(evaluated: Evaluated, speech: Speech) -> None:
     found = evaluated(speech=speech)
     mistake = {"label": "low", "prediction": "high", "probability": 0.9}
