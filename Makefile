@@ -21,7 +21,7 @@ SERVER = KWS_MODEL=$(MODEL) $(BIN)/python -m service
 CLIENT = $(BIN)/python -m service.test_client --clips $(CLIPS) --output $(ARTIFACTS)/inference
 
 .DEFAULT_GOAL := help
-.PHONY: help env pipeline failed train clips serve test-client report bench-service soak test lint format e2e e2e-all engine engine-stop clean
+.PHONY: help env pipeline failed train clips serve test-client report bench-service soak page test lint format e2e e2e-all engine engine-stop clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -71,6 +71,9 @@ bench-service: env ## /predict beside FastAPI, LitServe, BentoML and plain Flask
 
 soak: env ## 200,000 requests to one server, whose memory and open files must not grow (needs a trained model)
 	@$(BIN)/python -m tools.bench.soak $(MODEL)
+
+page: env ## docs/page.png anew, in headless Chromium (needs a trained model, chromium, chromium-driver)
+	KWS_TEST_PICTURE=docs/page.png KWS_MODEL=$(MODEL) $(BIN)/pytest -q tests/service/test_page.py -k picture
 
 test: env lint ## lint, types and all tests that need no engine
 	$(BIN)/pytest --ignore=tests/e2e -n 2

@@ -4,6 +4,7 @@
 // (Firefox refuses another).
 
 const RATE = 16000;
+const KEPT_SECONDS = 4; // of what was heard last
 // The way to the service's root from this page, whatever prefix a proxy puts before it.
 const { root } = document.querySelector("main").dataset;
 
@@ -63,7 +64,7 @@ class Microphone {
     this.stream = await navigator.mediaDevices.getUserMedia({ audio });
     this.context = new AudioContext();
     await this.context.audioWorklet.addModule(`${root}static/tap.js`);
-    this.ring = new Float32Array(Math.ceil(this.context.sampleRate * 1.2));
+    this.ring = new Float32Array(Math.ceil(this.context.sampleRate * KEPT_SECONDS));
     this.heard = 0;
     this.frames = null;
     const tap = new AudioWorkletNode(this.context, "tap", { numberOfOutputs: 1 });
@@ -83,7 +84,7 @@ class Microphone {
 
   // The last second at 16 kHz; recorded a little longer so that the filter has its surroundings.
   second() {
-    return resample(this.ring, this.context.sampleRate).slice(-RATE);
+    return resample(this.ring.slice(-1.2 * this.context.sampleRate), this.context.sampleRate).slice(-RATE);
   }
 
   // Calls `take` with the samples to come, a tenth of a second at a time, as 16-bit ones.

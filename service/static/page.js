@@ -1,69 +1,57 @@
 "use strict";
 
 const byId = (id) => document.getElementById(id);
-const form = document.querySelector("form");
 const drop = byId("drop");
 const input = byId("file");
-
-function say(text, bad = false) {
-  byId("status").textContent = text;
-  byId("status").classList.toggle("bad", bad);
-}
 
 // `_unknown_` and `_silence_` are no keywords.
 const keyword = (label) => !label.startsWith("_");
 const spoken = (label) => (keyword(label) ? `“${label}”` : label === "_silence_" ? "nothing said" : "another word");
-
 const percent = (p) => `${(100 * p).toFixed(1)} %`;
 
-function cell(tag, content, best) {
-  const element = document.createElement(tag);
-  element.append(content);
-  element.classList.toggle("best", best);
-  return element;
+function element(tag, content, ...classes) {
+  const made = document.createElement(tag);
+  made.append(content);
+  made.classList.add(...classes);
+  return made;
 }
 
-const threshold = byId("threshold");
-function showThreshold() {
-  byId("threshold-value").textContent = percent(Number(threshold.value)).replace(".0", "");
-  threshold.setAttribute("aria-valuetext", byId("threshold-value").textContent);
-  document.documentElement.style.setProperty("--threshold", threshold.value);
-}
-threshold.addEventListener("input", showThreshold);
-
-const bars = byId("bars");
-
-function draw(samples) {
-  const canvas = byId("wave");
-  const context = canvas.getContext("2d");
-  const { width, height } = canvas;
-  context.clearRect(0, 0, width, height);
-  context.fillStyle = getComputedStyle(document.body).color;
-  const step = samples.length / width;
-  for (let x = 0; x < width; x++) {
-    let peak = 0;
-    for (let k = Math.floor(x * step); k < (x + 1) * step; k++) peak = Math.max(peak, Math.abs(samples[k]));
-    const tall = Math.max(1, peak * height);
-    context.fillRect(x, (height - tall) / 2, 1, tall);
-  }
+// What is going on, or what went wrong.
+function say(text, mood = "") {
+  byId("status").replaceChildren(text);
+  byId("status").className = mood;
 }
 
-function remember(answer, source) {
-  const item = document.createElement("li");
-  item.textContent = `${new Date().toLocaleTimeString()}: ${spoken(answer.prediction)} (${percent(answer.confidence)}), ${source}`;
-  byId("history").prepend(item);
+// A result: the word large, and what became of it.
+function announce(word, text, mood) {
+  say("", mood);
+  byId("status").append(element("strong", word), ` ${text}`);
+}
+
+function remember(what, source) {
+  byId("history").prepend(element("li", `${new Date().toLocaleTimeString()}: ${what}, ${source}`));
   while (byId("history").children.length > 10) byId("history").lastChild.remove();
 }
 
-function show(answer, milliseconds, timing) {
+// Whether the model accepts its own answer, in words.
+function verdict({ prediction, confidence, accepted, threshold }) {
+  if (!keyword(prediction)) return `no keyword: ${percent(confidence)}`;
+  return accepted
+    ? `accepted: ${percent(confidence)}, over its threshold of ${percent(threshold)}`
+    : `not accepted: ${percent(confidence)}, under its threshold of ${percent(threshold)}`;
+}
+
+function showProbabilities(answer, milliseconds, timing) {
+  document.documentElement.style.setProperty("--threshold", answer.threshold);
   const rows = Object.entries(answer.probabilities).flatMap(([label, p]) => {
-    const best = label === answer.prediction;
+    const classes = [...(label === answer.prediction ? ["best"] : []), ...(keyword(label) ? ["keyword"] : [])];
     const meter = document.createElement("meter");
     meter.value = p;
     meter.setAttribute("aria-hidden", "true"); // the figure beside it says the same
-    return [cell("dt", keyword(label) ? label : spoken(label), best), cell("dd", meter, best), cell("dd", percent(p), best)];
+    const name = keyword(label) ? label : spoken(label);
+    return [element("dt", name, ...classes), element("dd", meter, ...classes), element("dd", percent(p), ...classes)];
   });
-  bars.replaceChildren(...rows);
+  byId("bars").replaceChildren(...rows);
   const { seconds, sample_rate: rate, channels, format } = answer.audio;
   const decode = /decode;dur=([\d.]+)/.exec(timing)?.[1];
   byId("facts").textContent =
@@ -74,40 +62,38 @@ function show(answer, milliseconds, timing) {
   byId("result").hidden = false;
 }
 
-// The answer, shown; null after an error, which is told.
-async function ask(body) {
+// Where the word is in samples at RATE: what is loud in the window that spoke for the recording.
+function wordIn(samples, { windows, prediction, confidence }) {
+  const window = windows?.find((each) => each.prediction === prediction && each.confidence === confidence);
+  const ends = window ? [window.start, window.end].map((second) => Math.round(second * RATE)) : [0, samples.length];
+  return loudPart(samples, RATE, ...ends.map((end) => Math.min(end, samples.length)));
+}
+
+// Asks /predict about audio whose samples are known, or empty where only the service can read them.
+async function classify(body, samples, source) {
+  say(`Sending ${source} …`);
+  byId("result").hidden = true;
+  draw(samples);
   const begin = performance.now();
   try {
     const response = await fetch(`${root}predict`, { method: "POST", body });
     const answer = await response.json();
-    if (response.ok) {
-      show(answer, performance.now() - begin, response.headers.get("Server-Timing") ?? "");
-      return answer;
-    }
-    say(`${answer.title}. ${answer.detail}`, true);
+    if (!response.ok) return say(`${answer.title}. ${answer.detail}`, "bad");
+    const word = spoken(answer.prediction);
+    announce(word, verdict(answer), answer.accepted ? "good" : "");
+    if (samples.length && answer.prediction !== "_silence_") draw(samples, wordIn(samples, answer), word);
+    showProbabilities(answer, performance.now() - begin, response.headers.get("Server-Timing") ?? "");
+    remember(`${word} ${verdict(answer)}`, source);
   } catch (error) {
-    say(`The service does not answer (${error.message}).`, true);
+    say(`The service does not answer (${error.message}).`, "bad");
   }
-  return null;
-}
-
-async function classify(body, source) {
-  say(`Sending ${source} …`);
-  byId("result").hidden = true;
-  const answer = await ask(body);
-  if (!answer) return;
-  const unsure = keyword(answer.prediction) && !answer.accepted ? `, under its threshold of ${percent(answer.threshold)}` : "";
-  say(`${spoken(answer.prediction)} (${percent(answer.confidence)})${unsure}`);
-  remember(answer, source);
 }
 
 async function classifyFile(file) {
   const context = new OfflineAudioContext(1, 1, RATE);
-  context.decodeAudioData(await file.arrayBuffer()).then(
-    (audio) => draw(audio.getChannelData(0)),
-    () => draw([]), // only the picture: the service judges the file
-  );
-  await classify(file, file.name ?? "the sample");
+  const decoded = context.decodeAudioData(await file.arrayBuffer());
+  const samples = await decoded.then((audio) => audio.getChannelData(0), () => []); // the service judges the file
+  await classify(file, samples, file.name);
 }
 
 let busy = false;
@@ -119,7 +105,7 @@ async function withMicrophone(work) {
     await microphone.open();
     await work(microphone);
   } catch (error) {
-    say(`The microphone cannot be used (${error.message}). Allow it in the browser, or send a file.`, true);
+    say(`The microphone cannot be used (${error.message}). Allow it in the browser, or send a file.`, "bad");
   } finally {
     microphone.close();
     busy = false;
@@ -130,22 +116,34 @@ const pause = (milliseconds) => new Promise((done) => setTimeout(done, milliseco
 byId("record").addEventListener("click", () =>
   withMicrophone(async (microphone) => {
     say("Say a word …");
-    while (microphone.seconds() < 1.2) await pause(20);
+    while (microphone.seconds() < 1.2) {
+      draw(microphone.ring);
+      await pause(50);
+    }
     const samples = microphone.second();
-    draw(samples);
-    await classify(toWav(samples), "microphone");
+    await classify(toWav(samples), samples, "microphone");
   }),
 );
 
-// Live mode: the service listens, by the model's own rule; the slider's threshold goes before its.
-function listen(rate) {
-  const address = new URL(`${root}listen?rate=${rate}&threshold=${threshold.value}`, location.href);
+// Live mode: the service listens by the model's own rule, at the sensitivity that is chosen.
+function listen(microphone, heard) {
+  const { sampleRate } = microphone.context;
+  const query = new URLSearchParams({ rate: sampleRate });
+  if (byId("sensitivity").value) query.set("sensitivity", byId("sensitivity").value);
+  const address = new URL(`${root}listen?${query}`, location.href);
   address.protocol = address.protocol.replace("http", "ws");
   const socket = new WebSocket(address);
+  let begin = null; // the first sample that was sent, counted as the microphone does
+  microphone.eachFrame((frame) => {
+    if (socket.readyState !== WebSocket.OPEN) return;
+    begin ??= microphone.heard - frame.length;
+    socket.send(frame);
+  });
   socket.addEventListener("message", ({ data }) => {
-    const { label, confidence } = JSON.parse(data);
-    say(`${spoken(label)} (${percent(confidence)})`);
-    remember({ prediction: label, confidence }, "live");
+    const { label, confidence, start, end } = JSON.parse(data);
+    heard(label, [start, end].map((second) => begin + second * sampleRate));
+    announce(spoken(label), `heard: ${percent(confidence)}`, "good");
+    remember(`${spoken(label)} ${percent(confidence)}`, "live");
   });
   return socket;
 }
@@ -156,21 +154,24 @@ byId("live").addEventListener("click", () => {
   if (!live) return;
   withMicrophone(async (microphone) => {
     byId("live").textContent = "Stop live mode";
+    byId("result").hidden = true;
     say("Listening …");
-    const { sampleRate } = microphone.context;
-    let socket = listen(sampleRate);
+    let [word, part] = ["", null];
+    const heard = (label, samples) => ([word, part] = [spoken(label), samples]);
+    let socket = listen(microphone, heard);
     const again = () => {
       socket.close();
-      socket = listen(sampleRate);
+      socket = listen(microphone, heard);
     };
-    threshold.addEventListener("change", again);
-    microphone.eachFrame((frame) => socket.readyState === WebSocket.OPEN && socket.send(frame));
+    byId("sensitivity").addEventListener("change", again);
     while (live && socket.readyState <= WebSocket.OPEN) {
-      draw(microphone.ring);
+      const first = microphone.heard - microphone.ring.length;
+      const seen = part && part[1] > first;
+      draw(microphone.ring, seen ? part.map((sample) => Math.max(0, sample - first)) : null, seen ? word : "");
       await pause(100);
     }
-    threshold.removeEventListener("change", again);
-    if (live) say("The service ended the stream; start live mode again.", true);
+    byId("sensitivity").removeEventListener("change", again);
+    if (live) say("The service ended the stream. Start live mode again.", "bad");
     socket.close();
   }).finally(() => {
     live = false;
@@ -185,10 +186,8 @@ if (microphoneMissing()) {
   byId("live").disabled = true;
 }
 
-form.addEventListener("submit", (event) => {
-  event.preventDefault();
-  if (input.files.length) classifyFile(input.files[0]);
-});
+input.addEventListener("change", () => input.files.length && classifyFile(input.files[0]));
+document.querySelector("form").addEventListener("submit", (event) => event.preventDefault());
 for (const type of ["dragenter", "dragover"]) {
   drop.addEventListener(type, (event) => {
     event.preventDefault();
@@ -200,27 +199,8 @@ for (const type of ["dragleave", "drop"]) {
 }
 drop.addEventListener("drop", (event) => {
   event.preventDefault();
-  const { files } = event.dataTransfer;
-  if (!files.length) return;
-  input.files = files;
-  classifyFile(files[0]);
+  if (event.dataTransfer.files.length) classifyFile(event.dataTransfer.files[0]);
 });
-
-for (const place of document.querySelectorAll(".here")) place.textContent = new URL(root, location.href);
-fetch(`${root}readyz`)
-  .then(async (response) => {
-    const { labels } = await response.json();
-    if (response.ok) byId("labels").textContent = `: ${labels.filter(keyword).join(", ")}`;
-  })
-  .catch(() => say("The service does not answer.", true));
-fetch(`${root}model-card`)
-  .then(async (response) => {
-    const card = await response.json();
-    if (!response.ok) return;
-    threshold.value = card.detection.threshold;
-    showThreshold();
-  })
-  .catch(() => {}); // told by the one before
 for (const button of document.querySelectorAll("#samples button")) {
   button.addEventListener("click", async () => {
     const word = button.dataset.word;
@@ -228,3 +208,16 @@ for (const button of document.querySelectorAll("#samples button")) {
     classifyFile(new File([blob], `${word}.wav`));
   });
 }
+
+for (const place of document.querySelectorAll(".here")) place.textContent = new URL(root, location.href);
+fetch(`${root}model-card`)
+  .then(async (response) => {
+    const { labels, sensitivities, title } = await response.json();
+    if (!response.ok) return say(`${title}.`, "bad");
+    byId("labels").textContent = `: ${labels.filter(keyword).join(", ")}`;
+    for (const name of Object.keys(sensitivities)) {
+      byId("sensitivity").append(new Option(name, name, name === "medium", name === "medium"));
+    }
+    byId("choice").hidden = !Object.keys(sensitivities).length;
+  })
+  .catch(() => say("The service does not answer.", "bad"));

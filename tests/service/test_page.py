@@ -1,10 +1,12 @@
 """The page in headless Chromium, whose microphone plays a file (over the WebDriver protocol)."""
 
+import base64
+import os
 import shutil
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +14,14 @@ import httpx
 import numpy as np
 import pytest
 
-from .server import LOCAL, Server, free_port
+from .server import LOCAL, ROOT, Server, free_port
 from .tones import encode, tone
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="chromium and chromium-driver are not installed")
 STATUS = "document.getElementById('status').textContent"
+AXE = os.environ.get("KWS_TEST_AXE", "")  # axe.min.js, as the npm package axe-core has it
+PICTURE, MODEL = os.environ.get("KWS_TEST_PICTURE", ""), os.environ.get("KWS_MODEL", "")  # of `make page`
 
 
 class Page:
@@ -50,24 +54,27 @@ class Page:
             assert time.monotonic() < deadline, self.js("document.body.innerText")
             time.sleep(0.05)
 
+    def emulate(self, name: str, **parameters: object) -> Any:
+        """A command of Chromium's own protocol, such as another size or a dark mode."""
+        return self.call("goog/cdp/execute", cmd=name, params=parameters)
+
     def keys(self, *values: str) -> None:
         strokes = [{"type": kind, "value": value} for value in values for kind in ("keyDown", "keyUp")]
         self.call("actions", actions=[{"type": "key", "id": "keyboard", "actions": strokes}])
 
 
-@pytest.fixture(scope="module")
-def page(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    clip, port = tmp_path_factory.mktemp("microphone") / "yes.wav", free_port()
-    clip.write_bytes(encode(np.repeat(tone("yes", 3.0, 48_000), 2, axis=1), 48_000))
+@contextmanager
+def browser(url: str, clip: Path) -> Iterator[Page]:
+    """The page in a browser of its own, whose microphone plays `clip` again and again."""
+    driver = f"http://127.0.0.1:{(port := free_port())}"
     process = subprocess.Popen([str(DRIVER), f"--port={port}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    driver = f"http://127.0.0.1:{port}"
     try:
         for _ in range(200):
             with suppress(httpx.HTTPError):
                 httpx.get(f"{driver}/status", **LOCAL)
                 break
             time.sleep(0.05)
-        opened = Page(driver, server.url, clip)
+        opened = Page(driver, url, clip)
         yield opened
         # Nothing was refused by the content security policy, no exception.
         assert [entry for entry in opened.call("se/log", type="browser") if entry["level"] == "SEVERE"] == []
@@ -75,6 +82,14 @@ def page(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
     finally:
         process.terminate()
         process.wait(10)
+
+
+@pytest.fixture(scope="module")
+def page(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    clip = tmp_path_factory.mktemp("microphone") / "yes.wav"
+    clip.write_bytes(encode(np.repeat(tone("yes", 3.0, 48_000), 2, axis=1), 48_000))
+    with browser(server.url, clip) as opened:
+        yield opened
 
 
 def test_samples_without_a_microphone_and_a_recording(page: Page) -> None:
@@ -88,21 +103,45 @@ def test_samples_without_a_microphone_and_a_recording(page: Page) -> None:
     assert "round trip" in page.js("document.getElementById('facts').textContent")
 
 
+def test_a_result_says_whether_it_is_accepted_and_marks_the_word(page: Page) -> None:
+    page.click("#samples button")
+    page.until(f"{STATUS}.includes('“down” accepted')")
+    assert page.js(STATUS).endswith("over its threshold of 50.0 %")
+    assert page.js("document.querySelector('#status strong').textContent") == "“down”"
+    # Loud from 0.3 to 0.5 s of a second, in a quiet room.
+    quiet = "Float32Array.from({length: 16000}, (_, k) => 0.001 + 0.5 * (k >= 4800 && k < 8000))"
+    assert page.js(f"loudPart({quiet}, 16000, 0, 16000)") == [4800, 8000]
+    assert page.js("loudPart(new Float32Array(16000), 16000, 0, 16000)") is None
+    answer = "{prediction: 'up', confidence: 0.4, accepted: false, threshold: 0.61}"
+    assert page.js(f"verdict({answer})") == "not accepted: 40.0 %, under its threshold of 61.0 %"
+
+
 def test_by_keyboard_alone(page: Page) -> None:
-    """Every control is reached by the tab key, is named, and the slider moves by the arrow keys."""
-    reached: list[str] = []
-    while len(reached) < 30 or reached[-1] != "threshold":  # once round, wherever it begins
+    """Every control is reached by the tab key and is named."""
+    reached: set[str] = set()
+    for _ in range(30):  # once round, wherever it begins
         page.keys("\ue004")
-        reached.append(page.js("document.activeElement.id || document.activeElement.textContent"))
-    assert {"record", "live", "file", "Classify", "threshold"} <= set(reached), reached
-    page.keys(*["\ue012"] * 100)
-    value = page.js("document.getElementById('threshold').value")
-    assert float(value) == pytest.approx(0.4)
-    assert page.js("document.getElementById('threshold').getAttribute('aria-valuetext')") == "40 %"
-    assert page.js("getComputedStyle(document.documentElement).getPropertyValue('--threshold')") == value
+        reached.add(page.js("document.activeElement.id || document.activeElement.textContent"))
+    assert {"record", "live", "file", "Try “yes”"} <= reached, reached
     named = "item.textContent.trim() || item.labels?.length || item.hasAttribute('aria-hidden')"
-    controls = "[...document.querySelectorAll('button, input, meter')]"
+    controls = "[...document.querySelectorAll('button, input, select, meter')]"
     assert page.js(f"{controls}.filter(item => !({named})).map(item => item.outerHTML)") == []
+
+
+@pytest.mark.skipif(not AXE, reason="KWS_TEST_AXE names no axe.min.js (npm install axe-core)")
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious_on_a_phone(page: Page, scheme: str) -> None:
+    page.click("#samples button")
+    page.until("!document.getElementById('result').hidden")
+    page.emulate("Emulation.setDeviceMetricsOverride", width=320, height=640, deviceScaleFactor=2, mobile=True)
+    page.emulate("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+    assert page.js("document.documentElement.scrollWidth") == 320
+    page.call("execute/sync", script=Path(AXE).read_text(), args=[])
+    found = page.call("execute/async", script="axe.run().then(arguments[0])", args=[])
+    assert len(found["passes"]) > 20
+    serious = [each for each in found["violations"] if each["impact"] in ("serious", "critical")]
+    assert [(each["id"], [node["html"] for node in each["nodes"]]) for each in serious] == []
+    page.emulate("Emulation.clearDeviceMetricsOverride")
 
 
 def test_live_mode_announces_a_word_once(page: Page) -> None:
@@ -113,3 +152,19 @@ def test_live_mode_announces_a_word_once(page: Page) -> None:
     assert page.js(entries) == 1
     page.click("#live")
     page.until("document.getElementById('live').textContent == 'Start live mode'")
+
+
+@pytest.mark.skipif(not PICTURE, reason="KWS_TEST_PICTURE names no file: `make page` does")
+def test_picture(tmp_path: Path) -> None:
+    """docs/page.png anew: the page with a trained model and one of the shipped recordings."""
+    samples = ROOT / "service" / "samples"
+    server = Server(tmp_path, Path(MODEL).resolve(), samples=samples)
+    try:
+        with browser(server.url, samples / "yes.wav") as page:
+            page.emulate("Emulation.setDeviceMetricsOverride", width=480, height=735, deviceScaleFactor=1, mobile=True)
+            page.click("#samples button[data-word=yes]")
+            page.until("!document.getElementById('result').hidden")
+            picture = page.emulate("Page.captureScreenshot", format="png")["data"]
+            Path(PICTURE).write_bytes(base64.b64decode(picture))
+    finally:
+        server.stop()
