@@ -78,16 +78,20 @@ page: env ## docs/page.png anew, in headless Chromium (needs a trained model, ch
 test: env lint ## lint, types and all tests that need no engine
 	$(BIN)/pytest --ignore=tests/e2e -n 2
 
-lint: env ## ruff, mypy, and the workflow under zizmor and (where installed) actionlint
+COG = $(BIN)/cog -I . -I ci/src
+
+lint: env ## ruff, mypy, the made parts of docs/, and the workflow under zizmor and (where installed) actionlint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(COG) --check docs/options.md
 	$(BIN)/zizmor --offline --quiet --persona=pedantic .github/workflows
 	@if command -v actionlint >/dev/null; then actionlint; else echo "actionlint: not installed, not run"; fi
 
-format: env ## put the code into its form
+format: env ## put the code into its form, and make the made parts of docs/ anew
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+	$(COG) -r docs/options.md
 
 e2e: env ## the pipeline on a real engine (needs dagger and an engine: see README)
 	$(BIN)/pytest tests/e2e -v -m "not long"
