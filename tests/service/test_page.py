@@ -161,7 +161,7 @@ def test_picture(tmp_path: Path) -> None:
     server = Server(tmp_path, Path(MODEL).resolve(), samples=samples)
     try:
         with browser(server.url, samples / "yes.wav") as page:
-            page.emulate("Emulation.setDeviceMetricsOverride", width=480, height=735, deviceScaleFactor=1, mobile=True)
+            page.emulate("Emulation.setDeviceMetricsOverride", width=480, height=785, deviceScaleFactor=1, mobile=True)
             page.click("#samples button[data-word=yes]")
             page.until("!document.getElementById('result').hidden")
             picture = page.emulate("Page.captureScreenshot", format="png")["data"]
