@@ -215,6 +215,9 @@ fetch(`${root}model-card`)
     const { labels, sensitivities, title } = await response.json();
     if (!response.ok) return say(`${title}.`, "bad");
     byId("labels").textContent = `: ${labels.filter(keyword).join(", ")}`;
+    for (const button of document.querySelectorAll("#samples button")) {
+      button.hidden = !labels.includes(button.dataset.word);
+    }
     for (const name of Object.keys(sensitivities)) {
       byId("sensitivity").append(new Option(name, name, name === "medium", name === "medium"));
     }

@@ -1,0 +1,147 @@
+"""README and docs/ are true as far as a program can see: links, commands, manifests, GitLab's pipeline."""
+
+import os
+import re
+import shlex
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+TEXTS = sorted([*ROOT.glob("*.md"), *DOCS.glob("*.md")])
+GITLAB: dict[str, Any] = yaml.safe_load((DOCS / ".gitlab-ci.yml").read_text())
+# What README's shell blocks do, and where the same command runs.
+RUN_BY = {
+    "make pipeline": "tests/e2e/test_stages.py",
+    "make test": ".ci/run",
+    "make env": ".ci/run",
+    "make serve": "Makefile",
+    "dagger call --synthetic pipeline": "tests/e2e/test_pipeline.py",
+    "dagger call --address": "needs the internet: GHCR",
+    "dagger call gates": "tests/e2e/test_pipeline.py",
+    ".venv/bin/python -m model check": "tests/model/test_cli.py",
+    "curl -F": "tests/service/test_predict.py",
+    "curl --data-binary": "tests/service/test_interface.py",
+}
+
+
+def anchors(text: str) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", TEXTS, ids=lambda path: path.name)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    text = page.read_text()
+    links = re.findall(r"\]\(([^)\s]+)\)", text) + re.findall(r'<img src="([^"]+)"', text)
+    for link in links:
+        path, _, anchor = link.partition("#")
+        if "://" not in link:
+            there = (page.parent / path) if path else page
+            assert there.exists(), link
+            assert not anchor or anchor in anchors(there.read_text()), link
+
+
+def test_pages_are_short() -> None:
+    made = "options.md"
+    assert {path.name: lines for path in TEXTS if (lines := len(path.read_text().splitlines())) > 150} == {
+        made: len((DOCS / made).read_text().splitlines())
+    }
+
+
+def test_every_command_of_the_readme_is_run_somewhere() -> None:
+    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    commands = [part.strip() for line in lines for part in re.sub(r" #.*", "", line).split(" && ")]
+    assert len(commands) >= 10
+    unknown = [command for command in commands if not command.startswith(tuple(RUN_BY))]
+    assert unknown == []
+    assert [start for start in RUN_BY if not any(command.startswith(start) for command in commands)] == []
+    targets = re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert {command.split()[1] for command in commands if command.startswith("make ")} <= set(targets)
+    assert [where for where in RUN_BY.values() if "internet" not in where and not (ROOT / where).exists()] == []
+
+
+@pytest.mark.parametrize("release", ["1.29", "1.37"])
+def test_the_manifests_are_what_kubernetes_takes(release: str) -> None:
+    kinds = ["Deployment", "Service", "HorizontalPodAutoscaler", "PodDisruptionBudget"]
+    found = list(yaml.safe_load_all((DOCS / "kubernetes.yaml").read_text()))
+    assert [each["kind"] for each in found] == kinds
+    (container,) = found[0]["spec"]["template"]["spec"]["containers"]
+    assert container["livenessProbe"]["httpGet"]["path"] == "/livez"
+    assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
+    validate = pytest.importorskip("kubernetes_validate", reason="kubernetes-validate (100 MB) is not installed")
+    for each in found:
+        validate.validate(each, release, strict=True)
+
+
+def test_gitlab_takes_the_pipeline() -> None:
+    builtin = pytest.importorskip("check_jsonschema.builtin_schemas", reason="check-jsonschema is not installed")
+    import jsonschema
+
+    jobs = {name: whole(name) for name, job in GITLAB.items() if isinstance(job, dict) and "stage" in job}
+    assert list(jobs) == ["check", "deploy", "release", "audit"]
+    top = {name: GITLAB[name] for name in ("stages", "variables", "workflow")}
+    jsonschema.validate(top | jobs, builtin.get_builtin_schema("vendor.gitlab-ci"))
+
+
+def whole(name: str) -> dict[str, Any]:
+    """A job with what it extends."""
+    job = dict(GITLAB[name])
+    bases = job.pop("extends", [])
+    merged: dict[str, Any] = {}
+    for base in [bases] if isinstance(bases, str) else bases:
+        merged |= whole(base)
+    return merged | job
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "expected"),
+    [
+        ("check", {}, ["pipeline", "gates", "lint", "workflows", "types", "unit-tests", "predict"]),
+        ("deploy", {"CI_COMMIT_BRANCH": "main", "KWS_SIGNING_KEY": "k"}, ["pipeline", "gates"]),
+        ("audit", {}, ["releases", "audit", "test-predict"]),
+    ],
+)
+def test_gitlab_calls_what_the_module_has(
+    name: str, given: dict[str, str], expected: list[str], tmp_path: Path
+) -> None:
+    """Its scripts, run by a shell with stand-ins for what they call; every function and option is the module's."""
+    from kws_ci.main import Kws
+
+    calls = tmp_path / "calls"
+    for program, does in {
+        "apk": "",
+        "curl": "echo :",
+        "dagger": f'for a; do printf "%s\\n" "$a"; done >>{calls}; echo >>{calls}',
+    }.items():
+        (tmp_path / program).write_text(f"#!/bin/sh\n{does}\n")
+        (tmp_path / program).chmod(0o755)
+    job = whole(name)
+    settings = {key: value for key, value in GITLAB["variables"].items() if isinstance(value, str)}
+    settings |= {key: value["value"] for key, value in GITLAB["variables"].items() if isinstance(value, dict)}
+    settings |= {"CI_PROJECT_URL": "https://gitlab.com/me/kws", "CI_SERVER_URL": "https://gitlab.com"}
+    settings |= {"CI_SERVER_HOST": "gitlab.com", "CI_DEFAULT_BRANCH": "main", "CI_COMMIT_SHA": "0" * 40}
+    settings |= {"CI_COMMIT_TAG": "", "CI_COMMIT_BRANCH": "", "CI_JOB_URL": "u", "CI_COMMIT_TIMESTAMP": "t", **given}
+    script = "\n".join([*job["before_script"], *job["script"]])
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    subprocess.run(["sh", "-euc", script], cwd=tmp_path, env=settings | {"PATH": path}, check=True, timeout=60)
+    module = Kws.__dagger_module__.get_object("Kws")  # type: ignore[attr-defined]
+    own = {f"--{option.replace('_', '-')}" for option in module.get_constructor().parameters}
+    functions = {
+        function.lstrip("_").replace("_", "-"): each for function, each in module.functions.items() if function
+    }
+    called = []
+    for words in [call.splitlines()[1:] for call in calls.read_text().strip("\n").split("\n\n")]:
+        at = next(number for number, word in enumerate(words) if not word.startswith("--"))
+        assert {word.partition("=")[0] for word in words[:at]} <= own, shlex.join(words)
+        called.append(words[at])
+        assert words[at] in functions
+    assert called == expected
+    identity = "--identity=^https://gitlab\\.com/me/kws//\\.gitlab-ci\\.yml@refs/(heads/main|tags/v.*)$"
+    assert (identity in calls.read_text()) == (name == "audit" or "SIGSTORE_ID_TOKEN" in given)
