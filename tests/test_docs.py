@@ -104,6 +104,7 @@ def whole(name: str) -> dict[str, Any]:
     ("name", "given", "expected"),
     [
         ("check", {}, ["pipeline", "gates", "lint", "workflows", "types", "unit-tests", "predict"]),
+        ("deploy", {"CI_COMMIT_TAG": "v1.0.0", "SIGSTORE_ID_TOKEN": "t"}, ["notes", "pipeline", "gates"]),
         ("deploy", {"CI_COMMIT_BRANCH": "main", "KWS_SIGNING_KEY": "k"}, ["pipeline", "gates"]),
         ("audit", {}, ["releases", "audit", "test-predict"]),
     ],

@@ -16,6 +16,7 @@ _ABSENT = ("not found", "denied", "unauthorized", "forbidden")
 SIGNATURE, EVALUATION = "https://sigstore.dev/cosign/sign/v1", "urn:kws:evaluation:v1"
 # The type of each file that is attested beside the signature.
 TYPES = {"slsa.json": "slsaprovenance1", "sbom.cdx.json": "cyclonedx", "gates.json": EVALUATION}
+GITHUB = "ACTIONS_ID_TOKEN_REQUEST"  # what a job with `permissions: id-token: write` has
 MODELPACK = "application/vnd.cncf.model"
 KEY, PUBLIC, SIGNING, ROOT = (f"/cosign/{name}" for name in ("cosign.key", "cosign.pub", "signing.json", "root.json"))
 FOUND, PREDICATE, EQUALS = "/found.jsonl", "/predicate.json", "/equals.json"
@@ -37,8 +38,9 @@ class Releases:
         if kws.registry is not None:
             self.host = f"registry:{self.host.partition(':')[2] or 80}"
         self.endpoint = f"{self.host}/{name}"
-        pair = {"URL": kws.oidc_request_url, "TOKEN": kws.oidc_request_token}
-        self.keyless = {f"ACTIONS_ID_TOKEN_REQUEST_{name}": each for name, each in pair.items() if each is not None}
+        tokens = {f"{GITHUB}_URL": kws.oidc_request_url, f"{GITHUB}_TOKEN": kws.oidc_request_token}
+        tokens |= {"SIGSTORE_ID_TOKEN": kws.identity_token}
+        self.keyless = {name: each for name, each in tokens.items() if each is not None}
         self.signs = kws.signing_key is not None or bool(self.keyless)
         self.by_key = kws.signing_key is not None or kws.public_key is not None
         self.verifying = ["--certificate-identity-regexp", kws.identity, "--certificate-oidc-issuer", kws.issuer]
@@ -83,7 +85,7 @@ class Releases:
         """See that we can sign and push, before any work: a blob that nothing names is all that is left."""
         for name, secret in self.keyless.items():  # without its token cosign would wait for a person at a browser
             if not (await secret.plaintext()).strip():
-                raise UserError(f"{name} is empty: a job with 'permissions: id-token: write' has it")
+                raise UserError(f"{name} is empty: a job with 'id-token: write' (GitLab: 'id_tokens:') has it")
         try:
             await stdout(await self._run("regctl", "blob", "put", self.endpoint, stdin="{}"))
         except ProgramError as error:
