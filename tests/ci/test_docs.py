@@ -10,16 +10,17 @@ from typing import Any
 import pytest
 import yaml
 
-ROOT = Path(__file__).parents[1]
+from .conftest import ROOT
+
 DOCS = ROOT / "docs"
 TEXTS = sorted([*ROOT.glob("*.md"), *DOCS.glob("*.md")])
 GITLAB: dict[str, Any] = yaml.safe_load((DOCS / ".gitlab-ci.yml").read_text())
 # What README's shell blocks do, and where the same command runs.
 RUN_BY = {
-    "make pipeline": "tests/e2e/test_stages.py",
+    "make pipeline": ".ci/run",
     "make test": ".ci/run",
     "make env": ".ci/run",
-    "make serve": "Makefile",
+    "make serve": ".ci/run",  # make pipeline starts the same server
     "dagger call --synthetic pipeline": "tests/e2e/test_pipeline.py",
     "dagger call --address": "needs the internet: GHCR",
     "dagger call gates": "tests/e2e/test_pipeline.py",
