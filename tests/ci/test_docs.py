@@ -91,6 +91,46 @@ def test_gitlab_takes_the_pipeline() -> None:
     jsonschema.validate(top | jobs, builtin.get_builtin_schema("vendor.gitlab-ci"))
 
 
+def function_of(words: list[str]) -> str:
+    """The function that ``dagger call WORDS`` names; it and its options must be the module's."""
+    from kws_ci.main import Kws
+
+    def options(given: list[str], of: Any) -> bool:
+        known = {f"--{name.replace('_', '-')}" for name in of}
+        return {word.partition("=")[0] for word in given if word.startswith("--")} <= known
+
+    module = Kws.__dagger_module__.get_object("Kws")  # type: ignore[attr-defined]
+    functions = {name.lstrip("_").replace("_", "-"): each for name, each in module.functions.items() if name}
+    at = next(number for number, word in enumerate(words) if not word.startswith("--"))
+    chained = next((number for number, word in enumerate(words) if number > at and word[:2] != "--"), len(words))
+    assert options(words[:at], module.get_constructor().parameters), shlex.join(words)
+    assert words[at] in functions, shlex.join(words)
+    assert options(words[at + 1 : chained], functions[words[at]].parameters), shlex.join(words)
+    return words[at]
+
+
+def test_every_call_in_the_documents_is_the_modules() -> None:
+    texts = "\n".join(path.read_text() for path in TEXTS if path.name != "options.md").replace("\\\n", " ")
+    calls = re.findall(r"dagger call ((?:[a-z-].*?)?)(?: +#.*|`.*)?$", texts, re.MULTILINE)
+    calls += re.findall(
+        r"^\| [^|]+ \| `((?:--\S+ )*[a-z][a-z-]+(?: [^`]*)?)` \|(?: `make[^|]*| )\|$", texts, re.MULTILINE
+    )
+    called = {function_of(words) for call in calls if (words := shlex.split(call)) and "…" not in call}
+    assert called >= {"train", "build", "image-tar", "test-predict", "serve", "gates", "publish", "releases", "sweep"}
+    assert called >= {"audit", "shell", "doctor", "pipeline"}
+
+
+def test_every_artefact_in_the_readme_is_written_by_a_program() -> None:
+    table = (ROOT / "README.md").read_text().partition("## The artefacts")[2].partition("\n## ")[0]
+    names = re.findall(r"`([\w/.]+\.\w+|[\w/]+/)`", "\n".join(line.rpartition(" | ")[0] for line in table.splitlines()))
+    rooms = [
+        path for room in ("model", "release", "service", "tools", "ci/src") for path in (ROOT / room).rglob("*.py")
+    ]
+    code = "\n".join(path.read_text() for path in [*rooms, ROOT / "Makefile"])
+    assert len(names) > 15
+    assert [name for name in names if name.rstrip("/").rpartition("/")[2] not in code] == []
+
+
 def whole(name: str) -> dict[str, Any]:
     """A job with what it extends."""
     job = dict(GITLAB[name])
@@ -114,8 +154,6 @@ def test_gitlab_calls_what_the_module_has(
     name: str, given: dict[str, str], expected: list[str], tmp_path: Path
 ) -> None:
     """Its scripts, run by a shell with stand-ins for what they call; every function and option is the module's."""
-    from kws_ci.main import Kws
-
     calls = tmp_path / "calls"
     for program, does in {
         "apk": "",
@@ -133,17 +171,7 @@ def test_gitlab_calls_what_the_module_has(
     script = "\n".join([*job["before_script"], *job["script"]])
     path = f"{tmp_path}:{os.environ['PATH']}"
     subprocess.run(["sh", "-euc", script], cwd=tmp_path, env=settings | {"PATH": path}, check=True, timeout=60)
-    module = Kws.__dagger_module__.get_object("Kws")  # type: ignore[attr-defined]
-    own = {f"--{option.replace('_', '-')}" for option in module.get_constructor().parameters}
-    functions = {
-        function.lstrip("_").replace("_", "-"): each for function, each in module.functions.items() if function
-    }
-    called = []
-    for words in [call.splitlines()[1:] for call in calls.read_text().strip("\n").split("\n\n")]:
-        at = next(number for number, word in enumerate(words) if not word.startswith("--"))
-        assert {word.partition("=")[0] for word in words[:at]} <= own, shlex.join(words)
-        called.append(words[at])
-        assert words[at] in functions
+    called = [function_of(call.splitlines()[1:]) for call in calls.read_text().strip("\n").split("\n\n")]
     assert called == expected
     identity = "--identity=^https://gitlab\\.com/me/kws//\\.gitlab-ci\\.yml@refs/(heads/main|tags/v.*)$"
     assert (identity in calls.read_text()) == (name == "audit" or "SIGSTORE_ID_TOKEN" in given)

@@ -15,7 +15,7 @@ WORKFLOW = ".github/workflows/pipeline.yml"
 
 def found(manager: dict[str, Any]) -> list[tuple[str, str]]:
     """File and version of each place that a custom manager of the bot finds."""
-    folders = [ROOT, ROOT / ".github/workflows", ROOT / "tools", ROOT / "ci/src/kws_ci"]
+    folders = [ROOT, ROOT / ".github/workflows", ROOT / "docs", ROOT / "tools", ROOT / "ci/src/kws_ci"]
     paths = [str(path.relative_to(ROOT)) for folder in folders for path in folder.glob("*") if path.is_file()]
     files = [path for path in paths if any(re.search(name.strip("/"), path) for name in manager["managerFilePatterns"])]
     patterns = [pattern.replace("(?<", "(?P<") for pattern in manager["matchStrings"]]
@@ -33,7 +33,7 @@ def test_the_bot_finds_what_it_is_to_move(manager: dict[str, Any]) -> None:
 def test_command_line_engine_client_and_documents_name_one_version_of_dagger() -> None:
     managers = [manager for manager in MANAGERS if manager.get("depNameTemplate") == "dagger/dagger"]
     places = [place for manager in managers for place in found(manager)]
-    assert {path for path, _ in places} == {"dagger.json", WORKFLOW, "README.md"}
+    assert {path for path, _ in places} == {"dagger.json", WORKFLOW, "docs/.gitlab-ci.yml", "README.md"}
     calls = (ROOT / WORKFLOW).read_text().count("uses: dagger/dagger-for-github@")
     assert sum(path == WORKFLOW for path, _ in places) == calls
     (engine,) = {version.removeprefix("v") for _, version in places}
