@@ -131,6 +131,17 @@ def test_every_artefact_in_the_readme_is_written_by_a_program() -> None:
     assert [name for name in names if name.rstrip("/").rpartition("/")[2] not in code] == []
 
 
+def test_a_checkout_has_the_same_bytes_everywhere() -> None:
+    """Whatever git is told to do with line ends: in the index and by .gitattributes every text has LF."""
+    listed = subprocess.run(["git", "ls-files", "--eol"], cwd=ROOT, capture_output=True, text=True)
+    if listed.returncode:
+        pytest.skip("this is no checkout")
+    kinds = {" ".join(line.partition("\t")[0].split()) for line in listed.stdout.splitlines()}
+    texts = re.compile(r"i/(lf|none) w/\S+ attr/text=auto eol=lf")
+    assert [kind for kind in kinds if "attr/-text" not in kind and not texts.fullmatch(kind)] == []
+    assert len(kinds) > 1
+
+
 def whole(name: str) -> dict[str, Any]:
     """A job with what it extends."""
     job = dict(GITLAB[name])
