@@ -49,6 +49,13 @@ def test_every_link_leads_somewhere(page: Path) -> None:
             assert not anchor or anchor in anchors(there.read_text()), link
 
 
+def test_every_place_where_a_change_goes_is_there() -> None:
+    table = (ROOT / "CONTRIBUTING.md").read_text().partition("## Where a change goes")[2].partition("\n## ")[0]
+    named = re.findall(r"`([\w.-]+/[\w./-]*)`", table)
+    assert len(named) > 25
+    assert [path for path in named if not (ROOT / path).exists()] == []
+
+
 def test_pages_are_short() -> None:
     made = "options.md"
     assert {path.name: lines for path in TEXTS if (lines := len(path.read_text().splitlines())) > 150} == {
