@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 import os
 import shutil
@@ -41,8 +40,6 @@ def test_a_release_verifies_and_gives_its_files_back(first_run: Run, keys: Path,
         assert json.loads((tmp_path / name).read_text()) == first_run.json(path)
     stated = json.loads((tmp_path / "slsa.json").read_text())
     assert stated == first_run.json("image/slsa.json")
-    made = {entry["name"]: entry["digest"]["sha256"] for entry in stated["runDetails"]["byproducts"]}
-    assert made["model.onnx"] == hashlib.sha256((first_run.artifacts / "model/model.onnx").read_bytes()).hexdigest()
     assert stated["buildDefinition"]["externalParameters"]["revision"] == "0123abc"
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from .conftest import DIGEST, FILES, PUBLISHED, Change, contents
 from .test_sbom import Layout
-from .test_tags import SLSA, line
+from .test_tags import line
 
 Run = Callable[..., tuple[int, str, str]]
 EVALUATION = "model/evaluation.json"
@@ -98,8 +98,8 @@ def test_what_could_not_be_asked_is_written_down(run: Run, change: Change) -> No
         ("judge TMP --gates nowhere", 2, ""),
         ("sbom nowhere --output TMP", 2, ""),
         ("provenance TMP/there --builder me --parameter a=b --output TMP/slsa.json", 0, ""),
-        (f"attestation TMP/found --type {SLSA} --digest {DIGEST} --equals TMP/there", 0, ""),
-        (f"attestation TMP/found --type cyclonedx --digest {DIGEST}", 3, ""),
+        (f"attestation TMP/found --digest {DIGEST} --output TMP/written --equals TMP/there", 0, ""),
+        ("attestation TMP/found --digest sha256:0 --output TMP/written", 3, ""),
     ],
 )
 def test_exit_codes(run: Run, tmp_path: Path, command: str, code: int, out: str) -> None:

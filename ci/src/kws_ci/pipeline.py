@@ -102,11 +102,8 @@ async def provenance(kws: Toolbox, artifacts: dagger.Directory) -> dagger.File:
     files = {"/image.json": artifacts.file("image/image.json")}
     materials = {"gates.toml": kws.gates_file, "osv-scanner.toml": kws.exceptions}
     materials["uv.lock"] = kws.dependencies.file("uv.lock")
-    # Not the figures: a repeated run measures others, and nothing is attested anew for them.
-    made = {"sbom.cdx.json": artifacts.file(FILES["sbom.cdx.json"]), "model.onnx": artifacts.file(MODEL)}
-    for kind, named in {"material": materials, "byproduct": made}.items():
-        files |= {f"/{kind}/{name}": file for name, file in named.items()}
-        command += [f"--{kind}={name}=/{kind}/{name}" for name in named]
+    files |= {f"/material/{name}": file for name, file in materials.items()}
+    command += [f"--material={name}=/material/{name}" for name in materials]
     return await plain(kws.release(command, files).file("/slsa.json").sync())
 
 

@@ -133,14 +133,14 @@ class Releases:
             return "--public-key is missing: give cosign.pub, or --identity and --issuer of a keyless signature"
         command = ["cosign", "verify-attestation", *self.verifying, "--type", kind, self.at(digest)]
         asked = await self._run(*command, redirect_stdout=FOUND, expect=ReturnType.ANY)
-        judge = ["attestation", FOUND, "--type", kind, "--digest", digest, "--output", PREDICATE]
-        same = {EQUALS: equals} if equals else {}
-        judge += [f"--equals={path}" for path in same]
-        judged = self.settings.release(judge, {FOUND: asked.file(FOUND), **same}, expect=ReturnType.ANY)
-        if await judged.exit_code() == 0:
-            return judged.file(PREDICATE)
-        said = (await asked.stderr(), await judged.stderr())
-        return "; ".join(line for text in said for line in text.strip().splitlines()[-1:]) or "nothing was found"
+        if await asked.exit_code() == 0:
+            same = {EQUALS: equals} if equals else {}
+            judge = ["attestation", FOUND, "--digest", digest, "--output", PREDICATE]
+            judge += [f"--equals={path}" for path in same]
+            asked = self.settings.release(judge, {FOUND: asked.file(FOUND), **same}, expect=ReturnType.ANY)
+            if await asked.exit_code() == 0:
+                return asked.file(PREDICATE)
+        return (await asked.stderr()).strip().rpartition("\n")[2] or "nothing was found"
 
     async def attest(self, digest: str, files: dict[str, dagger.File]) -> None:
         """Sign, and attest what is missing of ``files``, named as in ``TYPES``; each is then verified by its type."""
