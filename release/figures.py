@@ -39,8 +39,9 @@ class Figure:
             found, more = None, ""
         found = as_number(found)
         # A file that tells of an error measured nothing, whatever else stands in it.
-        if run.get(self.file, "error") or found is None or found < 0 or (self.unit == "%" and found > 1):
-            return None, more or run.why_not(self.file)
+        broken = bool(run.get(self.file, "error"))
+        if broken or found is None or found < 0 or (self.unit == "%" and found > 1):
+            return None, more if more and not broken else run.why_not(self.file)
         return found * 1e-6 if self.unit == "MB" else found, more
 
     def text(self, value: float | None, sign: str = "") -> str:
@@ -60,12 +61,6 @@ def _disturbed(run: Artifacts) -> Found:
     """
     cases = [case for case in run.read(EVALUATION)["robustness"]["cases"] if case["group"] != "voices"]
     return min((case["accuracy"], case["name"]) for case in cases)
-
-
-def _no_such_class(run: Artifacts) -> Found:
-    """A model that was trained without other words and without noise has no class for what is no keyword."""
-    why = "no such class: add other words or background noise to the data, or set the bound to false"
-    return None, why if "labels" in run.read(EVALUATION) else ""
 
 
 def _speakers(run: Artifacts) -> Found:
@@ -120,6 +115,8 @@ FIGURES = (
     Figure("published_accuracy", "published /predict accuracy", PUBLISHED, "accuracy", "min_clip_accuracy", "%", 1),
     Figure("published_p95_ms", "published /predict p95", PUBLISHED, "p95_ms", "max_p95_ms", "ms", 1),
 )
+# A model that was trained without other words and without noise has no class for what is no keyword.
+_NO_CLASS = "no such class: add other words or background noise to the data, or set the bound to false"
 CLASSES = {"min_recall": "recall of each keyword", "min_rejection": "recall of what is no keyword"}
 INTERVALS = {"accuracy": "accuracy_interval_95", "keyword_accuracy": "keyword_accuracy_interval_95"}
 # What tells one run from another.
@@ -136,7 +133,7 @@ def recalls(run: Artifacts) -> Iterator[Figure]:
         for name in found:
             yield Figure(name, f"recall of {name}", EVALUATION, f"per_class/{name}/recall", bound, "%")
         if not found:
-            yield Figure(bound, title, EVALUATION, _no_such_class, bound, "%")
+            yield Figure(bound, title, EVALUATION, lambda _: (None, _NO_CLASS), bound, "%")
 
 
 def shortened(entries: list[str], most: int = 3) -> str:

@@ -181,19 +181,17 @@ def _loss(now: dict[str, Any], last: dict[str, Any] | None, no_last: str, bounds
 
 def _answers(name: str, file: str, part: str, run: Artifacts) -> Iterator[Gate]:
     """The test client's findings: answers of the right form, from the model that was trained."""
-    version, there = run.get(EVALUATION, "model_version"), run.get(file, "model_version")
     failures, status = run.get(file, "failures"), run.get(file, "http_status")
     if not isinstance(failures, list):
         said = run.text(f"{file.rpartition('/')[0]}/error.txt").partition("\n")[0]
         failures = [f"the service never answered ({said or run.why_not(file)})"]
-    elif status != 200:
-        failures = [*failures, f"its status is {status}"]
-    value = shortened([str(failure) for failure in failures]) or "no failure"
-    yield _gate(f"{name} answers", "no failure", value, not failures, part)
+    failures = [*map(str, failures), *([f"its status is {status}"] if status not in (200, None) else [])]
+    held = not failures and status == 200
+    yield _gate(f"{name} answers", "no failure", shortened(failures) or f"status {status}", held, part)
+    version, there = (run.get(each, "model_version") for each in (EVALUATION, file))
     # A service that is tested alone has no model of this run to compare with.
     ours = "model" if "error" in run.read(EVALUATION) and "error" not in run.read(file) else part
-    same = bool(version) and there == version
-    yield _gate(f"{name} model", f"version {version}", f"version {there}", same, ours)
+    yield _gate(f"{name} model", f"version {version}", f"version {there}", bool(version) and there == version, ours)
 
 
 def _licences(components: list[Component], run: Artifacts, denied: Any) -> Gate:

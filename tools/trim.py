@@ -60,9 +60,8 @@ def trim(venv: Path) -> int:
 
 
 if __name__ == "__main__":
-    venv = Path(*sys.argv[1:2])
     try:
-        print(f"trimmed {venv}: {trim(venv) / 1e6:.1f} MB less", flush=True)
+        print(f"trimmed: {trim(Path(*sys.argv[1:2])) / 1e6:.1f} MB less", flush=True)
     except FileNotFoundError as error:
         print(f"trim: {error}", file=sys.stderr)
         raise SystemExit(2) from None
