@@ -60,11 +60,10 @@ def _changes(last: dict[str, Any], now: dict[str, Any]) -> list[list[Any]]:
 
 
 def _flat(name: str, value: Any) -> Iterator[tuple[str, Any]]:
-    if not isinstance(value, dict):
+    for key, inner in value.items() if isinstance(value, dict) else ():
+        yield from _flat(f"{name}.{key}", inner)
+    if value is not None and not isinstance(value, dict):
         yield name, value
-    else:
-        for key, inner in value.items():
-            yield from _flat(f"{name}.{key}", inner)
 
 
 def _curves(history: list[dict[str, float]]) -> dict[str, Any] | None:

@@ -131,15 +131,22 @@ async def test_a_toy_is_not_latest(engine: Engine, signed: Given, given: Given, 
 
 
 async def test_publish_alone_takes_what_was_judged(engine: Engine, signed: Given) -> None:
-    assert await settings(**signed).publish(artifacts=marked("artifacts")) == AT
-    assert "python -m release verdict /artifacts --archive=/inference_image.tar" in engine.said()
+    given = {"artifacts": marked("artifacts"), "clips": marked("clips")}
+    assert await settings(**signed).publish(**given) == AT
+    lines = engine.said()
+    steps = ["python -m release verdict /artifacts --archive=/inference_image.tar", f"image import {AT}"]
+    steps += [f"image export {AT}", "service.test_client", "cosign sign --yes", "image copy"]
+    found = [next(at for at, line in enumerate(lines) if step in line) for step in steps]
+    assert found == sorted(found)
     assert engine.said("install.py model") == []
     assert moved(engine)[-1] == "latest"
-    engine.forget()
-    engine.programs["release verdict"] = (3, "", "failed: the verdict is not about it")
-    with pytest.raises(RuntimeError, match="not about it"):
-        await settings(**signed).publish(artifacts=marked("artifacts"))
-    assert engine.said("image import") == []
+    for words, step in (("release verdict", "image import"), ("release judge", "image copy")):
+        engine.forget()
+        engine.programs[words] = (3, "", "failed: no")
+        with pytest.raises(RuntimeError, match="failed: no"):
+            await settings(**signed).publish(**given)
+        assert engine.said(step) == []
+        del engine.programs[words]
 
 
 async def test_the_provenance_names_parameters_and_materials(engine: Engine, signed: Given) -> None:
@@ -174,8 +181,16 @@ async def test_what_asks_the_outside_is_asked_in_every_call(engine: Engine, sign
     assert not runs[0] & runs[1]
 
 
-async def test_keyless_signing_gets_its_token_and_is_verified_by_identity(engine: Engine) -> None:
-    await settings(**keyless()).pipeline()
+@pytest.mark.parametrize("gitlab", [False, True])
+async def test_keyless_signing_gets_its_token_and_is_verified_by_identity(engine: Engine, gitlab: bool) -> None:
+    actions = keyless()
+    token = {"oidc_request_url": None, "oidc_request_token": None, "id_token": actions["oidc_request_token"]}
+    await settings(**{**actions, **(token if gitlab else {})}).pipeline()
+    seen: set[int] = set()
+    steps = [step for context in engine.asked for step in everything(context, seen)]
+    named = {args["name"] for name, args in steps if name == "withSecretVariable"}
+    both = {"ACTIONS_ID_TOKEN_REQUEST_URL", "ACTIONS_ID_TOKEN_REQUEST_TOKEN"}
+    assert named == ({"SIGSTORE_ID_TOKEN"} if gitlab else both)
     assert engine.said("cosign sign --")[0] == f"cosign sign --yes --fulcio-auth-flow=token {AT}"
     identity = "--certificate-identity-regexp ^https://x$ --certificate-oidc-issuer https://i"
     assert engine.said("verify-attestation") == engine.said("verify-attestation", identity)

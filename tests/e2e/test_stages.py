@@ -106,12 +106,6 @@ def test_a_sweep_compares_and_a_failing_run_sinks_no_other(call: Call, dataset: 
     assert metrics["model_version"] == runs[0]["model_version"]
 
 
-@pytest.mark.long
-def test_a_shell_has_the_data_in_place(dataset: Path, call: Call) -> None:
-    arguments = [f"--dataset={dataset}", "shell", "--stage=TRAIN", "with-exec", "--args=ls,/data,/app", "stdout"]
-    assert {"dataset", "kws", "model"} <= set(call(*arguments).stdout.split())
-
-
 # `make test` runs them natively, but for actionlint's own image.
 LONG = [pytest.param(check, marks=pytest.mark.long) for check in ("types", "predict", "workflows", "unit-tests")]
 

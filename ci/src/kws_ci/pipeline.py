@@ -62,7 +62,9 @@ async def run(
     return judged if failed else await finish(publishing, image, judged, names)
 
 
-async def publish(kws: Toolbox, artifacts: dagger.Directory, tags: list[str] | None) -> str:
+async def publish(
+    kws: Toolbox, artifacts: dagger.Directory, clips: dagger.Directory | None, tags: list[str] | None
+) -> str:
     """Publish the image of a run whose gates held; the verdict must be about this very archive."""
     release = Releases(settings=kws)  # type: ignore[call-arg]
     names = await checked_tags(release, tags)
@@ -71,6 +73,7 @@ async def publish(kws: Toolbox, artifacts: dagger.Directory, tags: list[str] | N
     described = json.loads(await artifacts.file("image/image.json").contents())
     image = Image(archive, described["digest"], described["platforms"])
     await release.push(image)
+    await checks.answers(kws, await release.pulled(image.digest), clips or train.clips(kws), None)
     await finish(release, image, artifacts, names)
     return f"{kws.address}@{image.digest}"
 

@@ -16,6 +16,8 @@ _ABSENT = ("not found", "denied", "unauthorized", "forbidden")
 SIGNATURE, EVALUATION = "https://sigstore.dev/cosign/sign/v1", "urn:kws:evaluation:v1"
 # The type of each file that is attested beside the signature.
 TYPES = {"slsa.json": "slsaprovenance1", "sbom.cdx.json": "cyclonedx", "gates.json": EVALUATION}
+# cosign's own names of what signs without a key: GitHub's pair, GitLab's token.
+KEYLESS = ("ACTIONS_ID_TOKEN_REQUEST_URL", "ACTIONS_ID_TOKEN_REQUEST_TOKEN", "SIGSTORE_ID_TOKEN")
 MODELPACK = "application/vnd.cncf.model"
 KEY, PUBLIC, SIGNING, ROOT = (f"/cosign/{name}" for name in ("cosign.key", "cosign.pub", "signing.json", "root.json"))
 FOUND, PREDICATE, EQUALS = "/found.jsonl", "/predicate.json", "/equals.json"
@@ -37,8 +39,8 @@ class Releases:
         if kws.registry is not None:
             self.host = f"registry:{self.host.partition(':')[2] or 80}"
         self.endpoint = f"{self.host}/{name}"
-        pair = {"URL": kws.oidc_request_url, "TOKEN": kws.oidc_request_token}
-        self.keyless = {f"ACTIONS_ID_TOKEN_REQUEST_{name}": each for name, each in pair.items() if each is not None}
+        tokens = zip(KEYLESS, (kws.oidc_request_url, kws.oidc_request_token, kws.id_token), strict=True)
+        self.keyless = {name: token for name, token in tokens if token is not None}
         self.signs = kws.signing_key is not None or bool(self.keyless)
         self.by_key = kws.signing_key is not None or kws.public_key is not None
         self.verifying = ["--certificate-identity-regexp", kws.identity, "--certificate-oidc-issuer", kws.issuer]
@@ -83,7 +85,7 @@ class Releases:
         """See that we can sign and push, before any work: a blob that nothing names is all that is left."""
         for name, secret in self.keyless.items():  # without its token cosign would wait for a person at a browser
             if not (await secret.plaintext()).strip():
-                raise UserError(f"{name} is empty: a job with 'permissions: id-token: write' has it")
+                raise UserError(f"{name} is empty: a job has it by 'id-token: write', on GitLab by 'id_tokens'")
         try:
             await stdout(await self._run("regctl", "blob", "put", self.endpoint, stdin="{}"))
         except ProgramError as error:
