@@ -34,7 +34,7 @@ class Figure:
     def find(self, run: Artifacts) -> Found:
         """The figure; None where it was not measured, or is nothing that could have been."""
         try:
-            found, more = (run.get(self.file, self.source), "") if isinstance(self.source, str) else self.source(run)
+            found, more = self._read(run) if isinstance(self.source, str) else self.source(run)
         except (LookupError, TypeError, ValueError, AttributeError):  # of a file that is not as it should be
             found, more = None, ""
         found = as_number(found)
@@ -43,6 +43,11 @@ class Figure:
         if broken or found is None or found < 0 or (self.unit == "%" and found > 1):
             return None, more if more and not broken else run.why_not(self.file)
         return found * 1e-6 if self.unit == "MB" else found, more
+
+    def _read(self, run: Artifacts) -> Found:
+        """What stands in the file, or why the trainer did not measure it, in its own words."""
+        found, named = run.get(self.file, str(self.source)), str(self.source).partition("/")[0].replace("_", " ")
+        return found, "" if found is not None else str(run.get(self.file, f"not_measured/{named}") or "")
 
     def text(self, value: float | None, sign: str = "") -> str:
         """As a reader sees it; ``sign`` is "+" for a difference."""

@@ -93,9 +93,11 @@ def test_each_bound(change: Change, file: str, keys: dict[str, Any], expected: l
     assert failed(change(file, **keys)) == expected
 
 
+UNHEARD = {"running_audio": None, "not_measured": {"running audio": "no running speech"}}
 REASONS = [
     (OSV, {"error": "127: no such host\nmore"}, "known vulnerabilities: not measured (127: no such host)"),
     (EVALUATION, leaks(0, 0, False), "speakers in two splits: not measured (the names of the data tell no speaker"),
+    (EVALUATION, UNHEARD, "commands missed: not measured (no running speech)"),
     (EVALUATION, labels("up"), "recall of what is no keyword: not measured (no such class: add other words"),
 ]
 
@@ -205,7 +207,7 @@ def places(content: Any, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
 
 
 # What a gate reads, by file: taking it away or making it something else can never help a run.
-WRONG = [None, True, "", "0.99", [], {}, float("nan"), float("inf"), -1, [None], {"error": "x"}]
+WRONG = [None, True, "", "0.99", [], {}, float("nan"), float("inf"), 10**400, -1, [None], {"error": "x"}]
 READ = {"accuracy", "accuracy_interval_95", "per_class", "robustness", "data", "parity", "p95_ms", "failures", "counts"}
 READ |= {"http_status", "model_version", "seconds", "size_bytes", "platforms", "platform", "digest"}
 NOT_READ = {"precision", "f1", "clips", "examples", "source", "licence"}
