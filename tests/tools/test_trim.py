@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGES = "lib/python3.13/site-packages"
 GONE = ["onnxruntime/capi/libonnxruntime.so.1", "onnxruntime/tools/a.py", "numpy/f2py/b/c.py", "numpy/lib/tests/x.py"]
 GONE += ["numpy/__init__.pyi", "numpy/_core/_simd.cpython-313-x86_64-linux-gnu.so", "cffi/api.py", "google/a.py"]
-GONE += ["protobuf-7.dist-info/METADATA", "protobuf-7.dist-info/licenses/LICENSE", "flatbuffers/a.py"]
+GONE += ["protobuf-7.dist-info/METADATA", "flatbuffers/a.py"]
 GONE += ["flatbuffers-25.dist-info/METADATA"]
 # REVIEW 9: what must be redistributed, and the metadata of what stays.
 KEPT = [
