@@ -11,7 +11,7 @@ import typer
 from jinja2 import ChainableUndefined, Environment, FileSystemLoader
 
 EVALUATION, METRICS = "model/evaluation.json", "model/train_metrics.json"
-INFERENCE, START = "inference/inference_metrics.json", "inference/start_time.json"
+INFERENCE = "inference/inference_metrics.json"
 PUBLISHED = "inference/published/inference_metrics.json"
 IMAGE, SBOM, OSV = "image/image.json", "image/sbom.cdx.json", "image/osv.json"
 

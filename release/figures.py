@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from release.artifacts import EVALUATION, IMAGE, INFERENCE, METRICS, OSV, PUBLISHED, START, Artifacts, as_number
+from release.artifacts import EVALUATION, IMAGE, INFERENCE, METRICS, OSV, PUBLISHED, Artifacts, as_number
 
 Found = tuple[Any, str]  # a figure, and what a reader asks next: which, or why it was not measured
 
@@ -28,8 +28,8 @@ class Figure:
 
     @property
     def part(self) -> str:
-        """What a run must have for it: model, image, inference, published or start."""
-        return {START: "start", PUBLISHED: "published"}.get(self.file, self.file.partition("/")[0])
+        """What a run must have for it: model, image, inference or published."""
+        return "published" if self.file == PUBLISHED else self.file.partition("/")[0]
 
     def find(self, run: Artifacts) -> Found:
         """The figure; None where it was not measured, or is nothing that could have been."""
@@ -113,7 +113,6 @@ FIGURES = (
     Figure("training_seconds", "training", METRICS, "training_time_sec", "", "s", 0),
     Figure("clip_accuracy", "/predict accuracy", INFERENCE, "accuracy", "min_clip_accuracy", "%", 1),
     Figure("p95_ms", "/predict p95", INFERENCE, "p95_ms", "max_p95_ms", "ms", 1),
-    Figure("start_seconds", "start-up", START, "seconds", "max_start_seconds", "s"),
     Figure("image_mb", "image size", IMAGE, "size_bytes", "max_size_mb", "MB", 1),
     Figure("vulnerabilities", "known vulnerabilities", OSV, _vulnerabilities, "max_vulnerabilities", digits=0),
     Figure("untested_platforms", "platforms not tested", IMAGE, _untested, "max_untested_platforms", digits=0),

@@ -18,7 +18,7 @@ from release.licences import ALLOWED, Component
 
 HELD, FAILED, OFF, ABSENT = "held", "failed", "off", "not part of this run"
 # What a run can go without, where its caller says so.
-Part = StrEnum("Part", ["MODEL", "INFERENCE", "START", "IMAGE"])
+Part = StrEnum("Part", ["MODEL", "INFERENCE", "IMAGE"])
 DENIED = "denied_licences"
 LOSS = Figure("loss", "loss against the last release", "last", "loss", "max_loss_increase", digits=4)
 NAMES = (*dict.fromkeys(figure.bound for figure in FIGURES if figure.bound), *CLASSES, LOSS.bound, DENIED)

@@ -31,13 +31,13 @@ def test_a_run_that_holds(run: Run, change: Change) -> None:
 
 def test_gates_that_failed(run: Run, change: Change) -> None:
     change(EVALUATION, accuracy=0.5)
-    folder = change("inference/start_time.json", seconds=99)
-    lines = ["test accuracy: 50.00 %, the bound is ≥ 85.00 %", "start-up: 99.00 s, the bound is ≤ 15.00 s"]
+    folder = change("inference/inference_metrics.json", p95_ms=999)
+    lines = ["test accuracy: 50.00 %, the bound is ≥ 85.00 %", "/predict p95: 999.0 ms, the bound is ≤ 250.0 ms"]
     code, _, said = run("judge", folder, "--published", PUBLISHED)
     assert (code, said) == (3, "".join(f"failed: {line}\n" for line in lines))
     assert (folder / "report.md").read_text().startswith(f"# ❌ {lines[0]}\n\n- ❌ {lines[1]}\n\nModel")
-    assert run("verdict", folder) == (3, "", "failed: test accuracy: 50.00 %\nfailed: start-up: 99.00 s\n")
-    bounds = ("--bound", "min_accuracy=0.4", "--bound", "max_start_seconds=false")
+    assert run("verdict", folder) == (3, "", "failed: test accuracy: 50.00 %\nfailed: /predict p95: 999.0 ms\n")
+    bounds = ("--bound", "min_accuracy=0.4", "--bound", "max_p95_ms=false")
     assert run("judge", folder, "--published", PUBLISHED, *bounds)[0] == 0
 
 
@@ -58,6 +58,9 @@ def test_what_is_a_verdict(run: Run, tmp_path: Path, code: int) -> None:
         assert (found, said.count("\n")) == (code, int(code > 0)), verdict
 
 
+ABSENT = ("accuracy", "p95", "answers", "model")
+
+
 def test_a_verdict_is_about_one_archive(run: Run, change: Change, tmp_path: Path) -> None:
     layout = Layout()
     root = layout.image("amd64")
@@ -65,9 +68,10 @@ def test_a_verdict_is_about_one_archive(run: Run, change: Change, tmp_path: Path
     folder = change("image/image.json", digest=root["digest"])
     run("judge", folder)
     assert run("verdict", folder, "--archive", archive)[0] == 0
-    run("judge", folder, "--without", "start")
+    run("judge", folder, "--without", "inference")
     code, _, said = run("verdict", folder, "--archive", archive)
-    assert (code, said) == (3, "failed: start-up: not part of this run, and nothing is released without\n")
+    missing = [f"failed: /predict {name}: not part of this run, and nothing is released without" for name in ABSENT]
+    assert (code, said.splitlines()) == (3, missing)
     other = layout.write(tmp_path / "other.tar", layout.image("arm64"))
     assert run("verdict", folder, "--archive", other)[0] == 3
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from release.artifacts import EVALUATION, IMAGE, INFERENCE, OSV, SBOM, START, InputError
+from release.artifacts import EVALUATION, IMAGE, INFERENCE, OSV, SBOM, InputError
 from release.gates import ABSENT, FAILED, HELD, NAMES, OFF, read_bounds
 
 from .conftest import CONTENTS, FILES, ROOT, Change, contents, failed, judged, write
@@ -39,7 +39,7 @@ def licensed(*licences: dict[str, str]) -> dict[str, Any]:
 
 def test_a_whole_run_holds(change: Change) -> None:
     found = judged(change(), last=None)
-    assert found.headline() == "✅ 26 gates held; test accuracy: 95.00 %, the bound is ≥ 85.00 %"
+    assert found.headline() == "✅ 25 gates held; test accuracy: 95.00 %, the bound is ≥ 85.00 %"
     assert [gate.name for gate in found.those(ABSENT)] == ["loss against the last release"]
 
 
@@ -74,14 +74,12 @@ BOUNDS: list[tuple[str, dict[str, Any], list[str]]] = [
     (INFERENCE, {"model_version": "def"}, ["/predict model"]),
     (INFERENCE, {"accuracy": 0.7}, ["/predict accuracy"]),
     (INFERENCE, {"p95_ms": 251}, ["/predict p95"]),
-    (START, {"seconds": 16}, ["start-up"]),
     (IMAGE, {"size_bytes": 151_000_000}, ["image size"]),
     (IMAGE, PLATFORMS, ["platforms not tested"]),
     (IMAGE, {"digest": "sha256:other"}, ["published digest"]),
     (OSV, {"counts": [{"id": "CVE-1", "package": "flask"}]}, HOLES),
     (OSV, {"error": None}, HOLES),  # nothing says that it was asked
     (OSV, {"error": "127: no such host"}, HOLES),  # an error beside figures is no answer
-    (START, {"error": "it ended"}, ["start-up"]),
     (SBOM, licensed({"expression": "AGPL-3.0-only"}), ["licences"]),
     (SBOM, licensed(), ["licences"]),
     (SBOM, {"components": []}, ["licences"]),
@@ -141,12 +139,12 @@ def test_off_is_said(change: Change, bound: str) -> None:
 
 
 PARTS = [
-    (FILES, [], "✅ 21 gates held; test accuracy"),
+    (FILES, [], "✅ 20 gates held; test accuracy"),
     (FILES[:4], [], "❌ image size: not measured"),
-    (FILES[:4], ["image"], "✅ 17 gates held; test accuracy"),  # natively
-    ([], ["image", "inference", "start"], "❌ training: "),
-    ([], ["model", "image", "inference", "start"], "❌ no gate was judged"),
-    ([INFERENCE], ["model", "image", "start"], "✅ 3 gates held; /predict accuracy: 97.5 %"),  # a service alone
+    (FILES[:4], ["image"], "✅ 16 gates held; test accuracy"),  # natively
+    ([], ["image", "inference"], "❌ training: "),
+    ([], ["model", "image", "inference"], "❌ no gate was judged"),
+    ([INFERENCE], ["model", "image"], "✅ 3 gates held; /predict accuracy: 97.5 %"),  # a service alone
 ]
 
 
@@ -166,7 +164,7 @@ def test_a_training_that_failed_is_said_first(change: Change) -> None:
     found = judged(folder, published="", without=["image"]).those(FAILED)
     assert found[0].value == "ended without a model (error: the loss is not a number)"
     assert "the service never answered (exit code 1: no model)" in [gate.value for gate in found]
-    assert {gate.part for gate in found} == {"model", "inference", "start"}
+    assert {gate.part for gate in found} == {"model", "inference"}
 
 
 def test_a_platform_that_was_tested_counts(change: Change) -> None:
