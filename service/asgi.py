@@ -39,7 +39,6 @@ _SAFE_HEADERS = [
     (b"permissions-policy", b"camera=(), geolocation=(), microphone=(self)"),
     (b"referrer-policy", b"no-referrer"),
     (b"x-content-type-options", b"nosniff"),
-    (b"x-frame-options", b"DENY"),
 ]
 _LOG = logging.getLogger(__name__)
 
@@ -74,7 +73,8 @@ class Service:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "websocket":
-            return await self.streams(scope, receive, send)
+            await self.streams(scope, receive, send)
+            return
         request = Request(scope)
         request.client = self._access.client(request.headers, scope["client"])
         try:
@@ -89,7 +89,6 @@ class Service:
                 async with asyncio.timeout(self._settings.request_timeout):
                     while (await receive()).get("more_body", False):
                         pass
-        return None
 
     async def _answer(self, request: Request, receive: Any) -> Answer:
         """Raises Problem, AudioError, and what is unexpected."""
@@ -164,23 +163,20 @@ class Service:
             environ[f"HTTP_{name.decode('latin-1').upper().replace('-', '_')}"] = value.decode("latin-1")
         with self._flask.request_context(environ) as context:
             request.endpoint = context.request.endpoint or "none"
-            response = self._flask.full_dispatch_request()
-            # Only what is the same for everybody may be kept, and even that only after asking (ETag).
-            response.headers["Cache-Control"] = "no-cache" if request.endpoint == "static" else "no-store"
-            content, _, headers = response.get_wsgi_response(environ)
-            with closing(response):
+            with closing(self._flask.full_dispatch_request()) as response:
+                # Only what is the same for everybody may be kept, and even that only after asking (ETag).
+                response.headers["Cache-Control"] = "no-cache" if request.endpoint == "static" else "no-store"
+                content, _, headers = response.get_wsgi_response(environ)
                 return response.status_code, list(headers), b"".join(content)
 
     def _refuse(self, request: Request, error: Exception) -> Answer:
-        if isinstance(error, Problem):
-            problem = error
-        elif isinstance(error, AudioError):
-            problem = Problem(error.kind, error.detail)
-        else:
+        if isinstance(error, AudioError):
+            error = Problem(error.kind, error.detail)
+        elif not isinstance(error, Problem):
             _LOG.error("a request failed", exc_info=error, extra={"fields": {"request_id": request.id}})
-            problem = Problem("internal-error", "An unexpected error was logged by the service.")
-        status, body = problems.render(problem, request.id, request.raw_path)
-        return status, _content(problems.MEDIA_TYPE, body, *problem.headers), body
+            error = Problem("internal-error", "An unexpected error was logged by the service.")
+        status, body = problems.render(error, request.id, request.raw_path)
+        return status, _content(problems.MEDIA_TYPE, body, *error.headers), body
 
     async def _send(self, request: Request, answer: Answer, send: Any) -> None:
         status, headers, body = answer

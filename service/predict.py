@@ -27,11 +27,15 @@ def answer(state: State, body: bytes, content_type: str, request_id: str, begin:
     found |= {"latency_ms": round(result.milliseconds, 3), "request_id": request_id, "audio": described(audio)}
     found |= {"model_version": info.version, "model_sha256": info.sha256}
     if len(result.starts) > 1:
-        times = [(start / info.sample_rate, (start + info.clip_samples) / info.sample_rate) for start in result.starts]
+        rate, length = info.sample_rate, info.clip_samples / info.sample_rate
         found["windows"] = [
-            {"start": round(start, 3), "end": round(end, 3), "level_dbfs": round(float(level), 1)}
+            {
+                "start": round(start / rate, 3),
+                "end": round(start / rate + length, 3),
+                "level_dbfs": round(float(level), 1),
+            }
             | _scores(info.labels, probabilities)
-            for (start, end), level, probabilities in zip(times, result.levels, result.probabilities, strict=True)
+            for start, level, probabilities in zip(result.starts, result.levels, result.probabilities, strict=True)
         ]
     text = json.dumps(found).encode() + b"\n"
     spent = {"decode": decoded - received, "inference": result.milliseconds / 1e3, "total": time.perf_counter() - begin}

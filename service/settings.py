@@ -93,8 +93,7 @@ class Settings:
     api_keys_file: tuple[str, ...] = _setting((), lambda text: read_digests(Path(text).read_text()))  # further ones
     metrics_keys: tuple[str, ...] = _setting((), read_digests)  # of keys that may read /metrics and nothing else
     metrics_open: bool = _setting(False, lambda text: _FLAG(text) in ("1", "true", "yes", "on"))  # needs no key
-    rate_limit: str = _setting("", _RATE)  # of one key, else of one address
-    rate_limit_storage: str = _setting("memory://", str)  # in memory each process counts for itself
+    rate_limit: str = _setting("", _RATE)  # of one key, else of one address; each process counts for itself
     cors_origins: tuple[str, ...] = _setting((), lambda text: tuple(re.split(r"[\s,]+", _ORIGINS(text).strip(" ,"))))
     proxies: int = _number(0, 0, 8)  # trusted ones in front, whose X-Forwarded-For names the client
     timeout: int = _number(30, 5, 3600)  # seconds without a sign of life after which a worker is replaced

@@ -12,14 +12,9 @@ import httpx
 import numpy as np
 
 from .server import Server
-from .tones import LABELS, encode, tone, wav
+from .tones import KINDS, LABELS, encode, tone, wav
 
 FINE = {200, 400, 413, 415, 422}
-KINDS = [
-    *(("WAV", subtype) for subtype in ("PCM_16", "PCM_24", "FLOAT", "IMA_ADPCM")),
-    *(("WAVEX", "PCM_16"), ("FLAC", "PCM_16"), ("OGG", "VORBIS"), ("OGG", "OPUS")),
-    *(("MP3", "MPEG_LAYER_III"), ("AIFF", "PCM_16"), ("CAF", "ALAC_16")),
-]
 
 
 def seeds() -> list[bytes]:

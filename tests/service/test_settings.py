@@ -11,7 +11,7 @@ import pytest
 from service import settings as module
 from service.settings import Settings, SettingsError, processors
 
-from .server import LOCAL, ROOT, Client, Server
+from .server import LOCAL, ROOT, Server
 from .tones import wav
 
 DIGEST = "ab" * 32
@@ -70,21 +70,13 @@ def test_a_wrong_value_names_itself(name: str, value: str) -> None:
     ("name", "value"),
     [
         *((name, "my-secret-key") for name in ("KWS_API_KEYS", "KWS_METRICS_KEYS")),
-        ("KWS_API_KEYS", f"{DIGEST},my-secret-key"),
-        ("KWS_METRICS_KEYS", "# nobody yet"),
-        ("KWS_API_KEYS_FILE", "/does/not/exist"),
-        ("KWS_API_KEYS_FILE", __file__),  # my-secret-key
+        *(("KWS_API_KEYS", f"{start}my-secret-key") for start in (f"{DIGEST},", "# nobody yet ")),
+        *(("KWS_API_KEYS_FILE", path) for path in ("/does/not/exist", __file__)),
     ],
 )
 def test_a_wrong_secret_is_not_repeated(name: str, value: str) -> None:
     with pytest.raises(SettingsError, match=f"^{name}") as caught:
         Settings.from_env({name: value})
-    assert "my-secret-key" not in str(caught.value)
-
-
-def test_a_storage_that_cannot_be_used_names_itself(client: Callable[..., Client]) -> None:
-    with pytest.raises(SettingsError, match=r"^KWS_RATE_LIMIT_STORAGE") as caught:
-        client(rate_limit="1/hour", rate_limit_storage="redis://:my-secret-key@nowhere:1")
     assert "my-secret-key" not in str(caught.value)
 
 

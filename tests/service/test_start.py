@@ -40,7 +40,6 @@ def run(*command: str, cwd: Path = ROOT, **settings: object) -> Run:
         ({"model": "{tmp}/other.onnx"}, "its labels are no JSON list"),
         ({"model_sha256": "0" * 64}, "has the SHA-256 "),
         ({"samples": "{tmp}/samples"}, "KWS_SAMPLES: {tmp}/samples/up.wav: "),
-        ({"rate_limit": "1/day", "rate_limit_storage": "x://"}, "KWS_RATE_LIMIT_STORAGE"),
         ({"api_keys_file": "{tmp}/none"}, "KWS_API_KEYS_FILE"),
     ],
 )

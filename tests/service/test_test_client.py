@@ -5,18 +5,17 @@ import json
 import re
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from typer.testing import CliRunner
 
 from service.test_client import cli
 
-from .server import COMMAND, ROOT, Client, Server, environment, free_port
+from .server import ROOT, Client, Server, environment, free_port
 from .tones import LABELS, VERSION, wav
 
 
@@ -76,20 +75,17 @@ def test_nobody_there(clips: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "response.json").exists()
 
 
-def test_it_waits_until_the_service_is_there(tone_model_path: Path, clips: Path, tmp_path: Path) -> None:
+def test_it_waits_until_the_service_is_there(
+    serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch, clips: Path, tmp_path: Path
+) -> None:
     """As the pipeline runs it: a process of its own, which may be there first."""
     port = free_port()
     command = [sys.executable, "-m", "service.test_client", f"http://127.0.0.1:{port}", "--output", str(tmp_path)]
     command += ["--clips", str(clips), "--requests", "1", "--ready-timeout", "120"]
     waiting = subprocess.Popen(command, cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL)
-    env = environment(model=tone_model_path, port=port, workers=1, access_log=False, log_level="error")
-    service = subprocess.Popen(COMMAND, cwd=ROOT, env=env)
-    try:
-        assert waiting.wait(120) == 0
-    finally:
-        waiting.kill()
-        service.terminate()
-        service.wait(60)
+    monkeypatch.setattr("tests.service.server.free_port", lambda: port)
+    serve()
+    assert waiting.wait(120) == 0
 
 
 @pytest.mark.parametrize(
@@ -110,46 +106,23 @@ def test_wrong_options(clips: Path, tmp_path: Path, url: str, options: list[str]
     assert message in re.sub(r"[│\s]+", " ", " ".join(lines))
 
 
-Answer = Callable[[str], dict[str, Any]]
-
-
 @pytest.fixture
-def fake(client: Callable[..., Client]) -> Iterator[Callable[..., str]]:
-    """A service that answers as ours to “up”, but for the members that a function of the request's id gives."""
-    httpd: list[ThreadingHTTPServer] = []
-    ours = client()
-    described, good = ours.get("/openapi.json").content, ours.post("/predict", wav("up")).json()
+def fake(client: Callable[..., Client], monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """A service that answers as ours to “up”, but for the members that a function gives, for each request anew."""
+    ours, connect = client(), httpx.Client
+    described, good = ours.get("/openapi.json").json(), ours.post("/predict", wav("up")).json()
 
-    def start(answer: Answer, status: int = 200, media_type: str = "application/json") -> str:
-        class Handler(BaseHTTPRequestHandler):
-            def log_message(self, *_: object) -> None:
-                pass
+    def start(members: Callable[[], dict[str, Any]], status: int = 200, media_type: str = "application/json") -> str:
+        def answer(request: httpx.Request) -> httpx.Response:
+            if request.method == "GET":
+                return httpx.Response(200, json=described)
+            document = good | {"request_id": request.headers["X-Request-ID"]} | members()
+            return httpx.Response(status, content=json.dumps(document), headers={"Content-Type": media_type})
 
-            def do_GET(self) -> None:
-                self._send(200, "application/json", described if self.path == "/openapi.json" else b"{}")
+        monkeypatch.setattr(httpx, "Client", lambda **given: connect(transport=httpx.MockTransport(answer), **given))
+        return "http://service"
 
-            def do_POST(self) -> None:
-                self.rfile.read(int(self.headers["Content-Length"]))
-                request_id = self.headers["X-Request-ID"]
-                self._send(
-                    status, media_type, json.dumps(good | {"request_id": request_id} | answer(request_id)).encode()
-                )
-
-            def _send(self, status: int, media_type: str, body: bytes) -> None:
-                self.send_response(status)
-                self.send_header("Content-Type", media_type)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-        httpd.append(ThreadingHTTPServer(("127.0.0.1", 0), Handler))
-        threading.Thread(target=httpd[-1].serve_forever, daemon=True).start()
-        return f"http://127.0.0.1:{httpd[-1].server_port}"
-
-    yield start
-    for one in httpd:
-        one.shutdown()
-        one.server_close()
+    return start
 
 
 @pytest.mark.parametrize(
@@ -170,7 +143,7 @@ def fake(client: Callable[..., Client]) -> Iterator[Callable[..., str]]:
 def test_a_service_that_answers_wrongly(
     fake: Callable[..., str], clips: Path, tmp_path: Path, fields: Any, head: tuple[Any, ...], message: str
 ) -> None:
-    lines, metrics = run(3, fake(lambda _: fields, *head), tmp_path, clips)
+    lines, metrics = run(3, fake(lambda: fields, *head), tmp_path, clips)
     assert any(message in line for line in lines)
     assert (metrics["http_status"], metrics["correct"]) == ((*head, 200)[0], 0)
     assert not (tmp_path / "response.json").exists()
@@ -178,13 +151,12 @@ def test_a_service_that_answers_wrongly(
 
 def test_a_service_that_changes_its_mind(fake: Callable[..., str], clips: Path, tmp_path: Path) -> None:
     """Another model version, and other probabilities for the same clip, in the middle of a run."""
-    count = itertools.count()
+    versions, shares = itertools.chain([VERSION] * 5, itertools.repeat("other")), itertools.count(6_000)
 
-    def drifting(_: str) -> dict[str, Any]:
-        p = 0.6 - 0.001 * (next(count) % 50)
+    def drifting() -> dict[str, Any]:
+        p = next(shares) / 10_000
         return {"probabilities": {"up": p, "down": 1 - p, "yes": 0, "no": 0}, "confidence": p}
 
-    lines, _ = run(3, fake(lambda _: {"model_version": VERSION if next(count) < 5 else "other"}), tmp_path, clips)
-    assert any("model_version is 'other'" in line for line in lines)
-    lines, _ = run(3, fake(drifting), tmp_path, clips)
-    assert any("multipart gives" in line for line in lines)
+    for members, says in ((lambda: {"model_version": next(versions)}, "is 'other'"), (drifting, "multipart gives")):
+        lines, _ = run(3, fake(members), tmp_path, clips)
+        assert any(says in line for line in lines)
