@@ -22,9 +22,8 @@ TOUCH = "for place in / /var/tmp $HOME $PWD; do touch $place/file 2>/dev/null &&
 
 
 def test_it_serves_confined(tmp_path: Path, tone_model_path: Path) -> None:
-    for needed in (Path.cwd(), Path(sys.executable)):
-        if needed.is_relative_to("/tmp"):  # noqa: S108
-            pytest.skip(f"{needed} lies below /tmp, which the confined process has for itself: not run")
+    if {True} & {needed.is_relative_to("/tmp") for needed in (Path.cwd(), Path(sys.executable))}:  # noqa: S108
+        pytest.skip("this tree or its Python lies below /tmp, which the confined process has for itself: not run")
     scratch = save_samples(tmp_path / "tmp")  # what the confined process sees as /tmp
     shutil.copy(tone_model_path, scratch / "model.onnx")
     confined = [*NAMESPACE, CONFINE, str(scratch)]

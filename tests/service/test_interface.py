@@ -58,16 +58,11 @@ def test_one_identity_everywhere(server: Server, http: httpx.Client, tone_model_
     assert any(line.get("model_sha256") == digest for line in server.log())
 
 
-def test_the_description_names_what_there_is(http: httpx.Client) -> None:
+def test_the_description_is_whole(http: httpx.Client) -> None:
+    """`test_schema` holds the answers against it."""
     document = http.get("/openapi.json").json()
     schemas = document["components"]["schemas"]
     assert document["openapi"].startswith("3.1")
-    for path, methods in document["paths"].items():
-        for method, operation in methods.items():
-            answer = http.request(method, path.replace("{name}", "kws"), content=b"x" if method == "post" else None)
-            assert str(answer.status_code) in operation["responses"], (path, answer.text)
-            media_type = answer.headers["Content-Type"].partition(";")[0]
-            assert media_type in operation["responses"][str(answer.status_code)]["content"]
     assert set(re.findall(r"#/components/schemas/(\w+)", json.dumps(document))) == set(schemas)
     assert set(schemas["Prediction"]["properties"]) == set(http.post("/predict", content=wav("up", 1.5)).json())
 

@@ -30,8 +30,10 @@ for media_type in ("audio/wav", "audio/flac", "audio/ogg", "audio/mpeg", "applic
 
 @pytest.mark.parametrize("mode", list(GenerationMode))
 @pytest.mark.parametrize("guard", [{}, {"api_keys": DIGEST}], ids=["open", "guarded"])
-def test_every_answer_is_described(serve: Callable[..., Server], guard: dict[str, str], mode: GenerationMode) -> None:
-    server = serve(workers=2, **guard)
+def test_every_answer_is_described(
+    serve_for_all: Callable[..., Server], guard: dict[str, str], mode: GenerationMode
+) -> None:
+    server = serve_for_all(**guard)
     document = httpx.get(f"{server.url}/openapi.json", headers={"X-API-Key": KEY}, **LOCAL).json()
     schema = schemathesis.openapi.from_dict(document)
     schema.config.update(base_url=server.url)

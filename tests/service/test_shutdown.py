@@ -48,13 +48,13 @@ class Load:
             time.sleep(0.01)
 
     def join(self) -> None:
+        self.stopped.set()
         for thread in self.threads:
             thread.join(30)
             assert not thread.is_alive()
 
 
-@pytest.mark.parametrize("attempt", range(2))
-def test_sigterm_under_load(serve: Callable[..., Server], attempt: int) -> None:
+def test_sigterm_under_load(serve: Callable[..., Server]) -> None:
     """Every request on an open connection is answered, and no worker aborts."""
     server = serve(workers=2)
     load = Load(server.url)
@@ -80,7 +80,6 @@ def test_reloads_and_a_killed_worker_under_load(serve: Callable[..., Server]) ->
     assert load.failed() == []  # a reload loses nothing
     server.kill_one()
     load.wait_for(200)
-    load.stopped.set()
     load.join()
     assert len(load.failed()) <= 8  # at most what was under way in the victim, and its idle connections
     assert server.stop() == 0

@@ -52,11 +52,7 @@ READ: dict[str, tuple[bytes, dict[str, str]]] = {
     "L16 stereo": (STEREO.byteswap().tobytes(), {TYPE: "audio/l16; channels=2; rate=16000"}),
     "PCM": (PCM.tobytes(), {TYPE: "audio/pcm;rate=16000"}),
     "a WAV called L16": (WAV, {TYPE: "audio/L16;rate=8000"}),
-    "AIFF": (encode(tone("yes"), container="AIFF"), {TYPE: "audio/aiff"}),
-    "CAF": (encode(tone("yes"), container="CAF"), {}),
     "channels that cancel each other": (encode(tone("yes", channels=2) * [1, -1]), {}),
-    "a silent channel": (encode(tone("yes", channels=2) * [1, 0]), {}),
-    "a size of 0": (WAV[:40] + bytes(4) + WAV[44:], {}),
 }
 
 
@@ -130,11 +126,10 @@ def test_a_form_is_read_as_werkzeug_reads_it() -> None:
         if b"\r\n--b" in b"\r\n" + data:
             continue
         parts = [
-            part("x", b"1"),
-            part("y", b"", '; filename="; name=file"'),
+            *(part("x", b"1"), part("y", b"", '; filename="; name=file"')),
             part("file", data, '; filename="\\"a;.wav"'),
+            part("z", b"").replace(b'name="z"', b'filename="; name=file"; name=z'),
         ]
-        parts += [part("z", b"").replace(b'name="z"', b'filename="; name=file"; name=z')]
         form = b"".join(rng.permutation(np.array(parts, object))) + b"--b--\r\n"
         (expected,) = MultiPartParser().parse(io.BytesIO(form), b"b", len(form))[1].getlist("file")
         assert upload._form_file(form, FORM[TYPE]) == expected.read()
