@@ -1,7 +1,7 @@
 """The application as it is served: whole requests in, whole answers out, and no thread waits for a client.
 
-A body is collected first, within bounds on time and memory; the answer is made in one go, in the event loop where that
-is short, else in the one thread beside it. After a refusal what still comes is read and dropped, so that it arrives.
+A body is collected first, within bounds; the answer is made in one go, in the event loop where that is short, else in
+the one thread beside it. After a refusal what still comes is read and dropped, so that it arrives.
 """
 
 import asyncio

@@ -1,7 +1,6 @@
 """Which model is served, and whether it may be: judged before any worker loads it, and at a reload before others go.
 
-ONNX Runtime does not survive a fork: a process of its own judges, and gunicorn's main process keeps the bytes, so that
-every worker, also one that replaces another, serves exactly what was judged.
+ONNX Runtime survives no fork: a process of its own judges; every worker serves the bytes that were judged.
 """
 
 import os
@@ -33,8 +32,8 @@ class Verdict:
     def summary(self) -> str:
         if not self.checked:
             return "The model knows none of the samples' words; only the form of its answers was checked."
-        right = self.checked - len(self.wrong)
-        return f"{right} of {self.checked} samples classified correctly{'; '.join(['', *self.wrong])}."
+        right = f"{self.checked - len(self.wrong)} of {self.checked} samples classified correctly"
+        return "; ".join([right, *self.wrong]) + "."
 
 
 def identity(info: ModelInfo) -> dict[str, str | float]:
