@@ -145,17 +145,13 @@ class Server:
     def stderr(self) -> str:
         return (self.folder / "stderr").read_text()
 
-    def log(self) -> list[dict[str, Any]]:
-        """The lines of stderr; every one must be JSON."""
-        return [json.loads(line) for line in self.stderr().splitlines()]
+    def log(self, stream: str = "stderr") -> list[dict[str, Any]]:
+        """The lines there; every one must be JSON."""
+        return [json.loads(line) for line in (self.folder / stream).read_text().splitlines()]
 
     def messages(self, beginning: str) -> list[str]:
         """What was logged on stderr and begins so."""
         return [line["message"] for line in self.log() if line["message"].startswith(beginning)]
-
-    def access_log(self) -> list[dict[str, Any]]:
-        """The lines of stdout."""
-        return [json.loads(line) for line in (self.folder / "stdout").read_text().splitlines()]
 
     @contextmanager
     def unharmed(self) -> Iterator[None]:
@@ -185,3 +181,6 @@ def read(connection: socket.socket) -> bytes:
     except ConnectionResetError:
         pass
     return answer
+
+
+Make, Serve = Callable[..., Client], Callable[..., Server]  # fixtures that make one with the settings given

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import re
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,13 +15,13 @@ from kws.audio import decode
 from kws.detection import detect
 from kws.model_file import open_model
 
-from .server import LOCAL, Client, Server
+from .server import LOCAL, Make, Serve, Server
 from .tones import CLIP_SAMPLES, LABELS, METADATA, SAMPLE_RATE, VERSION, encode, save_model, tone, wav
 
 INFER = "/v2/models/kws/infer"
 
 
-def test_metrics_add_the_workers_up(serve: Callable[..., Server]) -> None:
+def test_metrics_add_the_workers_up(serve: Serve) -> None:
     server = serve(workers=2)
     for path, body in [("predict", wav("yes"))] * 20 + [("detect", wav("yes"))] * 4 + [("predict", b"no audio")] * 3:
         httpx.post(f"{server.url}/{path}", content=body, **LOCAL)  # new connections, so that both workers answer
@@ -102,7 +101,7 @@ SENSITIVE = {"detection": '{"threshold": 0.7}', "sensitivities": '{"low": 0.9, "
     ],
 )
 def test_the_models_own_rule_and_what_the_query_puts_before_it(
-    client: Callable[..., Client], tmp_path: Path, metadata: Any, query: str, threshold: float | None, heard: int
+    client: Make, tmp_path: Path, metadata: Any, query: str, threshold: float | None, heard: int
 ) -> None:
     asker = client(save_model(tmp_path / "model.onnx", METADATA | {"threshold": "0.75"} | metadata))
     answer, card = asker.post(f"/detect?{query}", words(*["up"] * 4)), asker.get("/model-card").json()

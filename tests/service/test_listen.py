@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
@@ -12,7 +11,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
-from .server import Server
+from .server import Serve, Server
 from .tones import encode, tone
 
 KEY = "a key"
@@ -20,7 +19,7 @@ DIGEST = hashlib.sha256(KEY.encode()).hexdigest()
 
 
 @pytest.fixture(scope="module")
-def guarded(serve_for_all: Callable[..., Server]) -> Server:
+def guarded(serve_for_all: Serve) -> Server:
     """One worker with keys, three streams and a listed origin."""
     return serve_for_all(workers=1, api_keys=DIGEST, streams=3, cors_origins="https://app.example", request_timeout=3)
 
@@ -135,7 +134,7 @@ def test_hostile_frames_cost_no_worker(server: Server) -> None:
             assert ending(stream, "end")[1] == 1000
 
 
-def test_at_the_end_of_the_service_streams_are_told(serve: Callable[..., Server]) -> None:
+def test_at_the_end_of_the_service_streams_are_told(serve: Serve) -> None:
     server = serve()
     with listen(server) as stream:
         stream.send(bytes(64))

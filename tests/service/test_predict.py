@@ -1,7 +1,6 @@
 """`POST /predict` through the real server."""
 
 import re
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ import httpx
 import numpy as np
 import pytest
 
-from .server import LOCAL, Client, Server
+from .server import LOCAL, Make, Server
 from .tones import KINDS, LABELS, METADATA, VERSION, encode, save_model, tone, wav
 
 
@@ -42,7 +41,7 @@ def test_the_right_word(http: httpx.Client, rate: int, channels: int, container:
 
 @pytest.mark.parametrize(("threshold", "accepted"), [(None, True), ("0.9", True), ("0.9999", False)])
 def test_accepted_says_whether_the_threshold_is_reached(
-    client: Callable[..., Client], tmp_path: Path, threshold: str | None, accepted: bool
+    client: Make, tmp_path: Path, threshold: str | None, accepted: bool
 ) -> None:
     metadata = METADATA | ({"threshold": threshold} if threshold else {})
     answer = client(save_model(tmp_path / "model.onnx", metadata)).post("/predict", wav("up")).json()

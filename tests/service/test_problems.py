@@ -1,7 +1,6 @@
 """Every error is an RFC 9457 problem document, and what every response carries."""
 
 import json
-from collections.abc import Callable
 from urllib.parse import urljoin
 
 import httpx
@@ -10,7 +9,7 @@ import pytest
 
 from service.problems import PROBLEMS
 
-from .server import Client, Server
+from .server import Make, Server
 from .tones import encode, tone, wav
 
 INFER = "/v2/models/kws/infer"
@@ -79,7 +78,7 @@ def test_every_problem_type_describes_itself(http: httpx.Client) -> None:
 
 
 def test_an_unexpected_error_tells_nothing(
-    client: Callable[..., Client], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    client: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def broken(*_: object) -> None:
         raise RuntimeError("the secret of the house")

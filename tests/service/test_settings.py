@@ -1,7 +1,6 @@
 """Settings from the environment."""
 
 import re
-from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import pytest
 from service import settings as module
 from service.settings import Settings, SettingsError, processors
 
-from .server import LOCAL, ROOT, Server
+from .server import LOCAL, ROOT, Serve
 from .tones import wav
 
 DIGEST = "ab" * 32
@@ -81,7 +80,7 @@ def test_a_wrong_secret_is_not_repeated(name: str, value: str) -> None:
 
 
 @pytest.mark.parametrize("end", [0, 1])
-def test_both_ends_of_each_number_serve(serve: Callable[..., Server], end: int) -> None:
+def test_both_ends_of_each_number_serve(serve: Serve, end: int) -> None:
     """All of them at once: a server that answers, also over the same connection where it keeps one, and stops."""
     ends = {name: both[end] for name, both in NUMBERS.items() if name != "port"} | {"workers": 1 + end}
     server = serve(**ends)

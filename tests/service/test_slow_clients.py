@@ -7,7 +7,6 @@ import socket
 import struct
 import time
 from collections import Counter
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -15,11 +14,10 @@ from typing import Any
 import httpx
 import pytest
 
-from .server import LOCAL, Server, read
+from .server import LOCAL, Serve, Server, read
 from .tones import encode, tone, wav
 
 HEAD = b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n"
-Serve = Callable[..., Server]
 
 
 def answered(server: Server, times: int = 5) -> None:

@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ import pytest
 
 from service.settings import Settings
 
-from .server import COMMAND, LOCAL, ROOT, Client, Server, environment, free_port
+from .server import COMMAND, LOCAL, ROOT, Make, Serve, environment, free_port
 from .tones import LABELS, METADATA, save_model, save_samples, wav
 
 Run = subprocess.CompletedProcess[str]
@@ -93,7 +92,7 @@ def test_what_is_imported(tone_model_path: Path, tmp_path: Path, code: str, need
     ("host", "asked"),
     [("*", ["127.0.0.1", "[::1]"]), ("[::1]", ["[::1]"]), ("::", ["[::1]", "127.0.0.1"]), ("0.0.0.0", ["127.0.0.1"])],
 )
-def test_addresses_and_the_health_check(serve: Callable[..., Server], host: str, asked: list[str]) -> None:
+def test_addresses_and_the_health_check(serve: Serve, host: str, asked: list[str]) -> None:
     server, check = serve(host=host), [sys.executable, "-m", "service.healthcheck"]
     for address in asked:
         assert httpx.get(f"http://{address}:{server.port}/readyz", **LOCAL).status_code == 200
@@ -131,7 +130,7 @@ def shifted(*labels: str) -> dict[str, str]:
     ],
 )
 def test_ready_means_that_the_samples_are_right(
-    client: Callable[..., Client], tmp_path: Path, metadata: dict[str, str], status: int, says: str
+    client: Make, tmp_path: Path, metadata: dict[str, str], status: int, says: str
 ) -> None:
     asker = client(save_model(tmp_path / "model.onnx", metadata))
     answer = asker.get("/readyz")
@@ -144,7 +143,7 @@ def test_ready_means_that_the_samples_are_right(
     assert answer.headers["Retry-After"] == "1"
 
 
-def test_a_reload_judges_the_new_model_first(serve: Callable[..., Server], tmp_path: Path) -> None:
+def test_a_reload_judges_the_new_model_first(serve: Serve, tmp_path: Path) -> None:
     """Broken, missing, failing on the samples: told, and the old one served on, also by a worker that is replaced."""
     path = save_model(tmp_path / "model.onnx")
     old, new = path.read_bytes(), save_model(tmp_path / "new.onnx", METADATA | {"model_version": "new"}).read_bytes()
@@ -178,7 +177,7 @@ def test_a_reload_judges_the_new_model_first(serve: Callable[..., Server], tmp_p
     assert server.stop() == 0
 
 
-def test_it_stays_up_but_not_ready_and_says_why(serve: Callable[..., Server], tmp_path: Path) -> None:
+def test_it_stays_up_but_not_ready_and_says_why(serve: Serve, tmp_path: Path) -> None:
     """As an operator meets it: the process lives, `/readyz` and the log name the clips."""
     server = serve(save_model(tmp_path / "model.onnx", shifted(*LABELS)), ready="/livez")
     assert "up.wav was heard as 'down'" in httpx.get(f"{server.url}/readyz", **LOCAL).json()["detail"]

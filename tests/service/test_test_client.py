@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from service.test_client import cli
 
-from .server import ROOT, Client, Server, environment, free_port
+from .server import ROOT, Make, Serve, Server, environment, free_port
 from .tones import LABELS, VERSION, wav
 
 
@@ -52,31 +52,28 @@ def test_success(server: Server, clips: Path, tmp_path: Path) -> None:
     assert 0 < metrics["server_latency_ms"] < metrics["latency_ms"] == metrics["p50_ms"] <= metrics["p95_ms"]
     response = json.loads((tmp_path / "response.json").read_text())
     # The answer shown was really given: the service's own log knows its request.
-    logged = [line for line in server.access_log() if line["request_id"] == response["request_id"]]
+    logged = [line for line in server.log("stdout") if line["request_id"] == response["request_id"]]
     assert [(line["path"], line["status"]) for line in logged] == [("/predict", 200)]
 
 
-def test_another_model_version_and_an_unknown_label(server: Server, clips: Path, tmp_path: Path) -> None:
+def test_failures_are_a_line_each_and_leave_no_answer_of_another_run(
+    server: Server, clips: Path, tmp_path: Path
+) -> None:
     lines, _ = run(3, server.url, tmp_path, clips, "--model-version", "ba9876543210")
     assert all(f"model_version is '{VERSION}', not 'ba9876543210'" in line for line in lines)
-    assert not (tmp_path / "response.json").exists()
     (tmp_path / "left").mkdir()
     (tmp_path / "left" / "a.wav").write_bytes(wav("up"))
     (line,), _ = run(3, server.url, tmp_path / "out", tmp_path, "--requests", 1)
     assert line.endswith("the model does not know the label 'left', it knows up, down, yes, no")
-
-
-def test_nobody_there(clips: Path, tmp_path: Path) -> None:
-    (tmp_path / "response.json").write_text("{}")  # of an earlier run
-    url = f"http://127.0.0.1:{free_port()}"
-    (line,), metrics = run(3, url, tmp_path, clips, "--ready-timeout", 0.5)
-    assert line.startswith(f"{url} is not ready within 0.5 s: ")
+    nobody = f"http://127.0.0.1:{free_port()}"
+    (line,), metrics = run(3, nobody, tmp_path / "out", clips, "--ready-timeout", 0.5)
+    assert line.startswith(f"{nobody} is not ready within 0.5 s: ")
     assert (metrics["http_status"], metrics["failures"]) == (None, [line])
-    assert not (tmp_path / "response.json").exists()
+    assert not list(tmp_path.glob("**/response.json"))
 
 
 def test_it_waits_until_the_service_is_there(
-    serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch, clips: Path, tmp_path: Path
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, clips: Path, tmp_path: Path
 ) -> None:
     """As the pipeline runs it: a process of its own, which may be there first."""
     port = free_port()
@@ -107,7 +104,7 @@ def test_wrong_options(clips: Path, tmp_path: Path, url: str, options: list[str]
 
 
 @pytest.fixture
-def fake(client: Callable[..., Client], monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+def fake(client: Make, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
     """A service that answers as ours to “up”, but for the members that a function gives, for each request anew."""
     ours, connect = client(), httpx.Client
     described, good = ours.get("/openapi.json").json(), ours.post("/predict", wav("up")).json()
