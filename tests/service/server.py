@@ -130,6 +130,11 @@ class Server:
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
         return {int(pid) for pid in children.read_text().split()}
 
+    def resident(self) -> int:
+        """Bytes of memory that its workers take."""
+        statuses = "".join(Path(f"/proc/{pid}/status").read_text() for pid in self.workers())
+        return sum(int(line.split()[1]) << 10 for line in statuses.splitlines() if line.startswith("VmRSS"))
+
     def reload(self) -> None:
         """SIGHUP, until all workers are new ones."""
         before = self.workers()

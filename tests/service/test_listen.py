@@ -117,6 +117,18 @@ def test_other_messages_end_the_stream(server: Server, message: Any, code: int) 
         assert ending(stream, message)[1] == code
 
 
+def test_what_comes_faster_than_it_is_heard_waits_at_the_client(server: Server) -> None:
+    """40 MB are heard to their end; the service holds little of them at a time, and answers others."""
+    before = server.resident()
+    with listen(server) as stream:
+        for _ in range(600):
+            stream.send(bytes(64_000))
+        grown = server.resident() - before
+        assert server.predict(encode(tone("no"))).json()["prediction"] == "no"
+        assert ending(stream, "end")[1] == 1000
+    assert grown < 16_000_000
+
+
 HANDSHAKE = (
     b"GET /listen HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"

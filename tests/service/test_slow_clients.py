@@ -131,6 +131,8 @@ def test_a_refusal_reaches_who_sends_before_reading(serve: Serve, settings: dict
             answer = server.raw(head + body + b"\r\n0\r\n\r\n")
             assert answer.startswith(b"HTTP/1.1 %d " % status), answer[:200]
             assert b"application/problem+json" in answer
+        with server.connect(HEAD % len(body)) as connection:  # the head alone decides: no body is awaited
+            assert connection.recv(12) == b"HTTP/1.1 %d" % status
         aborted = server.connect(HEAD % len(body) + body[:1_000_000])
         aborted.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         aborted.close()
