@@ -30,8 +30,16 @@ def apply(settings: Settings) -> None:
             self._keepalive_handle = self.worker.loop.call_later(settings.request_timeout, self._keepalive_timeout)
 
     ASGIProtocol.connection_made = connection_made
+    ASGIProtocol.eof_received = _eof_received
     ASGIProtocol._send_error_response = _refuse
     WebSocketProtocol._unmask = _unmask
+
+
+def _eof_received(self: Any) -> bool:
+    """Who has sent a whole request and closed its side waits for the answer, and for nothing after it."""
+    waits: bool = self._websocket is None and self._body_receiver is not None and self._body_receiver._complete
+    self._keepalive = 0 if waits else self._keepalive
+    return waits
 
 
 def _refuse(self: Any, status: int, message: str, extra_headers: Any = ()) -> None:

@@ -117,6 +117,11 @@ def test_connections_are_bounded_and_a_burst_waits(serve: Serve) -> None:
         server.until(lambda: server.status("/livez") == 200)  # the silent ones are gone after the request timeout
 
 
+def test_who_has_asked_and_closes_its_side_is_answered(server: Server) -> None:
+    for body, status in ((wav("yes"), b"200"), (bytes(1_000_000), b"415"), (encode(tone("no", 30.0)), b"200")):
+        assert server.raw(HEAD % len(body) + body)[9:12] == status
+
+
 @pytest.mark.parametrize(
     ("settings", "status"),
     [({"api_keys": "ab" * 32}, 401), ({"max_upload_bytes": 100_000}, 413), ({"rate_limit": "1/hour"}, 429)],
