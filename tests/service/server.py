@@ -188,4 +188,6 @@ def read(connection: socket.socket) -> bytes:
     return answer
 
 
-Make, Serve = Callable[..., Client], Callable[..., Server]  # fixtures that make one with the settings given
+# Fixtures that make one with the settings given.
+Make = Callable[..., Client]
+Serve = Callable[..., Server]

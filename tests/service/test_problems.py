@@ -66,9 +66,9 @@ def test_too_large(server: Server, http: httpx.Client) -> None:
     answer = http.post("/predict", files={"file": wav("up", 130.0)})
     assert "at most 4000000 bytes" in check(answer, "too-large")
     with server.connect(POST + b"Content-Length: 50000000\r\nExpect: 100-continue\r\n\r\n") as connection:
-        answer = connection.recv(10_000).partition(b"\r\n\r\n")[0]
-        assert answer.startswith(b"HTTP/1.1 413 ")
-        assert b"connection: close" in answer.lower()
+        head = connection.recv(10_000).partition(b"\r\n\r\n")[0]
+        assert head.startswith(b"HTTP/1.1 413 ")
+        assert b"connection: close" in head.lower()
 
 
 def test_every_problem_type_describes_itself(http: httpx.Client) -> None:
