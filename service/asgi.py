@@ -26,7 +26,7 @@ from service.websocket import Streams
 Answer = tuple[int, list[tuple[str, str]], bytes]
 
 _SHORT = 256 * 1024  # bytes of a body that may be answered in the event loop
-_AT_ONCE = 8  # answers between two looks at the sockets
+_AT_ONCE = 8  # answers between two looks at the sockets, and one page, which takes as long as several
 _HARMLESS = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 _POLICY = (
     b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -54,6 +54,7 @@ class Request:
         self.id = given.decode() if _HARMLESS.fullmatch(given) else os.urandom(16).hex()
         self.length = int(self.headers.get(b"content-length", b"0"))  # gunicorn has checked it
         self.more = self.length > 0 or b"transfer-encoding" in self.headers  # of the body is to come
+        self.is_upload = self.more
         self.held, self.client, self.endpoint = 0, "", "none"
         self.raw_path = scope["raw_path"].decode("latin-1")
         self.kind = self.headers.get(b"content-type", b"").decode("latin-1")
@@ -66,9 +67,9 @@ class Service:
         self.state, self._flask = state_of(app), app
         self._settings = self.state.settings
         self._access = Access(app, self._settings)
-        self._turn, self._long = asyncio.Semaphore(_AT_ONCE), ThreadPoolExecutor(1)
+        self._turn, self._page, self._long = asyncio.Semaphore(_AT_ONCE), asyncio.Semaphore(1), ThreadPoolExecutor(1)
         self.streams = Streams(self.state, self._access, self._turn)
-        self._waiting = self._held = 0
+        self._waiting, self._held = {True: 0, False: 0}, 0  # uploads, pages; bytes
         self.stopping = False
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -98,28 +99,28 @@ class Service:
         if preflight and self._access.cors("OPTIONS", request.headers):
             return 204, [], b""  # `_send` adds what CORS needs
         self._access.check(request.path, request.headers, request.client)
-        self._bound_queue()
+        self._bound_queue(request)
         try:
             async with asyncio.timeout(self._settings.request_timeout):
                 body = await self._body(request, receive)
         except TimeoutError:
             raise Problem("request-timeout", "The request's body did not arrive in time.") from None
-        self._bound_queue()
-        self._waiting += 1
+        self._bound_queue(request)
+        self._waiting[request.is_upload] += 1
         metrics.IN_FLIGHT.inc()
         try:
             # Few bytes of WAV are few seconds of audio; of what is compressed nobody knows.
             if len(body) <= _SHORT and (not body or body.find(b"RIFF", 0, 1024) >= 0):
-                async with self._turn:
+                async with self._turn if request.is_upload else self._page:
                     await asyncio.sleep(0)
                     return self._ask(request, body)
             return await asyncio.get_running_loop().run_in_executor(self._long, self._ask, request, body)
         finally:
-            self._waiting -= 1
+            self._waiting[request.is_upload] -= 1
             metrics.IN_FLIGHT.dec()
 
-    def _bound_queue(self) -> None:
-        if self._waiting > self._settings.queue:
+    def _bound_queue(self, request: Request) -> None:
+        if self._waiting[request.is_upload] > self._settings.queue:
             raise Problem("overloaded", "As many requests wait as the queue takes.", ("Retry-After", "1"))
 
     async def _body(self, request: Request, receive: Any) -> bytes:

@@ -86,7 +86,7 @@ class Settings:
     max_headers: int = _number(100, 16, 1000)
     max_connections: int = _number(1000, 16, 100_000)  # of a process
     max_held_bytes: int = _number(128 * 1024 * 1024, 1024, 1 << 36)  # of all bodies in a process that are not answered
-    queue: int = _number(64, 0, 10_000)  # requests that wait in a process for the one that is answered
+    queue: int = _number(64, 0, 10_000)  # uploads that wait in a process, and pages
     streams: int = _number(128, 0, 10_000)  # of live audio in a process
     request_timeout: int = _number(15, 1, 3600)  # seconds for a request's headers, and for its body
     api_keys: tuple[str, ...] = _setting((), read_digests)  # SHA-256 of the keys that may ask; none: everybody may

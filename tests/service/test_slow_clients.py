@@ -56,8 +56,8 @@ def test_those_who_drip_get_one_total_time(serve: Serve) -> None:
 
 
 def test_those_who_never_read_stop_nobody(serve: Serve) -> None:
-    """They ask for megabytes of answers, read none, and are gone by the kernel's time."""
-    server = serve(request_timeout=3)
+    """They ask for megabytes of pages, read none, fill the pages' queue, and are gone by the kernel's time."""
+    server = serve(request_timeout=3, queue=2)
 
     def sockets() -> int:
         files = (path for pid in server.workers() for path in Path(f"/proc/{pid}/fd").iterdir())
