@@ -41,7 +41,7 @@ def judge(
     found = gates.judge(run, held, components, without or [], published, read_file(last) if last else None, no_last)
     write_json(artifacts / "gates.json", found.content())
     if components:
-        write_json(artifacts / "image" / "licences.json", {"components": [vars(one) for one in components]})
+        write_json(artifacts / "image" / "licences.json", {"components": [one._asdict() for one in components]})
     (artifacts / "report.md").write_text(pipeline_report.render(run, found, not_proven or []), encoding="utf-8")
     print(artifacts / "report.md")
     return [gate.line() for gate in found.those(gates.FAILED)]

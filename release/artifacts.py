@@ -1,9 +1,8 @@
 """Reading what the stages left, where a missing or broken file is a finding and no crash, and writing beside it."""
 
 import json
-import math
 import subprocess
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,14 +10,10 @@ from typing import Annotated, Any
 import typer
 from jinja2 import ChainableUndefined, Environment, FileSystemLoader
 
-EVALUATION = "model/evaluation.json"
-METRICS = "model/train_metrics.json"
+EVALUATION, METRICS = "model/evaluation.json", "model/train_metrics.json"
 INFERENCE = "inference/inference_metrics.json"
 PUBLISHED = "inference/published/inference_metrics.json"
-START = "inference/start_time.json"
-IMAGE = "image/image.json"
-SBOM = "image/sbom.cdx.json"
-OSV = "image/osv.json"
+IMAGE, SBOM, OSV = "image/image.json", "image/sbom.cdx.json", "image/osv.json"
 
 # Options that several commands have.
 Output = Annotated[Path, typer.Option(show_default=False)]
@@ -36,12 +31,9 @@ class ToolError(Exception):
 def read_file(path: Path, loads: Callable[[str], Any] = json.loads) -> dict[str, Any]:
     """A file's object, of JSON unless ``loads`` reads another form. Raises InputError where there is none."""
     try:
-        content = loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        return {**loads(path.read_text(encoding="utf-8"))}
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise InputError(f"{path} cannot be read ({error}); run the stage that writes it, or mend it") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path} is no object; run the stage that writes it again")
-    return content
 
 
 def write_json(path: Path, content: object) -> None:
@@ -57,22 +49,21 @@ def render(name: str, filters: dict[str, Callable[..., Any]], **values: Any) -> 
     return form.get_template(name).render(values)
 
 
-def run_tool(*command: str, codes: Collection[int] = (0,)) -> subprocess.CompletedProcess[str]:
+def run_tool(*command: str, codes: tuple[int, ...] = (0,)) -> subprocess.CompletedProcess[str]:
     """What a program ended with and said. Raises ToolError where it cannot be started, or ends with another code."""
     try:
         done = subprocess.run(command, capture_output=True, text=True)
     except OSError as error:
         raise ToolError(f"{command[0]} cannot be run ({error.strerror}): install it") from error
-    said = done.stderr.strip().rpartition("\n")[2]
     if done.returncode not in codes:
+        said = done.stderr.strip().rpartition("\n")[2]
         raise ToolError(f"{command[0]} ended with {done.returncode}: {said}")
     return done
 
 
 def as_number(value: Any) -> float | None:
     """A finite number, or None: neither a boolean nor NaN is a measurement."""
-    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    return float(value) if number else None
+    return float(value) if type(value) in (int, float) and abs(value) < 1e300 else None
 
 
 class Artifacts:
@@ -91,11 +82,11 @@ class Artifacts:
     def get(self, name: str, path: str) -> Any:
         """What stands in a file under keys and list indices, such as ``accuracy_interval_95/0``, or None."""
         found: Any = self.read(name)
-        for key in path.split("/"):
-            try:
+        try:
+            for key in path.split("/"):
                 found = found[int(key)] if isinstance(found, list) else found[key]
-            except (LookupError, TypeError, ValueError):
-                return None
+        except (LookupError, TypeError, ValueError):
+            return None
         return found
 
     def why_not(self, name: str) -> str:
@@ -105,4 +96,4 @@ class Artifacts:
     def text(self, name: str) -> str:
         """What a text file says; empty where there is none."""
         path = self.root / name
-        return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+        return path.read_text(encoding="utf-8", errors="replace").strip() if path.is_file() else ""

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from release.artifacts import EVALUATION, IMAGE, INFERENCE, METRICS, OSV, PUBLISHED, START, Artifacts, as_number
+from release.artifacts import EVALUATION, IMAGE, INFERENCE, METRICS, OSV, PUBLISHED, Artifacts, as_number
 
 Found = tuple[Any, str]  # a figure, and what a reader asks next: which, or why it was not measured
 
@@ -22,26 +22,32 @@ class Figure:
     title: str
     file: str
     source: str | Callable[[Artifacts], Found]
-    unit: str = ""
     bound: str = ""
+    unit: str = ""
     digits: int = 2
 
     @property
     def part(self) -> str:
-        """What a run must have for it: model, image, inference, published or start."""
-        return {START: "start", PUBLISHED: "published"}.get(self.file, self.file.partition("/")[0])
+        """What a run must have for it: model, image, inference or published."""
+        return "published" if self.file == PUBLISHED else self.file.partition("/")[0]
 
     def find(self, run: Artifacts) -> Found:
         """The figure; None where it was not measured, or is nothing that could have been."""
         try:
-            found, more = (run.get(self.file, self.source), "") if isinstance(self.source, str) else self.source(run)
+            found, more = self._read(run) if isinstance(self.source, str) else self.source(run)
         except (LookupError, TypeError, ValueError, AttributeError):  # of a file that is not as it should be
             found, more = None, ""
         found = as_number(found)
         # A file that tells of an error measured nothing, whatever else stands in it.
-        if run.get(self.file, "error") or found is None or found < 0 or (self.unit == "%" and found > 1):
-            return None, more or run.why_not(self.file)
+        broken = bool(run.get(self.file, "error"))
+        if broken or found is None or found < 0 or (self.unit == "%" and found > 1):
+            return None, more if more and not broken else run.why_not(self.file)
         return found * 1e-6 if self.unit == "MB" else found, more
+
+    def _read(self, run: Artifacts) -> Found:
+        """What stands in the file, or why the trainer did not measure it, in its own words."""
+        found, named = run.get(self.file, str(self.source)), str(self.source).partition("/")[0].replace("_", " ")
+        return found, "" if found is not None else str(run.get(self.file, f"not_measured/{named}") or "")
 
     def text(self, value: float | None, sign: str = "") -> str:
         """As a reader sees it; ``sign`` is "+" for a difference."""
@@ -60,12 +66,6 @@ def _disturbed(run: Artifacts) -> Found:
     """
     cases = [case for case in run.read(EVALUATION)["robustness"]["cases"] if case["group"] != "voices"]
     return min((case["accuracy"], case["name"]) for case in cases)
-
-
-def _no_such_class(run: Artifacts) -> Found:
-    """A model that was trained without other words and without noise has no class for what is no keyword."""
-    why = "no such class: add other words or background noise to the data, or set the bound to false"
-    return None, why if "labels" in run.read(EVALUATION) else ""
 
 
 def _speakers(run: Artifacts) -> Found:
@@ -96,34 +96,31 @@ def _untested(run: Artifacts) -> Found:
 
 
 _LISTENING = "running_audio/operating/medium"  # by the rule that is stored in the model
+_FALSE_ACCEPTS, _RECORDINGS = f"{_LISTENING}/false_accepts_per_hour", "data/leaks/recordings"
 FIGURES = (
-    Figure("accuracy", "test accuracy", EVALUATION, "accuracy", "%", "min_accuracy"),
-    Figure("accuracy_lower", "its lower 95 %", EVALUATION, "accuracy_interval_95/0", "%", "min_accuracy_lower"),
-    Figure("keyword_accuracy", "keywords heard", EVALUATION, "keyword_accuracy", "%"),
+    Figure("accuracy", "test accuracy", EVALUATION, "accuracy", "min_accuracy", "%"),
+    Figure("accuracy_lower", "its lower 95 %", EVALUATION, "accuracy_interval_95/0", "min_accuracy_lower", "%"),
+    Figure("keyword_accuracy", "keywords heard", EVALUATION, "keyword_accuracy", "", "%"),
     Figure(
-        "disturbed_accuracy", "keywords heard when disturbed", EVALUATION, _disturbed, "%", "min_disturbed_accuracy"
+        "disturbed_accuracy", "keywords heard when disturbed", EVALUATION, _disturbed, "min_disturbed_accuracy", "%"
     ),
-    Figure("missed", "commands missed", EVALUATION, f"{_LISTENING}/misses/share", "%", "max_missed_commands", 1),
-    Figure(
-        *("false_accepts", "false accepts", EVALUATION, f"{_LISTENING}/false_accepts_per_hour"),
-        *("an hour", "max_false_accepts_per_hour", 1),
-    ),
+    Figure("missed", "commands missed", EVALUATION, f"{_LISTENING}/misses/share", "max_missed_commands", "%", 1),
+    Figure("false_accepts", "false accepts", EVALUATION, _FALSE_ACCEPTS, "max_false_accepts_per_hour", "an hour", 1),
     Figure("loss", "test loss", EVALUATION, "loss", digits=4),
-    Figure("parity", "ONNX against PyTorch", EVALUATION, "parity/max_difference", "", "max_parity_difference"),
-    Figure("speakers", "speakers in two splits", EVALUATION, _speakers, "", "max_leaked_speakers", 0),
-    Figure(
-        "recordings", "recordings in two splits", EVALUATION, "data/leaks/recordings", "", "max_leaked_recordings", 0
-    ),
-    Figure("training_seconds", "training", METRICS, "training_time_sec", "s", digits=0),
-    Figure("clip_accuracy", "/predict accuracy", INFERENCE, "accuracy", "%", "min_clip_accuracy", 1),
-    Figure("p95_ms", "/predict p95", INFERENCE, "p95_ms", "ms", "max_p95_ms", 1),
-    Figure("start_seconds", "start-up", START, "seconds", "s", "max_start_seconds"),
-    Figure("image_mb", "image size", IMAGE, "size_bytes", "MB", "max_size_mb", 1),
-    Figure("vulnerabilities", "known vulnerabilities", OSV, _vulnerabilities, "", "max_vulnerabilities", 0),
-    Figure("untested_platforms", "platforms not tested", IMAGE, _untested, "", "max_untested_platforms", 0),
-    Figure("published_accuracy", "published /predict accuracy", PUBLISHED, "accuracy", "%", "min_clip_accuracy", 1),
-    Figure("published_p95_ms", "published /predict p95", PUBLISHED, "p95_ms", "ms", "max_p95_ms", 1),
+    Figure("parity", "ONNX against PyTorch", EVALUATION, "parity/max_difference", "max_parity_difference"),
+    Figure("speakers", "speakers in two splits", EVALUATION, _speakers, "max_leaked_speakers", digits=0),
+    Figure("recordings", "recordings in two splits", EVALUATION, _RECORDINGS, "max_leaked_recordings", digits=0),
+    Figure("training_seconds", "training", METRICS, "training_time_sec", "", "s", 0),
+    Figure("clip_accuracy", "/predict accuracy", INFERENCE, "accuracy", "min_clip_accuracy", "%", 1),
+    Figure("p95_ms", "/predict p95", INFERENCE, "p95_ms", "max_p95_ms", "ms", 1),
+    Figure("image_mb", "image size", IMAGE, "size_bytes", "max_size_mb", "MB", 1),
+    Figure("vulnerabilities", "known vulnerabilities", OSV, _vulnerabilities, "max_vulnerabilities", digits=0),
+    Figure("untested_platforms", "platforms not tested", IMAGE, _untested, "max_untested_platforms", digits=0),
+    Figure("published_accuracy", "published /predict accuracy", PUBLISHED, "accuracy", "min_clip_accuracy", "%", 1),
+    Figure("published_p95_ms", "published /predict p95", PUBLISHED, "p95_ms", "max_p95_ms", "ms", 1),
 )
+# A model that was trained without other words and without noise has no class for what is no keyword.
+_NO_CLASS = "no such class: add other words or background noise to the data, or set the bound to false"
 CLASSES = {"min_recall": "recall of each keyword", "min_rejection": "recall of what is no keyword"}
 INTERVALS = {"accuracy": "accuracy_interval_95", "keyword_accuracy": "keyword_accuracy_interval_95"}
 # What tells one run from another.
@@ -138,9 +135,9 @@ def recalls(run: Artifacts) -> Iterator[Figure]:
     for bound, title in CLASSES.items():
         found = [name for name in names if name.startswith("_") == (bound == "min_rejection")]
         for name in found:
-            yield Figure(name, f"recall of {name}", EVALUATION, f"per_class/{name}/recall", "%", bound)
+            yield Figure(name, f"recall of {name}", EVALUATION, f"per_class/{name}/recall", bound, "%")
         if not found:
-            yield Figure(bound, title, EVALUATION, _no_such_class, "%", bound)
+            yield Figure(bound, title, EVALUATION, lambda _: (None, _NO_CLASS), bound, "%")
 
 
 def shortened(entries: list[str], most: int = 3) -> str:

@@ -2,9 +2,8 @@
 
 import re
 from collections.abc import Collection
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, NamedTuple
 
 from boolean import ParseError
 from license_expression import ExpressionError, get_spdx_licensing
@@ -16,19 +15,14 @@ SPDX = get_spdx_licensing()
 ALLOWED, DENIED, UNKNOWN = "allowed", "denied", "unknown"
 
 
-@dataclass(frozen=True)
-class Component:
-    """A component of an SBOM: what it states, and the verdict on that."""
+class Component(NamedTuple):
+    """A component of an SBOM: what it states, the verdict on that, and why where that was decided by hand."""
 
     name: str
     version: str
     stated: str
     verdict: str
     reason: str = ""
-
-    @property
-    def allowed(self) -> bool:
-        return self.verdict == ALLOWED
 
 
 def judge(text: str, denied: Collection[str]) -> str:
@@ -40,10 +34,9 @@ def judge(text: str, denied: Collection[str]) -> str:
     # "Apache 2.0": what is one name is tried as SPDX would write it.
     spelled = text if re.search(r"\b(and|or|with)\b|[()]", text, re.IGNORECASE) else "-".join(text.split())
     try:
-        tree = SPDX.parse(spelled, validate=False)
+        return _of_tree(SPDX.parse(spelled, validate=False), f"{text} {spelled}", denied)
     except (ExpressionError, ParseError):
-        tree = None
-    return _of_tree(tree, f"{text} {spelled}", denied)
+        return _of_tree(None, f"{text} {spelled}", denied)
 
 
 def _of_tree(node: Any, text: str, denied: Collection[str]) -> str:
@@ -70,10 +63,9 @@ def of_sbom(sbom: dict[str, Any], denied: Collection[str], by_hand: dict[str, An
     Raises InputError on an entry of that table that lacks a part or allows nothing.
     """
     for name, entry in by_hand.items():
-        if not isinstance(entry, dict) or set(entry) != {"stated", "expression", "reason"}:
-            raise InputError(f"[licences.{name}] has `stated`, `expression` and `reason`, not {entry}")
-        if judge(str(entry["expression"]), ()) != ALLOWED or not str(entry["reason"]).strip():
-            raise InputError(f"[licences.{name}] needs an expression of SPDX and a reason")
+        whole = isinstance(entry, dict) and set(entry) == {"stated", "expression", "reason"}
+        if not whole or judge(str(entry["expression"]), ()) != ALLOWED or not str(entry["reason"]).strip():
+            raise InputError(f"[licences.{name}] has `stated`, an `expression` of SPDX and a `reason`, not {entry}")
     table = {canonicalize_name(name): entry for name, entry in by_hand.items()}
     # A distribution, and what syft lists of files, has no licence of its own.
     left_out = ("operating-system", "file")

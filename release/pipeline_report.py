@@ -1,5 +1,6 @@
 """``report.md``: the one page of a run, the verdict first; also the job summary and the comment on a pull request."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from release.artifacts import EVALUATION, IMAGE, INFERENCE, METRICS, OSV, PUBLISHED, Artifacts, as_number
@@ -52,21 +53,17 @@ def _row(figure: Figure, judged: Judgement) -> list[str]:
 
 def _changes(last: dict[str, Any], now: dict[str, Any]) -> list[list[Any]]:
     """Settings and data that differ from the last release's: name, then, now."""
-    then, here = (
-        _flat({key: run.get(key) for key in ("settings", "data_digest", "data", "clips")}) for run in (last, now)
-    )
-    return [
-        [name, then.get(name, "–"), here.get(name, "–")]
-        for name in {**then, **here}
-        if then.get(name) != here.get(name)
-    ]
+    named = ("settings", "data_digest", "data", "clips")
+    then, here = (dict(pair for key in named for pair in _flat(key, run.get(key))) for run in (last, now))
+    changed = [name for name in {**then, **here} if then.get(name) != here.get(name)]
+    return [[name, then.get(name, "–"), here.get(name, "–")] for name in changed]
 
 
-def _flat(value: Any, name: str = "") -> dict[str, Any]:
-    if not isinstance(value, dict):
-        return {name: value}
-    parts = [_flat(inner, f"{name}.{key}" if name else str(key)) for key, inner in value.items()]
-    return {key: inner for part in parts for key, inner in part.items()}
+def _flat(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    for key, inner in value.items() if isinstance(value, dict) else ():
+        yield from _flat(f"{name}.{key}", inner)
+    if value is not None and not isinstance(value, dict):
+        yield name, value
 
 
 def _curves(history: list[dict[str, float]]) -> dict[str, Any] | None:

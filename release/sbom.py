@@ -23,11 +23,9 @@ EPOCH = "1970-01-01T00:00:00Z"
 def sbom(image: Path, output: Output, platform: str = "", artifacts: Path = Path("artifacts")) -> None:
     """Write image.json and sbom.cdx.json of an OCI archive into a folder; needs syft.
 
-    PLATFORM is the image of an index that was tested, ARTIFACTS the run's directory, for the model card.
+    PLATFORM is the image of an index that was tested (default: its first), ARTIFACTS the run's directory, for the card.
     """
     facts = describe(image, platform)
-    if not platform and len(facts["platforms"]) > 1:
-        raise InputError(f"{image} holds {', '.join(facts['platforms'])}: name by --platform the one that was tested")
     write_json(output / "image.json", facts)
     text = json.dumps(merge(run_syft(image, facts), facts, Artifacts(artifacts)), indent=2, sort_keys=True) + "\n"
     if error := JsonStrictValidator(SchemaVersion.V1_6).validate_str(text):
@@ -36,7 +34,7 @@ def sbom(image: Path, output: Output, platform: str = "", artifacts: Path = Path
 
 
 def describe(path: Path, platform: str = "") -> dict[str, Any]:
-    """Facts of the archive's one image, or of the image of ``platform`` where the archive holds an index.
+    """Facts of the archive's one image, or of an index's image of ``platform`` (default: its first, the builder's own).
 
     ``digest`` is what is pushed: the manifest's, or the index's. ``size_bytes`` is compressed, as pulled.
     Raises InputError on anything but an archive with one image or index.
@@ -50,13 +48,11 @@ def describe(path: Path, platform: str = "") -> dict[str, Any]:
                 config = _document(archive, manifest["config"])
                 name = "/".join(config[key] for key in ("os", "architecture", "variant") if config.get(key))
                 found[name] = manifest, config
-        # Which of several is described does not matter to who asks for the digest alone.
-        own = platform or next(iter(found))
-        manifest, config = found[own]
+        manifest, config = found[platform or next(iter(found))]
         layers = [{"digest": layer["digest"], "size_bytes": layer["size"]} for layer in manifest["layers"]]
         return {
             "digest": root["digest"],
-            "platform": own,
+            "platform": platform or next(iter(found)),
             "platforms": list(found),
             "size_bytes": sum(layer["size_bytes"] for layer in layers),
             "created": config.get("created", ""),
@@ -111,12 +107,11 @@ def merge(found: dict[str, Any], image: dict[str, Any], run: Artifacts) -> dict[
 
 def _model(labels: dict[str, str], run: Artifacts) -> list[dict[str, Any]]:
     """The model and its data, as the image's labels name them, with the card that the evaluation fills."""
-    evaluation, metrics = run.read(EVALUATION), []
+    metrics = []
     for name in ("accuracy", "keyword_accuracy"):
-        value, interval = evaluation.get(name), evaluation.get(f"{name}_interval_95")
-        if value is not None and isinstance(interval, list) and len(interval) == 2:
-            ends = {"lowerBound": str(interval[0]), "upperBound": str(interval[1])}
+        value, low, high = (run.get(EVALUATION, f"{name}{end}") for end in ("", "_interval_95/0", "_interval_95/1"))
+        if None not in (value, low, high):
+            ends = {"lowerBound": str(low), "upperBound": str(high)}
             metrics.append({"type": name, "value": str(value), "slice": "test split", "confidenceInterval": ends})
-    limits = [f"{what}: {why}" for what, why in (evaluation.get("not_measured") or {}).items()]
-    values = {"labels": labels, "evaluation": evaluation, "metrics": metrics, "limits": limits}
-    return list(json.loads(render("model.cdx.json.j2", {}, **values)))
+    told = render("model.cdx.json.j2", {}, labels=labels, evaluation=run.read(EVALUATION), metrics=metrics)
+    return list(json.loads(told))

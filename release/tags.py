@@ -8,14 +8,12 @@ from typing import Annotated
 
 import typer
 
-from release.artifacts import InputError, Repeated, read_file, write_json
+from release.artifacts import InputError, Output, Repeated, read_file, write_json
 
 LATEST = "latest"
 TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 VERSION = re.compile(r"v?\d+(\.\d+)*([.+-].*)?")
 REVISION = re.compile(r"[0-9a-f]{7,64}")
-# cosign's short names of predicate types.
-TYPES = {"slsaprovenance1": "https://slsa.dev/provenance/v1", "cyclonedx": "https://cyclonedx.org/bom"}
 
 
 def tags(
@@ -32,47 +30,45 @@ def tags(
     Ask before any work: what is no tag is refused, one that is another's, and a latest that is not to be had.
     """
     name = re.sub(r"[^A-Za-z0-9._-]", "-", branch)
-    if name == LATEST or (not tag and any(pattern.fullmatch(name) for pattern in (VERSION, REVISION))):
-        raise InputError(f"--branch {branch} would take a tag of another kind: name the tags by --tag")
-    if version and not VERSION.fullmatch(version):
-        raise InputError(f"--version {version!r} is not a version such as v1.2.0")
     number = re.sub(r"^v(?=\d)", "", version).replace("+", "-")
     found = tag or [one for one in (revision, name, number) if one]
-    if not found:
-        raise InputError("nothing says what is released: give --revision, --branch, --version or --tag")
-    if wrong := [one for one in found if not TAG.fullmatch(one)]:
-        raise InputError(f"{wrong[0]!r} is not a tag: letters, digits, '_', '.', '-', at most 128")
+    wrong = next((one for one in found if not TAG.fullmatch(one)), None)
     default = bool(branch) and branch == default_branch
-    if LATEST in found and (no_latest or not default):
-        raise InputError(f"--tag latest: {no_latest or f'this is not the branch {default_branch}'}")
-    wanted = LATEST in found or (not tag and default and not no_latest)
-    if wanted and cannot_sign:
-        raise InputError("there is nothing to sign with, and an unsigned image is not called latest: give a key")
-    return "\n".join([*dict.fromkeys(one for one in found if one != LATEST), *([LATEST] if wanted else [])])
+    latest = LATEST in found or (not tag and default and not no_latest)
+    anothers = name == LATEST or (not tag and any(kind.fullmatch(name) for kind in (VERSION, REVISION)))
+    refused = {
+        f"--branch {branch} would take a tag of another kind: name the tags by --tag": anothers,
+        f"--version {version!r} is not a version such as v1.2.0": version and not VERSION.fullmatch(version),
+        "nothing says what is released: give --revision, --branch, --version or --tag": not found,
+        f"{wrong!r} is not a tag: letters, digits, '_', '.', '-', at most 128": wrong is not None,
+        f"--tag latest: {no_latest or f'this is not the branch {default_branch}'}": latest
+        and (no_latest or not default),
+        "there is nothing to sign with, and an unsigned image is not called latest: give a key": latest and cannot_sign,
+    }
+    if why := next((why for why, wrong in refused.items() if wrong), ""):
+        raise InputError(why)
+    return "\n".join([*dict.fromkeys(one for one in found if one != LATEST), *([LATEST] if latest else [])])
 
 
 def attestation(
     found: Path,
-    kind: Annotated[str, typer.Option("--type", help="The predicate's type, as cosign was given it.")],
     digest: Annotated[str, typer.Option(help="The image's, sha256:HEX.")],
+    output: Output,
     equals: Annotated[Path | None, typer.Option(help="A file that must be the predicate.")] = None,
-    output: Annotated[Path | None, typer.Option(help="Where to write the newest predicate.")] = None,
 ) -> list[str]:
-    """Whether what cosign verify-attestation printed holds an attestation of an image. 3: it does not."""
+    """Write the newest predicate about an image of what cosign verify-attestation printed. 3: there is none."""
     predicates = []
-    for line in filter(None, (line.strip() for line in found.read_text(encoding="utf-8").splitlines())):
-        try:
+    try:
+        for line in filter(None, found.read_text(encoding="utf-8").splitlines()):
             statement = json.loads(base64.b64decode(json.loads(line)["payload"]))
-            about = [subject["digest"].get("sha256") for subject in statement["subject"]]
-            if statement["predicateType"] == TYPES.get(kind, kind) and digest.removeprefix("sha256:") in about:
+            if digest in [f"sha256:{subject['digest'].get('sha256')}" for subject in statement["subject"]]:
                 predicates.append(statement["predicate"])
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise InputError(f"{found} is not what cosign verify-attestation prints ({error!r})") from error
-    if equals is not None:
-        predicates = [one for one in predicates if one == read_file(equals)]
-    if output is not None and predicates:
-        write_json(output, predicates[-1])
-    return [] if predicates else [f"{digest} has no attestation of type {kind}{f' like {equals}' if equals else ''}"]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{found} is not what cosign verify-attestation prints ({error!r})") from error
+    told = [one for one in predicates if equals is None or one == read_file(equals)]
+    if told:
+        write_json(output, told[-1])
+    return [] if told else [f"{digest} has no such attestation{f' like {equals}' if equals else ''}"]
 
 
 def notes(changelog: Path, tag: Annotated[str, typer.Option(help="The git tag, such as v1.2.0.")]) -> str:

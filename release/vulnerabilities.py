@@ -18,7 +18,8 @@ from packaging.utils import canonicalize_name
 
 from release.artifacts import InputError, Output, ToolError, read_file, run_tool, write_json
 
-MOST_DAYS = 90
+MOST = timedelta(days=90)
+ECOSYSTEMS = {"pkg:pypi": "PyPI", "pkg:deb": "Debian"}
 # Of other distributions there are advisories that would not be looked for.
 DISTRIBUTIONS = {"apk", "rpm", "alpm", "deb"}
 
@@ -53,23 +54,16 @@ def scan(sbom: dict[str, Any], config: Path, database: Path | None = None) -> di
         command = ["osv-scanner", "scan", "source", "-L", str(copy), "--config", str(config)]
         command += ["--format", "json", "--output-file", str(written)]
         if database is not None:
-            for kind, ecosystem in {"pkg:pypi/": "PyPI", "pkg:deb/": "Debian"}.items():
-                if any(package["purl"].startswith(kind) for package in listed):
-                    # The folder in which osv-scanner 2.6 looks for a local database.
-                    name = f"osv-scalibr/{ecosystem}/all.zip"
-                    mirror(database / name, Path(folder) / name)
+            for kind in {package["purl"].partition("/")[0] for package in listed}:
+                # The folder in which osv-scanner 2.6 looks for a local database.
+                name = f"osv-scalibr/{ECOSYSTEMS[kind]}/all.zip"
+                mirror(database / name, Path(folder) / name)
             command += ["--offline", "--local-db-path", folder]
         done = run_tool(*command, codes=(0, 1))
         found = judge(done.returncode, done.stderr, written)
-    return {
-        "error": "",
-        "asked": "local database" if database else "api.osv.dev",
-        "packages": len(listed),
-        "unasked": unasked,
-        "counts": [hole for hole in found if hole["fixed"]],
-        "unfixed": [hole for hole in found if not hole["fixed"]],
-        "accepted": accepted,
-    }
+    about = {"error": "", "asked": "local database" if database else "api.osv.dev", "packages": len(listed)}
+    counts, unfixed = ([hole for hole in found if bool(hole["fixed"]) == fixed] for fixed in (True, False))
+    return {**about, "unasked": unasked, "counts": counts, "unfixed": unfixed, "accepted": accepted}
 
 
 def read_accepted(path: Path, today: date) -> list[dict[str, Any]]:
@@ -83,11 +77,10 @@ def read_accepted(path: Path, today: date) -> list[dict[str, Any]]:
         raise InputError(f"{path}: {', '.join(sorted(others))} is not taken, [[IgnoredVulns]] alone")
     entries: list[dict[str, Any]] = content.get("IgnoredVulns", [])
     for entry in entries:
-        until = entry.get("ignoreUntil")
-        if set(entry) != {"id", "ignoreUntil", "reason"} or not str(entry["reason"]).strip() or type(until) is not date:
-            raise InputError(f"{path}: each [[IgnoredVulns]] has id, reason and ignoreUntil (a day), not {entry}")
-        if until > today + timedelta(days=MOST_DAYS):
-            raise InputError(f"{path}: {entry['id']} is accepted until {until}; at most {MOST_DAYS} days ahead")
+        whole = set(entry) == {"id", "ignoreUntil", "reason"} and str(entry["reason"]).strip()
+        if not whole or type(entry["ignoreUntil"]) is not date or entry["ignoreUntil"] > today + MOST:
+            wanted = f"id, reason and ignoreUntil, a day at most {MOST.days} days ahead"
+            raise InputError(f"{path}: each [[IgnoredVulns]] has {wanted}, not {entry}")
     return [entry | {"ignoreUntil": str(entry["ignoreUntil"])} for entry in entries if entry["ignoreUntil"] >= today]
 
 
@@ -100,11 +93,10 @@ def scan_copy(sbom: dict[str, Any]) -> tuple[list[dict[str, str]], list[str]]:
     for component in sbom.get("components", []):
         purl = PackageURL.from_string(component["purl"]) if component.get("purl") else None
         if purl and purl.type in ("pypi", *DISTRIBUTIONS):
-            name, version, qualifiers = _as_matched(purl)
-            if not version:
+            named = _as_matched(purl)
+            if not named.version:
                 raise InputError(f"{purl} tells no version: scan the image again")
-            text = str(PackageURL(purl.type, purl.namespace, name, version, qualifiers))
-            listed.append({"type": "library", "name": name, "version": version, "purl": text})
+            listed.append({"type": "library", "name": named.name, "version": named.version, "purl": str(named)})
         elif component.get("type") in ("application", "library"):
             unasked.append(f"{component.get('name')} {component.get('version', '')}".strip())
     if not listed:
@@ -112,15 +104,16 @@ def scan_copy(sbom: dict[str, Any]) -> tuple[list[dict[str, str]], list[str]]:
     return listed, unasked
 
 
-def _as_matched(purl: PackageURL) -> tuple[str, str | None, dict[str, str]]:
+def _as_matched(purl: PackageURL) -> PackageURL:
     """Python by the normal name, Debian by the source package and the number of the release."""
     if purl.type == "pypi":
-        return canonicalize_name(purl.name), purl.version, {}
+        return PackageURL("pypi", None, canonicalize_name(purl.name), purl.version)
     release = re.fullmatch(r"debian-(\d+)(\.\d+)*", str(purl.qualifiers.get("distro", "")))
     if (purl.type, purl.namespace) != ("deb", "debian") or release is None:
         raise InputError(f"{purl} is of no release of Debian, and other distributions are not scanned")
     source, _, version = str(purl.qualifiers.get("upstream", "")).partition("@")
-    return source or purl.name, version or purl.version, {"arch": "source", "distro": f"debian-{release[1]}"}
+    about = {"arch": "source", "distro": f"debian-{release[1]}"}
+    return PackageURL("deb", "debian", source or purl.name, version or purl.version, about)
 
 
 def mirror(source: Path, copy: Path) -> None:
@@ -157,11 +150,10 @@ def judge(code: int, stderr: str, written: Path) -> list[dict[str, Any]]:
 
 def _hole(package: dict[str, str], hole: dict[str, Any]) -> dict[str, Any]:
     """A vulnerability with the versions that fix it; "?" where the advisory says nothing of this very package."""
-    ecosystem, about, fixed = package["ecosystem"], False, set()
-    for affected in hole.get("affected") or []:
-        same = canonicalize_name(affected["package"]["name"]) == canonicalize_name(package["name"])
-        if same and affected["package"]["ecosystem"] in (ecosystem, ecosystem.partition(":")[0]):
-            about, ranges = True, [one for one in affected.get("ranges") or [] if one.get("type") != "GIT"]
-            fixed |= {event.get("fixed") for one in ranges for event in one.get("events") or []} - {None}
-    named = {"id": hole["id"], "package": package["name"], "version": package["version"]}
-    return named | {"fixed": sorted(fixed) if about else ["?"]}
+    name, ecosystem = canonicalize_name(package["name"]), package["ecosystem"]
+    same = [(name, ecosystem), (name, ecosystem.partition(":")[0])]
+    told = [(one["package"], one.get("ranges") or []) for one in hole.get("affected") or []]
+    about = [ranges for named, ranges in told if (canonicalize_name(named["name"]), named["ecosystem"]) in same]
+    events = [event for ranges in about for one in ranges if one.get("type") != "GIT" for event in one["events"]]
+    fixed = sorted({event["fixed"] for event in events if "fixed" in event}) if about else ["?"]
+    return {"id": hole["id"], "package": package["name"], "version": package["version"], "fixed": fixed}

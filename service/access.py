@@ -19,7 +19,7 @@ from flask_cors.core import get_cors_headers, get_cors_options
 from werkzeug.datastructures import Headers
 
 from service.problems import Problem
-from service.settings import Settings, SettingsError
+from service.settings import Settings
 
 _HEALTH = {"/livez", "/readyz", "/healthz", "/v2/health/live", "/v2/health/ready"}
 # A browser asks the person for the Basic one; its own later requests from the page then carry it.
@@ -52,7 +52,7 @@ def presented(headers: Mapping[bytes, bytes]) -> bytes:
 
 
 class Access:
-    """The settings' word on each request; `app` is where flask-cors looks for options. Raises SettingsError."""
+    """The settings' word on each request; `app` is where flask-cors looks for options."""
 
     def __init__(self, app: Flask, settings: Settings) -> None:
         self._settings, self._limit, self._cors = settings, None, None
@@ -61,11 +61,7 @@ class Access:
             import limits  # not for those who set none
 
             self._limit = limits.parse(settings.rate_limit)
-            try:
-                storage = limits.storage.storage_from_string(settings.rate_limit_storage)
-            except Exception as error:  # a missing driver, a wrong address: as many kinds as storages
-                raise SettingsError(f"KWS_RATE_LIMIT_STORAGE: {str(error).strip().splitlines()[0]}") from None
-            self._limiter = limits.strategies.SlidingWindowCounterRateLimiter(storage)
+            self._limiter = limits.strategies.SlidingWindowCounterRateLimiter(limits.storage.MemoryStorage())
         if settings.cors_origins:
             # Whole ones; flask-cors would take the brackets of an IPv6 address for a pattern.
             origins = [re.compile(f"{re.escape(one)}$") if one != "*" else one for one in settings.cors_origins]

@@ -1,7 +1,7 @@
 """The application as it is served: whole requests in, whole answers out, and no thread waits for a client.
 
-A body is collected first, within bounds on time and memory; the answer is made in one go, in the event loop where that
-is short, else in the one thread beside it. After a refusal what still comes is read and dropped, so that it arrives.
+A body is collected first, within bounds; the answer is made in one go, in the event loop where that is short, else in
+the one thread beside it. After a refusal what still comes is read and dropped, so that it arrives.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ from service.websocket import Streams
 Answer = tuple[int, list[tuple[str, str]], bytes]
 
 _SHORT = 256 * 1024  # bytes of a body that may be answered in the event loop
-_AT_ONCE = 8  # answers between two looks at the sockets
+_AT_ONCE = 8  # answers between two looks at the sockets, and one page, which takes as long as several
 _HARMLESS = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 _POLICY = (
     b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -39,7 +39,6 @@ _SAFE_HEADERS = [
     (b"permissions-policy", b"camera=(), geolocation=(), microphone=(self)"),
     (b"referrer-policy", b"no-referrer"),
     (b"x-content-type-options", b"nosniff"),
-    (b"x-frame-options", b"DENY"),
 ]
 _LOG = logging.getLogger(__name__)
 
@@ -55,6 +54,7 @@ class Request:
         self.id = given.decode() if _HARMLESS.fullmatch(given) else os.urandom(16).hex()
         self.length = int(self.headers.get(b"content-length", b"0"))  # gunicorn has checked it
         self.more = self.length > 0 or b"transfer-encoding" in self.headers  # of the body is to come
+        self.is_upload = self.more
         self.held, self.client, self.endpoint = 0, "", "none"
         self.raw_path = scope["raw_path"].decode("latin-1")
         self.kind = self.headers.get(b"content-type", b"").decode("latin-1")
@@ -67,14 +67,15 @@ class Service:
         self.state, self._flask = state_of(app), app
         self._settings = self.state.settings
         self._access = Access(app, self._settings)
-        self._turn, self._long = asyncio.Semaphore(_AT_ONCE), ThreadPoolExecutor(1)
+        self._turn, self._page, self._long = asyncio.Semaphore(_AT_ONCE), asyncio.Semaphore(1), ThreadPoolExecutor(1)
         self.streams = Streams(self.state, self._access, self._turn)
-        self._waiting = self._held = 0
+        self._waiting, self._held = {True: 0, False: 0}, 0  # uploads, pages; bytes
         self.stopping = False
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "websocket":
-            return await self.streams(scope, receive, send)
+            await self.streams(scope, receive, send)
+            return
         request = Request(scope)
         request.client = self._access.client(request.headers, scope["client"])
         try:
@@ -89,7 +90,6 @@ class Service:
                 async with asyncio.timeout(self._settings.request_timeout):
                     while (await receive()).get("more_body", False):
                         pass
-        return None
 
     async def _answer(self, request: Request, receive: Any) -> Answer:
         """Raises Problem, AudioError, and what is unexpected."""
@@ -99,28 +99,28 @@ class Service:
         if preflight and self._access.cors("OPTIONS", request.headers):
             return 204, [], b""  # `_send` adds what CORS needs
         self._access.check(request.path, request.headers, request.client)
-        self._bound_queue()
+        self._bound_queue(request)
         try:
             async with asyncio.timeout(self._settings.request_timeout):
                 body = await self._body(request, receive)
         except TimeoutError:
             raise Problem("request-timeout", "The request's body did not arrive in time.") from None
-        self._bound_queue()
-        self._waiting += 1
+        self._bound_queue(request)
+        self._waiting[request.is_upload] += 1
         metrics.IN_FLIGHT.inc()
         try:
             # Few bytes of WAV are few seconds of audio; of what is compressed nobody knows.
             if len(body) <= _SHORT and (not body or body.find(b"RIFF", 0, 1024) >= 0):
-                async with self._turn:
+                async with self._turn if request.is_upload else self._page:
                     await asyncio.sleep(0)
                     return self._ask(request, body)
             return await asyncio.get_running_loop().run_in_executor(self._long, self._ask, request, body)
         finally:
-            self._waiting -= 1
+            self._waiting[request.is_upload] -= 1
             metrics.IN_FLIGHT.dec()
 
-    def _bound_queue(self) -> None:
-        if self._waiting > self._settings.queue:
+    def _bound_queue(self, request: Request) -> None:
+        if self._waiting[request.is_upload] > self._settings.queue:
             raise Problem("overloaded", "As many requests wait as the queue takes.", ("Retry-After", "1"))
 
     async def _body(self, request: Request, receive: Any) -> bytes:
@@ -164,23 +164,20 @@ class Service:
             environ[f"HTTP_{name.decode('latin-1').upper().replace('-', '_')}"] = value.decode("latin-1")
         with self._flask.request_context(environ) as context:
             request.endpoint = context.request.endpoint or "none"
-            response = self._flask.full_dispatch_request()
-            # Only what is the same for everybody may be kept, and even that only after asking (ETag).
-            response.headers["Cache-Control"] = "no-cache" if request.endpoint == "static" else "no-store"
-            content, _, headers = response.get_wsgi_response(environ)
-            with closing(response):
+            with closing(self._flask.full_dispatch_request()) as response:
+                # Only what is the same for everybody may be kept, and even that only after asking (ETag).
+                response.headers["Cache-Control"] = "no-cache" if request.endpoint == "static" else "no-store"
+                content, _, headers = response.get_wsgi_response(environ)
                 return response.status_code, list(headers), b"".join(content)
 
     def _refuse(self, request: Request, error: Exception) -> Answer:
-        if isinstance(error, Problem):
-            problem = error
-        elif isinstance(error, AudioError):
-            problem = Problem(error.kind, error.detail)
-        else:
+        if isinstance(error, AudioError):
+            error = Problem(error.kind, error.detail)
+        elif not isinstance(error, Problem):
             _LOG.error("a request failed", exc_info=error, extra={"fields": {"request_id": request.id}})
-            problem = Problem("internal-error", "An unexpected error was logged by the service.")
-        status, body = problems.render(problem, request.id, request.raw_path)
-        return status, _content(problems.MEDIA_TYPE, body, *problem.headers), body
+            error = Problem("internal-error", "An unexpected error was logged by the service.")
+        status, body = problems.render(error, request.id, request.raw_path)
+        return status, _content(problems.MEDIA_TYPE, body, *error.headers), body
 
     async def _send(self, request: Request, answer: Answer, send: Any) -> None:
         status, headers, body = answer

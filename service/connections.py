@@ -14,6 +14,7 @@ from gunicorn.asgi.websocket import WebSocketProtocol
 from service.problems import MEDIA_TYPE, of_status, render
 from service.settings import Settings
 
+_ACCEPTED_AT_ONCE = 4
 _LINGER_SECONDS = 2.0  # for a client to read its refusal; for all clients to hear that the connection will close
 
 
@@ -29,8 +30,16 @@ def apply(settings: Settings) -> None:
             self._keepalive_handle = self.worker.loop.call_later(settings.request_timeout, self._keepalive_timeout)
 
     ASGIProtocol.connection_made = connection_made
+    ASGIProtocol.eof_received = _eof_received
     ASGIProtocol._send_error_response = _refuse
     WebSocketProtocol._unmask = _unmask
+
+
+def _eof_received(self: Any) -> bool:
+    """Who has sent a whole request and closed its side waits for the answer, and for nothing after it."""
+    waits: bool = self._websocket is None and self._body_receiver is not None and self._body_receiver._complete
+    self._keepalive = 0 if waits else self._keepalive
+    return waits
 
 
 def _refuse(self: Any, status: int, message: str, extra_headers: Any = ()) -> None:
@@ -52,6 +61,21 @@ def _unmask(self: Any, payload: bytes, masking_key: bytes) -> bytes:  # noqa: AR
     size = len(payload)
     mask = (masking_key * (size // 4 + 1))[:size]
     return (int.from_bytes(payload, "big") ^ int.from_bytes(mask, "big")).to_bytes(size, "big")
+
+
+def accept_fairly(worker: Any) -> None:
+    """Take few connections at a time, which shares them among the workers, and let a burst of them wait.
+
+    asyncio takes 100 at once and lets no more wait: the kernel drops the others, whose next try is a second later.
+    """
+    create = worker.loop.create_server
+
+    async def create_server(*given: Any, sock: Any, **named: Any) -> Any:
+        server = await create(*given, sock=sock, backlog=_ACCEPTED_AT_ONCE, **named)
+        sock.listen(worker.cfg.backlog)
+        return server
+
+    worker.loop.create_server = create_server
 
 
 def stop_gently(worker: Any) -> None:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
@@ -53,10 +54,7 @@ def read_threshold(query: Mapping[str, str], info: ModelInfo) -> float:
             known = ", ".join(info.sensitivities) or "none, as the model was trained without running speech"
             raise Problem("bad-request", f"The query has one of threshold and sensitivity; the model has {known}.")
         return info.sensitivities[name]
-    try:
-        value = float(query.get("threshold", info.rule.threshold))
-    except ValueError:
-        value = -1.0
-    if not 0 < value <= 1:
-        raise Problem("bad-request", "The query's threshold is not a number over 0 and at most 1.")
-    return value
+    with suppress(ValueError):
+        if 0 < (value := float(query.get("threshold", info.rule.threshold))) <= 1:
+            return value
+    raise Problem("bad-request", "The query's threshold is not a number over 0 and at most 1.")

@@ -100,5 +100,6 @@ def post_worker_init(worker: Any) -> None:
     level = "error" if not verdict.ready else "warning" if verdict.wrong or not verdict.checked else "info"
     worker.log.error_log.info("model loaded", extra={"fields": fields})
     getattr(worker.log, level)("%s: %s", "ready" if verdict.ready else "not ready", verdict.summary)
+    connections.accept_fairly(worker)
     connections.stop_gently(worker)
     worker.log.keep_stderr()

@@ -29,8 +29,7 @@ DETECTIONS = Counter("kws_detections", "Keywords that /detect and /listen found"
 STREAMS = Gauge("kws_streams", "Open streams of /listen", multiprocess_mode="livesum")
 LEVEL = Histogram("kws_input_level_dbfs", "Level of the window that decided", buckets=(-60, -50, -40, -30, -20, -10))
 DURATION = Histogram("kws_input_seconds", "Duration of the audio", buckets=(0.25, 0.5, 1, 2, 5, 10, 30, 60))
-_IDENTITY = ["version", "revision", "sha256"]
-MODEL = Gauge("kws_model_info", "The model served; always 1", _IDENTITY, multiprocess_mode="livemax")
+MODEL = Gauge("kws_model_info", "Always 1", ["version", "revision", "sha256"], multiprocess_mode="livemax")
 
 
 def count(endpoint: str, audio: Audio, spent: dict[str, float]) -> None:

@@ -26,11 +26,6 @@ def server() -> Response:
     return jsonify(name="kws", version="2", extensions=["binary_tensor_data"])
 
 
-@blueprint.get("/health/live")
-def live() -> Response:
-    return jsonify(live=True)
-
-
 @blueprint.get("/health/ready")
 @blueprint.get("/models/<name>/ready")
 @blueprint.get(f"{_VERSION}/ready")

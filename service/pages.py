@@ -14,8 +14,9 @@ blueprint = Blueprint("pages", __name__)
 
 @blueprint.get("/healthz")
 @blueprint.get("/livez")
+@blueprint.get("/v2/health/live")
 def live() -> Response:
-    return jsonify(status="alive")
+    return jsonify(status="alive", live=True)
 
 
 @blueprint.get("/readyz")

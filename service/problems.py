@@ -93,6 +93,5 @@ def raise_problem(error: HTTPException) -> NoReturn:
     """Werkzeug's and Flask's own errors as problems."""
     status = error.code or 500
     known = {404: "There is nothing at this path.", 405: "This path does not answer this method."}
-    own = error.get_response().headers
-    allow = [("Allow", own["Allow"])] if "Allow" in own else []
+    allow = [pair for pair in error.get_response().headers if pair[0] == "Allow"]
     raise of_status(status, known.get(status, error.description or "It cannot be answered."), *allow) from None

@@ -1,20 +1,17 @@
 """Which model is served, and whether it may be: judged before any worker loads it, and at a reload before others go.
 
-ONNX Runtime does not survive a fork: a process of its own judges, and gunicorn's main process keeps the bytes, so that
-every worker, also one that replaces another, serves exactly what was judged.
+ONNX Runtime survives no fork: a process of its own judges; every worker serves the bytes that were judged.
 """
 
 import os
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 from flask import Flask, current_app
 
 from kws.audio import AudioError, decode
 from kws.detection import classify
 from kws.model_file import REMEDY, Model, ModelError, ModelInfo, read_model
-from service.access import Access
 from service.problems import Problem
 from service.settings import Settings, SettingsError
 
@@ -35,22 +32,8 @@ class Verdict:
     def summary(self) -> str:
         if not self.checked:
             return "The model knows none of the samples' words; only the form of its answers was checked."
-        right = self.checked - len(self.wrong)
-        return f"{right} of {self.checked} samples classified correctly{'; '.join(['', *self.wrong])}."
-
-
-def check(model: Model, folder: Path) -> Verdict:
-    """What `model` makes of the recordings of `folder`, each named for its word. Raises SettingsError."""
-    known = [path for path in sorted(folder.glob("*.wav")) if path.stem in model.info.labels]
-    wrong = []
-    for path in known:
-        try:
-            result = classify(model, decode(path.read_bytes(), model.info.sample_rate).waveform)
-        except (OSError, AudioError) as error:
-            raise SettingsError(f"KWS_SAMPLES: {path}: {error}") from None
-        if result.label != path.stem:
-            wrong.append(f"{path.name} was heard as {result.label!r} ({result.confidence:.2f})")
-    return Verdict(len(known), tuple(wrong))
+        right = f"{self.checked - len(self.wrong)} of {self.checked} samples classified correctly"
+        return "; ".join([right, *self.wrong]) + "."
 
 
 def identity(info: ModelInfo) -> dict[str, str | float]:
@@ -68,9 +51,17 @@ class State:
     verdict: Verdict = Verdict(0, ())
 
     def load(self, data: bytes) -> tuple[ModelInfo, Verdict]:
-        """Load the model; to be called in each worker, after the fork. Raises ModelError, SettingsError."""
-        model = Model(data, str(self.settings.model))
-        self.verdict, self.loaded = check(model, self.settings.samples), model
+        """Load the model in each worker, and try it on the samples. Raises ModelError, SettingsError."""
+        model, wrong = Model(data, str(self.settings.model)), list[str]()
+        known = [path for path in sorted(self.settings.samples.glob("*.wav")) if path.stem in model.info.labels]
+        for path in known:  # each is named for its word
+            try:
+                result = classify(model, decode(path.read_bytes(), model.info.sample_rate).waveform)
+            except (OSError, AudioError) as error:
+                raise SettingsError(f"KWS_SAMPLES: {path}: {error}") from None
+            if result.label != path.stem:
+                wrong.append(f"{path.name} was heard as {result.label!r} ({result.confidence:.2f})")
+        self.loaded, self.verdict = model, Verdict(len(known), tuple(wrong))
         return model.info, self.verdict
 
     def ready(self) -> Model:
@@ -93,7 +84,6 @@ current: tuple[Settings, bytes] | None = None
 def judged(*, reload: bool = False) -> tuple[Settings, bytes]:
     """Settings and bytes of a model that loads, at a `reload` also passes. Raises SettingsError, ModelError."""
     settings = Settings.from_env()
-    Access(Flask("trial"), settings)
     data = read_model(settings.model, settings.model_sha256)
     reading, writing = os.pipe()
     if not (judge := os.fork()):

@@ -86,15 +86,14 @@ class Settings:
     max_headers: int = _number(100, 16, 1000)
     max_connections: int = _number(1000, 16, 100_000)  # of a process
     max_held_bytes: int = _number(128 * 1024 * 1024, 1024, 1 << 36)  # of all bodies in a process that are not answered
-    queue: int = _number(64, 0, 10_000)  # requests that wait in a process for the one that is answered
+    queue: int = _number(64, 0, 10_000)  # uploads that wait in a process, and pages
     streams: int = _number(128, 0, 10_000)  # of live audio in a process
     request_timeout: int = _number(15, 1, 3600)  # seconds for a request's headers, and for its body
     api_keys: tuple[str, ...] = _setting((), read_digests)  # SHA-256 of the keys that may ask; none: everybody may
     api_keys_file: tuple[str, ...] = _setting((), lambda text: read_digests(Path(text).read_text()))  # further ones
     metrics_keys: tuple[str, ...] = _setting((), read_digests)  # of keys that may read /metrics and nothing else
     metrics_open: bool = _setting(False, lambda text: _FLAG(text) in ("1", "true", "yes", "on"))  # needs no key
-    rate_limit: str = _setting("", _RATE)  # of one key, else of one address
-    rate_limit_storage: str = _setting("memory://", str)  # in memory each process counts for itself
+    rate_limit: str = _setting("", _RATE)  # of one key, else of one address; each process counts for itself
     cors_origins: tuple[str, ...] = _setting((), lambda text: tuple(re.split(r"[\s,]+", _ORIGINS(text).strip(" ,"))))
     proxies: int = _number(0, 0, 8)  # trusted ones in front, whose X-Forwarded-For names the client
     timeout: int = _number(30, 5, 3600)  # seconds without a sign of life after which a worker is replaced

@@ -9,6 +9,7 @@ import sys
 import time
 import uuid
 from collections import Counter
+from contextlib import suppress
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Annotated, Any
@@ -58,9 +59,9 @@ class Client:
     def predict(self, wav: bytes, name: str, upload: str) -> tuple[dict[str, Any], float]:
         """The answer to a WAV sent as `upload`, and the milliseconds that the client waited. Raises ServiceError."""
         request_id = uuid.uuid4().hex
-        form: dict[str, Any] = {"content": wav}
-        if upload == "multipart":
-            form = {"files": {"file": (name, wav, "audio/wav")}}
+        form: dict[str, Any] = (
+            {"files": {"file": (name, wav, "audio/wav")}} if upload == "multipart" else {"content": wav}
+        )
         begin = time.perf_counter()
         try:
             response = self._http.post("/predict", headers={"X-Request-ID": request_id}, **form)
@@ -78,11 +79,9 @@ class Client:
     def _json(self, response: httpx.Response, what: str) -> dict[str, Any]:
         if response.status_code != 200:
             raise ServiceError(f"{what} answers {response.status_code}: {response.text[:300].strip()}")
-        media_type = response.headers.get("Content-Type", "")
-        try:
+        media_type, answer = response.headers.get("Content-Type", ""), None
+        with suppress(ValueError):
             answer = response.json() if media_type.startswith("application/json") else None
-        except ValueError:
-            answer = None
         if not isinstance(answer, dict):
             raise ServiceError(f"{what} answers no JSON object but {media_type!r}: {response.text[:100].strip()}")
         return answer
@@ -100,8 +99,6 @@ class Client:
             return f"model_version is {answer['model_version']!r}, not {self.version!r}"
         for scores in (answer, *answer.get("windows", [])):
             probabilities = scores["probabilities"]
-            if self.labels and set(probabilities) != set(self.labels):
-                return f"the labels are {sorted(probabilities)}, not {sorted(self.labels)}"
             if abs(sum(probabilities.values()) - 1) > 1e-3:  # they are rounded
                 return f"the probabilities sum to {sum(probabilities.values()):.6f}"
             if not probabilities.get(scores["prediction"]) == max(probabilities.values()) == scores["confidence"]:
@@ -111,21 +108,19 @@ class Client:
 
 def find_clips(folder: Path) -> list[Clip]:
     """The clips `folder/<label>/*.wav`, in the order of their names. Raises ValueError: there are none."""
-    clips = []
-    for label in sorted(entry for entry in folder.glob("[!.]*") if entry.is_dir()):
-        files = sorted(path for path in label.iterdir() if path.suffix.lower() == ".wav" and path.is_file())
-        if not files:
-            raise ValueError(f"{label} holds no .wav file")
-        clips += [(label.name, path) for path in files]
+    labels = sorted(entry for entry in folder.glob("[!.]*") if entry.is_dir())
+    clips = [(label.name, path) for label in labels for path in sorted(label.glob("*.[wW][aA][vV]"))]
+    if empty := {label.name for label in labels} - {label for label, _ in clips}:
+        raise ValueError(f"{folder / min(empty)} holds no .wav file")
     if not clips:
         raise ValueError(f"{folder} holds no clips: wanted {folder}/<label>/*.wav")
     return clips
 
 
 def score(client: Client, clips: list[Clip], failures: dict[str, None]) -> tuple[dict[str, Any], Any]:
-    """Send each clip once, as a form and raw in turn. The metrics, and the first right answer (else the first one)."""
+    """Send each clip once, as a form and raw in turn. The metrics, and the first answer."""
     predicted: dict[str, Counter[str]] = {label: Counter() for label, _ in clips}
-    best: tuple[bool, Any] = False, None
+    first: dict[str, Any] | None = None
     for (label, path), upload in zip(clips, cycle(UPLOADS), strict=False):
         try:
             answer, _ = client.predict(path.read_bytes(), f"{label}/{path.name}", upload)
@@ -133,12 +128,10 @@ def score(client: Client, clips: list[Clip], failures: dict[str, None]) -> tuple
             failures[str(error)] = None
             continue
         predicted[label][answer["prediction"]] += 1
-        right = answer["prediction"] == label
-        if best[1] is None or right > best[0]:
-            best = right, answer
+        first = first or answer
     correct = sum(words[label] for label, words in predicted.items())
     metrics = {"clips": len(clips), "correct": correct, "accuracy": correct / len(clips), "predicted": predicted}
-    return metrics, best[1]
+    return metrics, first
 
 
 def time_requests(client: Client, clips: list[Clip], requests: int) -> dict[str, Any]:
@@ -156,28 +149,21 @@ def time_requests(client: Client, clips: list[Clip], requests: int) -> dict[str,
 
 
 def _url(text: str) -> str:
-    try:
-        right = urlsplit(text).scheme in ("http", "https") and urlsplit(text).hostname and urlsplit(text).port != 0
-    except ValueError:
-        right = False
-    if not right:
-        raise typer.BadParameter(f"{text!r} is not an address like http://127.0.0.1:8000")
-    return text.rstrip("/")
+    with suppress(ValueError):
+        if (parts := urlsplit(text)).scheme in ("http", "https") and parts.hostname and parts.port != 0:
+            return text.rstrip("/")
+    raise typer.BadParameter(f"{text!r} is not an address like http://127.0.0.1:8000")
 
 
-def _option(text: str, name: str, **bounds: Any) -> Any:
-    return typer.Option(help=text, envvar=f"KWS_PROBE_{name}", **bounds)
-
-
-@cli.command()
+@cli.command(context_settings={"auto_envvar_prefix": "KWS_PROBE"})
 def main(
     url: Annotated[str, typer.Argument(help="Base address of the service.", callback=_url, envvar="KWS_PROBE_URL")],
-    clips: Annotated[Path, _option("Labelled clips: CLIPS/<label>/*.wav.", "CLIPS")],
-    output: Annotated[Path, _option("Folder for what was found.", "OUTPUT")] = Path("artifacts/inference"),
-    requests: Annotated[int, _option("Timed requests, after each clip was sent once.", "REQUESTS", min=1)] = 200,
-    ready_timeout: Annotated[float, _option("Seconds to wait for /readyz.", "READY_TIMEOUT", min=0)] = 30,
-    timeout: Annotated[float, _option("Seconds for one request.", "TIMEOUT", min=0.1)] = 10,
-    model_version: Annotated[str | None, _option("The version that must answer.", "MODEL_VERSION")] = None,
+    clips: Annotated[Path, typer.Option(help="Labelled clips: CLIPS/<label>/*.wav.")],
+    output: Annotated[Path, typer.Option(help="Folder for what was found.")] = Path("artifacts/inference"),
+    requests: Annotated[int, typer.Option(help="Timed requests, after each clip was sent once.", min=1)] = 200,
+    ready_timeout: Annotated[float, typer.Option(help="Seconds to wait for /readyz.", min=0)] = 30,
+    timeout: Annotated[float, typer.Option(help="Seconds for one request.", min=0.1)] = 10,
+    model_version: Annotated[str | None, typer.Option(help="The version that must answer.")] = None,
 ) -> None:
     """Test a running service: form of the answers, accuracy over labelled clips, latency.
 

@@ -1,8 +1,7 @@
 """`GET /listen` as WebSocket: 16-bit samples in, detections out as they come, by the rule of `kws.detection`.
 
-Binary messages are PCM16 (little-endian, mono) at the query's `rate`; each detection is a text message, JSON as in
-`/detect`. The text message `end` asks for what the end of the audio completes, and closes. What a client sends faster
-than it is heard waits in the client's own system: gunicorn stops reading.
+The text message `end` asks for what the end of the audio completes. What a client sends faster than it is heard waits
+in the client's own system: gunicorn stops reading.
 """
 
 import asyncio

@@ -11,6 +11,7 @@ import re
 import ssl
 import urllib.request
 from collections.abc import Callable
+from functools import partial
 from http.client import HTTPException
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 
@@ -42,15 +43,10 @@ def read(url: str, limit: int = 1, body: bytes | None = None) -> str:
         with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:  # noqa: S310 (the user's own address)
             return str(answer.read(limit).decode(errors="replace"))
     except (OSError, ValueError, HTTPException) as error:
-        raise UnansweredError(f"{shown(url)}: {why(error)}") from None
-
-
-def why(error: Exception) -> str:
-    """The reason in a few words, without the address."""
-    cause = getattr(error, "reason", error)
-    if isinstance(cause, ssl.SSLCertVerificationError):
-        return "its certificate is not trusted here: give the engine the CA (docs/offline.md)"
-    return " ".join(f"{getattr(error, 'code', '')} {cause}".split())
+        cause = getattr(error, "reason", error)
+        untrusted = isinstance(cause, ssl.SSLCertVerificationError)
+        why = "its certificate is not trusted here: give the engine the CA (docs/offline.md)" if untrusted else cause
+        raise UnansweredError(" ".join(f"{shown(url)}: {getattr(error, 'code', '')} {why}".split())) from None
 
 
 def package_index(url: str, package: str = "pip") -> None:
@@ -64,10 +60,6 @@ def package_index(url: str, package: str = "pip") -> None:
     read(there._replace(netloc=here.netloc).geturl() if same else there.geturl())
 
 
-def torch_index(url: str) -> None:
-    package_index(url, "torch")
-
-
 def vulnerability_source(url: str) -> None:
     """OSV's API, asked as osv-scanner asks it."""
     asked = {"queries": [{"package": {"name": "pip", "ecosystem": "PyPI"}, "version": "26.0"}]}
@@ -75,16 +67,11 @@ def vulnerability_source(url: str) -> None:
         raise UnansweredError(f"{shown(url)} does not answer as OSV does")
 
 
+TORCH = "KWS_TORCH_INDEX names another; else torch is the package index's, 5 GB"
 # The option that names the address, its default, what asks it, what is said where it does not answer, the remedy.
 CHECKS: list[tuple[str, str, Callable[[str], object], str, str]] = [
     ("package-index", PYPI, package_index, "FAILED", "KWS_PACKAGE_INDEX names another"),
-    (
-        "torch-index",
-        "",
-        torch_index,
-        "warning",
-        "KWS_TORCH_INDEX names another; else torch is the package index's, 5 GB",
-    ),
+    ("torch-index", "", partial(package_index, package="torch"), "warning", TORCH),
     ("dataset-url", "", read, "FAILED", "name a mirror; --dataset=FILE and --synthetic need none"),
     ("vulnerability-source", OSV, vulnerability_source, "FAILED", "a database as a directory needs none"),
 ]
@@ -95,9 +82,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for option, default, *_ in CHECKS:
         parser.add_argument(f"--{option}", default=default, help="empty: not asked (%(default)s)")
-    urls, states = vars(parser.parse_args()), []
-    for option, _, check, otherwise, remedy in CHECKS:
-        url = urls[option.replace("-", "_")] or (PYPI if option == "package-index" else "")
+    states = []
+    for (option, _, check, otherwise, remedy), url in zip(CHECKS, vars(parser.parse_args()).values(), strict=True):
         state, text = "skipped", f"no address is named (--{option}): {remedy}"
         try:
             if url:

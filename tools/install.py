@@ -93,8 +93,7 @@ def find_uv(package_index: str) -> str:
     for found in (shutil.which("uv"), str(folder / "bin" / "uv")):
         if found and Path(found).is_file() and version_of(found) == [version]:
             return found
-    made = subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], capture_output=True, text=True)
-    if made.returncode:
+    if subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], capture_output=True).returncode:
         remedy = f"install its venv module (Debian: apt install python3-venv) or uv {version}"
         raise SystemExit(f"install: {sys.executable} cannot make a virtual environment: {remedy}")
     pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
@@ -121,9 +120,9 @@ def install_hashed(command: list[str], requirements: list[str], package_index: s
 def index_answers(index: str) -> bool:
     """Whether the index serves its page of torch within 8 seconds (an empty one does not); says what follows."""
     try:
-        with urllib.request.urlopen(f"{index.rstrip('/')}/torch/", timeout=8):  # noqa: S310 (the user's own URL)
-            print(f"torch: the CPU build from {index}, by version: the lock has no hash of it", flush=True)
-            return True
+        urllib.request.urlopen(f"{index.rstrip('/')}/torch/", timeout=8).close()  # noqa: S310 (the user's own URL)
+        print(f"torch: the CPU build from {index}, by version: the lock has no hash of it", flush=True)
+        return True
     except (OSError, ValueError):
         if index:
             cuda = "taking the package index's build, which carries CUDA: about 5 GB"

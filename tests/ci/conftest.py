@@ -88,10 +88,10 @@ class Engine:
         if "image digest" in said:
             known = "sealed" in said or not said.endswith(":latest") or self.said("image copy", ":latest")
             return (0, DIGEST, "") if known else (1, "", "failed to get digest: not found [http 404]")
-        if "release attestation" in said:
-            kind, digest = (command[command.index(name) + 1] for name in ("--type", "--digest"))
+        if "verify-attestation" in said:
+            kind, digest = command[command.index("--type") + 1], command[-1]
             signed = ("cosign sign ", digest) if kind.startswith("https:") else ("cosign attest ", f"{kind} --", digest)
-            return (0, "", "") if self.said(*signed) else (3, "", f"no attestation of type {kind}")
+            return (0, "", "") if self.said(*signed) else (1, "", f"none of the attestations matched {kind}")
         return 0, "", ""
 
     def answer(self, context: Any) -> Any:

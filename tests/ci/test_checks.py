@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
 
-from .conftest import BASE, METRICS, Ended, Engine, Given, query_error, settings
+from .conftest import BASE, Ended, Engine, Given, query_error, settings
 from .graph import chain, marked, marks, written
 
 pytestmark = pytest.mark.anyio
@@ -30,21 +31,18 @@ async def test_a_scan_is_an_object_and_an_audit_fails_closed(engine: Engine, end
     scan = await kws.scan(sbom=sbom)
     assert (scan.passed, scan.failed, scan.headline) == (not failed, failed, ended[1].strip())
     assert {"sbom", "database", "exceptions"} <= set().union(*map(marks, engine.asked))
-    if failed:
-        with pytest.raises(RuntimeError, match=failed[0]):
-            await kws.audit(sbom=sbom)
-    else:
+    with pytest.raises(RuntimeError, match=failed[0]) if failed else nullcontext():
         assert await kws.audit(sbom=sbom) == "77 packages: 0 with a fix"
 
 
 async def test_a_verdict_is_an_object_and_the_gates_fail(engine: Engine) -> None:
-    engine.files["gates.json"] = json.dumps({"headline": "test accuracy: 80 %"})
-    assert await settings().gates(artifacts=marked("a")) == "test accuracy: 80 %"
+    kws, said, engine.files["gates.json"] = settings(), "test accuracy: 80 %", '{"headline": "test accuracy: 80 %"}'
+    assert await kws.gates(artifacts=marked("a")) == said
     engine.programs["release verdict"] = (3, "", "failed: a\nfailed: b\n")
-    found = await settings().verdict(artifacts=marked("a"))
-    assert (found.passed, found.failed, found.headline) == (False, ["failed: a", "failed: b"], "test accuracy: 80 %")
+    found = await kws.verdict(artifacts=marked("a"))
+    assert (found.passed, found.failed, found.headline) == (False, ["failed: a", "failed: b"], said)
     with pytest.raises(RuntimeError, match="failed: a\nfailed: b"):
-        await settings().gates(artifacts=marked("a"))
+        await kws.gates(artifacts=marked("a"))
 
 
 ENDS = [
@@ -133,9 +131,8 @@ async def test_of_every_seed_with_every_setting_a_run_that_fails_sinks_no_other(
     swept = await settings(profile="quick").sweep(seeds=[1, 2], settings=["dropout=0.1 width=2", "width=3"])
     files = written(swept.results)
     assert engine.said("--profile=quick --dropout=0.1 --width=2 --seed=1")
-    assert [run.get("error") for run in json.loads(files["sweep.json"])["runs"]] == [
-        *(None, None, "the training ended with exit code 137", "error: too wide")
-    ]
+    errors = [run.get("error") for run in json.loads(files["sweep.json"])["runs"]]
+    assert errors == [None, None, "the training ended with exit code 137", "error: too wide"]
     assert "| width=3_seed=2 |  |  |  |  | error: too wide |" in files["sweep.md"]
     assert chain(swept.model)[-1] == ("file", {"path": "best/model.onnx"})
     engine.programs = {"train": (1, "", "broke\n")}
@@ -147,14 +144,13 @@ def test_the_validation_split_chooses() -> None:
     from kws_ci.sweep import rank
 
     found = (("a", 0.8, 0.1), ("b", 0.9, 0.3), ("c", 0.9, 0.2), ("d", 0.9, 0.2))
-    runs = [
-        {**METRICS, "name": name, "best_val_acc": accuracy, "best_val_loss": loss} for name, accuracy, loss in found
-    ]
+    runs = [dict(zip(("name", "best_val_acc", "best_val_loss"), each, strict=True)) for each in found]
     assert [run["name"] for run in rank(runs)] == ["c", "d", "b", "a"]
 
 
-@pytest.mark.parametrize("given", [{"seeds": [1]}, {"seeds": []}, {"settings": ["width"]}])
-async def test_a_sweep_that_cannot_work_is_named(engine: Engine, given: Given) -> None:
-    with pytest.raises(ValueError, match=f"--{next(iter(given))}"):
-        await settings().sweep(**given)
+async def test_a_sweep_that_cannot_work_is_named(engine: Engine) -> None:
+    wrong: list[Given] = [{"seeds": [1]}, {"seeds": []}, {"settings": ["width"]}]
+    for given in wrong:
+        with pytest.raises(ValueError, match=f"--{next(iter(given))}"):
+            await settings().sweep(**given)
     assert engine.asked == []

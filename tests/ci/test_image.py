@@ -63,10 +63,10 @@ async def test_a_foreign_platform_is_only_put_together(engine: Engine) -> None:
     assert [command for command in commands(foreign) if "--platform=linux/arm64" in command]
 
 
-@pytest.mark.parametrize("platforms", [["linux/arm64"], ["linux/amd64", "plan9/mips"]])
-async def test_platforms_that_cannot_be(engine: Engine, platforms: list[str]) -> None:
-    with pytest.raises(ValueError, match="--platforms: choose of linux/amd64, linux/arm64, and linux/amd64, the"):
-        await settings(platforms=platforms).pipeline()
+async def test_platforms_that_cannot_be(engine: Engine) -> None:
+    for platforms in (["linux/arm64"], ["linux/amd64", "plan9/mips"]):
+        with pytest.raises(ValueError, match="--platforms: choose of linux/amd64, linux/arm64, and linux/amd64, the"):
+            await settings(platforms=platforms).pipeline()
 
 
 async def test_other_platforms_are_tested_and_one_that_does_not_start_is_a_finding(engine: Engine) -> None:

@@ -14,7 +14,7 @@ from .graph import marked
 # `dagger call --help`, 0.21.8
 TAKEN = "allow_llm auto_apply debug eager_runtime help interactive interactive_command json lock mod no_exit no_mod"
 TAKEN += " output progress quiet silent verbose web x_release"
-VERBS = "train build test_predict publish serve _pipeline gates sweep shell doctor releases clips image_tar sbom scan"
+VERBS = "train build test_predict publish serve _pipeline gates sweep shell doctor releases image_tar sbom scan"
 CHECKS = {"lint", "workflows", "types", "unit_tests", "predict"}
 
 
@@ -79,6 +79,8 @@ MAKES = {SECRET: lambda: dag.set_secret("x", "x"), FILE: lambda: marked("x").fil
         ({"address": "127.0.0.1:5000/me/name"}, "--registry=tcp://127.0.0.1:5000"),
         ({"username": "me"}, "--username and --password go together"),
         ({"signing_key": SECRET, "oidc_request_url": SECRET}, "--oidc-request-url exclude each other"),
+        ({"signing_key": SECRET, "id_token": SECRET}, "--signing-key and --id-token exclude each other"),
+        ({"id_token": SECRET}, "--identity and --issuer are missing"),
         ({"oidc_request_url": SECRET}, "--oidc-request-url and --oidc-request-token go together"),
         ({"oidc_request_url": SECRET, "oidc_request_token": SECRET}, "--identity and --issuer are missing"),
         ({"identity": "^x$"}, "--identity and --issuer go together"),

@@ -10,7 +10,7 @@ from .graph import chain, commands, everything, marked, marks
 
 pytestmark = pytest.mark.anyio
 AT = f"ghcr.io/me/name@{DIGEST}"
-RELEASED = {"image digest": (0, DIGEST, ""), "release attestation": (0, "", "")}
+RELEASED = {"image digest": (0, DIGEST, ""), "verify-attestation": (0, "", "")}
 STEPS = ["release tags", "blob put", "image digest ghcr.io/me/name:latest", "model train", "image mod", "test_client"]
 STEPS += ["judge", "image import", "image export ghcr.io", "--published", "provenance", "cosign sign --yes"]
 STEPS += ["cosign attest", "image copy"]
@@ -53,8 +53,9 @@ STOPS = {
     "the pull": ("image export ghcr.io", (1, "", "not found")),
     "the signature": ("cosign sign", (1, "", "no key")),
     "an attestation": ("cosign attest --type cyclonedx", (1, "", "refused")),
-    "one that does not verify": ("release attestation --type slsaprovenance1", (3, "", "has no attestation")),
-    "a missing signature": ("release attestation --type https", (3, "", "has no attestation")),
+    "one that does not verify": ("verify-attestation slsaprovenance1", (1, "", "none matched")),
+    "a missing signature": ("verify-attestation --type https", (1, "", "no signatures found")),
+    "one of another image": ("release attestation", (3, "", "has no such attestation")),
 }
 
 
@@ -130,15 +131,22 @@ async def test_a_toy_is_not_latest(engine: Engine, signed: Given, given: Given, 
 
 
 async def test_publish_alone_takes_what_was_judged(engine: Engine, signed: Given) -> None:
-    assert await settings(**signed).publish(artifacts=marked("artifacts")) == AT
-    assert "python -m release verdict /artifacts --archive=/inference_image.tar" in engine.said()
+    given = {"artifacts": marked("artifacts"), "clips": marked("clips")}
+    assert await settings(**signed).publish(**given) == AT
+    lines = engine.said()
+    steps = ["python -m release verdict /artifacts --archive=/inference_image.tar", f"image import {AT}"]
+    steps += [f"image export {AT}", "service.test_client", "cosign sign --yes", "image copy"]
+    found = [next(at for at, line in enumerate(lines) if step in line) for step in steps]
+    assert found == sorted(found)
     assert engine.said("install.py model") == []
     assert moved(engine)[-1] == "latest"
-    engine.forget()
-    engine.programs["release verdict"] = (3, "", "failed: the verdict is not about it")
-    with pytest.raises(RuntimeError, match="not about it"):
-        await settings(**signed).publish(artifacts=marked("artifacts"))
-    assert engine.said("image import") == []
+    for words, step in (("release verdict", "image import"), ("release judge", "image copy")):
+        engine.forget()
+        engine.programs[words] = (3, "", "failed: no")
+        with pytest.raises(RuntimeError, match="failed: no"):
+            await settings(**signed).publish(**given)
+        assert engine.said(step) == []
+        del engine.programs[words]
 
 
 async def test_the_provenance_names_parameters_and_materials(engine: Engine, signed: Given) -> None:
@@ -147,8 +155,8 @@ async def test_the_provenance_names_parameters_and_materials(engine: Engine, sig
     command = next(command for command in engine.ran if "provenance" in command)
     parameters = {"labels=up,no", "seed=3", "package-index=https://pypi.mirror"}
     assert {"--untested=linux/arm64", *(f"--parameter={each}" for each in parameters)} <= set(command)
-    names = {part.split("=")[1] for part in command if part.startswith(("--material", "--byproduct"))}
-    assert names > {"cosign", "syft", "regctl", "uv.lock", "gates.toml", "osv-scanner.toml", "model.onnx"}
+    names = {part.split("=")[1] for part in command if part.startswith("--material")}
+    assert names > {"cosign", "syft", "regctl", "uv.lock", "gates.toml", "osv-scanner.toml"}
     assert not [part for part in command if "signing" in part or "private" in part or "gates.json" in part]
 
 
@@ -173,8 +181,16 @@ async def test_what_asks_the_outside_is_asked_in_every_call(engine: Engine, sign
     assert not runs[0] & runs[1]
 
 
-async def test_keyless_signing_gets_its_token_and_is_verified_by_identity(engine: Engine) -> None:
-    await settings(**keyless()).pipeline()
+@pytest.mark.parametrize("gitlab", [False, True])
+async def test_keyless_signing_gets_its_token_and_is_verified_by_identity(engine: Engine, gitlab: bool) -> None:
+    actions = keyless()
+    token = {"oidc_request_url": None, "oidc_request_token": None, "id_token": actions["oidc_request_token"]}
+    await settings(**{**actions, **(token if gitlab else {})}).pipeline()
+    seen: set[int] = set()
+    steps = [step for context in engine.asked for step in everything(context, seen)]
+    named = {args["name"] for name, args in steps if name == "withSecretVariable"}
+    both = {"ACTIONS_ID_TOKEN_REQUEST_URL", "ACTIONS_ID_TOKEN_REQUEST_TOKEN"}
+    assert named == ({"SIGSTORE_ID_TOKEN"} if gitlab else both)
     assert engine.said("cosign sign --")[0] == f"cosign sign --yes --fulcio-auth-flow=token {AT}"
     identity = "--certificate-identity-regexp ^https://x$ --certificate-oidc-issuer https://i"
     assert engine.said("verify-attestation") == engine.said("verify-attestation", identity)
@@ -195,7 +211,7 @@ async def test_promotion_and_rollback_move_tags_of_what_verifies(engine: Engine,
 
 
 BROKEN = [
-    *((f"release attestation {kind}", f"not verified: {name}.*: not found")
+    *((f"verify-attestation {kind}", f"not verified: {name}.*: not found")
       for name, kind in (("signature", "https://"), ("slsa", "slsa"), ("sbom", "cyclonedx"), ("gates", "urn:kws"))),
     ("image digest :v1", "ghcr.io/me/name holds nothing under v1"),
 ]  # fmt: skip

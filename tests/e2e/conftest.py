@@ -29,7 +29,7 @@ DAY = "2026-03-01T12:00:00Z"
 TOOLS = ("regctl", "syft", "osv-scanner", "cosign")
 
 # What a busy machine cannot hold is not what these tests are about.
-PIPELINE = ("pipeline", "--bounds=max_start_seconds=false,max_p95_ms=false")
+PIPELINE = ("pipeline", "--bounds=max_p95_ms=false")
 # The recipe of the profile quick, which is not to be called latest.
 QUICK = "epochs=30,batch-size=128,ema-decay=0.98,dropout=0.2,mixup=0,width=1,noise-probability=0.5,band-probability=0"
 
@@ -62,6 +62,18 @@ def registry() -> str:
     return REGISTRY
 
 
+def regctl(registry: str, *arguments: str) -> None:
+    subprocess.run(["regctl", "--host", f"reg={registry},tls=disabled", *arguments], check=True)
+
+
+def push_image(registry: str, name: str, folder: Path, platform: str = "linux/amd64") -> str:
+    """An image of one layer, each time the same; its address."""
+    image = f"{registry}/e2e/{name}"
+    regctl(registry, "image", "create", image, f"--platform={platform}", f"--created={DAY}")
+    regctl(registry, "image", "mod", image, "--replace", f"--layer-add=dir={folder}", f"--time=set={DAY}")
+    return image
+
+
 @pytest.fixture(scope="session")
 def tools(registry: str, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """Where the tools' images are: made of this machine's own programs, where it has them all, each time the same."""
@@ -71,16 +83,12 @@ def tools(registry: str, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     found = {name: shutil.which(name) for name in TOOLS}
     if not all(found.values()):
         return []
-    regctl = ["regctl", "--host", f"reg={registry},tls=disabled", "image"]
     for name, path in found.items():
-        image, folder = f"{registry}/e2e/tools/{name}:here", tmp_path_factory.mktemp(name)
+        folder = tmp_path_factory.mktemp(name)
         target = folder / FILES[name][1].lstrip("/")
         target.parent.mkdir(exist_ok=True)
         shutil.copy(str(path), target)
-        subprocess.run([*regctl, "create", image, "--platform=linux/amd64", f"--created={DAY}"], check=True)
-        subprocess.run(
-            [*regctl, "mod", image, "--replace", f"--layer-add=dir={folder}", f"--time=set={DAY}"], check=True
-        )
+        push_image(registry, f"tools/{name}:here", folder)
     return ["--tool-images=" + ",".join(f"{name}={registry}/e2e/tools/{name}:here" for name in TOOLS)]
 
 

@@ -6,6 +6,7 @@ import json
 import urllib.error
 import urllib.request
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -19,6 +20,7 @@ class Repository:
     name: str
     host: str
     headers: dict[str, str] = field(default_factory=dict)  # of the tests' own look at it
+    storage: Path = Path()  # of a registry of the test's own
 
     @property
     def address(self) -> str:

@@ -7,7 +7,6 @@ import os
 import shutil
 import socket
 import subprocess
-import tarfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -75,20 +74,7 @@ def test_other_checkouts(larger: Path, call: Call, tmp_path: Path, made: str) ->
     assert "train" in call(*arguments, folder=place / "services" / "kws").stdout
 
 
-def test_a_folder_of_recordings_trains_like_its_archive(dataset: Path, call: Call, tmp_path: Path) -> None:
-    with tarfile.open(dataset) as tar:
-        tar.extractall(tmp_path / "set", filter="data")
-    found = []
-    for name, option in (("archive", f"--dataset={dataset}"), ("folder", f"--dataset-folder={tmp_path / 'set'}")):
-        call(option, "--profile=quick", "--training=epochs=1", "train", "export", f"--path={tmp_path / name}")
-        found.append(json.loads((tmp_path / name / "evaluation.json").read_text()))
-    archive, folder = found
-    assert folder["labels"] == archive["labels"]
-    assert (folder["n"], folder["accuracy"]) == (archive["n"], archive["accuracy"])
-
-
 EDITS = {
-    "nothing": ((), set()),
     "README, docs, tests": (("README.md", "docs/model.md", "tests/ci/graph.py"), set()),
     "gates.toml": (("gates.toml",), {"release judge"}),
     "service/": (("service/app.py",), {"service.test_client", "regctl image mod"}),

@@ -4,40 +4,46 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from .conftest import ROOT, Call, Run, database, free_port, wait_for
+from release.sbom import describe
+
+from .conftest import ROOT, Call, Run, database, free_port, push_image, regctl, wait_for
 from .registry import Repository
+from .test_pipeline import files_in_layers
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
-
-
-def own_layers(image: Path) -> list[str]:
-    """The digests of the layers above the base image, which an engine packs anew when it has dropped the packed one."""
-    return [layer["digest"] for layer in json.loads((image / "image.json").read_text())["layers"]][-3:]
 
 
 def test_build_and_the_archive_are_one_image(first_run: Run, call: Call, tmp_path: Path) -> None:
     origin = [each for each in first_run.shared if each.startswith(("--repository", "--revision", "--created"))]
     call(*origin, "sbom", first_run.model, "export", f"--path={tmp_path}")
-    assert own_layers(tmp_path) == own_layers(first_run.artifacts / "image")
+    found, wanted = json.loads((tmp_path / "image.json").read_text()), first_run.json("image/image.json")
+    # Above the base image, which an engine packs anew when it has dropped the packed one.
+    assert found["layers"][-3:] == wanted["layers"][-3:]
 
 
-def test_an_edit_of_the_service_leaves_the_dependencies(first_run: Run, call: Call, tmp_path: Path) -> None:
-    edited = tmp_path / "service"
-    shutil.copytree(ROOT / "service", edited, ignore=shutil.ignore_patterns("__pycache__"))
-    (edited / "app.py").write_text((edited / "app.py").read_text() + "\n# edited\n")
-    call("--created=2026-03-01T12:00:00Z", f"--service-source={edited}", "sbom", first_run.model, "export",
-         f"--path={tmp_path / 'image'}")  # fmt: skip
-    dependencies, code, model = own_layers(first_run.artifacts / "image")
-    now = own_layers(tmp_path / "image")
-    assert (now[0], now[2]) == (dependencies, model)
-    assert now[1] != code
+@pytest.mark.long
+def test_two_platforms(first_run: Run, registry: str, tools: list[str], call: Call, tmp_path: Path) -> None:
+    """Of the foreign one nothing is run: its wheels are unpacked alone, on a base of one empty file."""
+    if not tools:
+        pytest.skip("regctl is not installed: no base image of two platforms")
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base" / "empty").touch()
+    arm64 = push_image(registry, "python:arm64", tmp_path / "base", "linux/arm64")
+    refs, both = (f"--ref={registry}/library/python:3.13-slim", f"--ref={arm64}"), f"{registry}/e2e/python:both"
+    regctl(registry, "index", "create", both, *refs)
+    asked, archive = [f"--base-image={both}", "--platforms=linux/amd64,linux/arm64"], tmp_path / "image.tar"
+    call(*asked, "image-tar", first_run.model, "export", f"--path={archive}")
+    foreign = describe(archive, "linux/arm64")
+    assert foreign["platforms"] == ["linux/amd64", "linux/arm64"]
+    names = {name for name, _ in files_in_layers(archive, [layer["digest"] for layer in foreign["layers"]])}
+    assert {"app/model.onnx", "app/service/app.py"} <= names
+    assert {name.rpartition("-linux")[0].rpartition("-")[2] for name in names if "-linux-gnu.so" in name} == {"aarch64"}
 
 
 def test_nothing_that_the_service_needs_was_trimmed_from_the_image(first_run: Run, call: Call) -> None:
@@ -104,12 +110,6 @@ def test_a_sweep_compares_and_a_failing_run_sinks_no_other(call: Call, dataset: 
     assert [run["name"] for run in runs if "error" in run] == ["width=nonsense_seed=1", "width=nonsense_seed=2"]
     metrics = json.loads((tmp_path / "best" / "train_metrics.json").read_text())
     assert metrics["model_version"] == runs[0]["model_version"]
-
-
-@pytest.mark.long
-def test_a_shell_has_the_data_in_place(dataset: Path, call: Call) -> None:
-    arguments = [f"--dataset={dataset}", "shell", "--stage=TRAIN", "with-exec", "--args=ls,/data,/app", "stdout"]
-    assert {"dataset", "kws", "model"} <= set(call(*arguments).stdout.split())
 
 
 # `make test` runs them natively, but for actionlint's own image.

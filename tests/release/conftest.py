@@ -57,7 +57,6 @@ CONTENTS: dict[str, Any] = {
         "history": [{"train_acc": 0.52, "val_acc": 0.81}, {"train_acc": 0.91, "val_acc": 0.96}],
     },
     "inference/inference_metrics.json": PROBE,
-    "inference/start_time.json": {"seconds": 1.5, "runs": [1.4, 1.5, 1.6], "error": ""},
     "inference/published/inference_metrics.json": PROBE,
     "image/image.json": {"digest": DIGEST, "platform": "linux/amd64", "platforms": ["linux/amd64"], "labels": {}}
     | {"size_bytes": 98_700_000, "layers": [{"digest": "sha256:bb", "size_bytes": 98_700_000}]},

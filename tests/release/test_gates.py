@@ -9,22 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from release.artifacts import InputError
+from release.artifacts import EVALUATION, IMAGE, INFERENCE, OSV, SBOM, InputError
 from release.gates import ABSENT, FAILED, HELD, NAMES, OFF, read_bounds
 
 from .conftest import CONTENTS, FILES, ROOT, Change, contents, failed, judged, write
 
-EVALUATION, METRICS = "model/evaluation.json", "model/train_metrics.json"
-INFERENCE, START = "inference/inference_metrics.json", "inference/start_time.json"
-PUBLISHED = "inference/published/inference_metrics.json"
-IMAGE, SBOM, OSV = "image/image.json", "image/sbom.cdx.json", "image/osv.json"
 PLATFORMS = {"platforms": ["linux/amd64", "linux/arm64"]}
 
 
 def classes(**recalls: float) -> dict[str, Any]:
-    return {
-        "per_class": {"up": {"recall": 0.9}, "no": {"recall": 0.9}} | {n: {"recall": r} for n, r in recalls.items()}
-    }
+    return {"per_class": {name: {"recall": recall} for name, recall in {"up": 0.9, "no": 0.9, **recalls}.items()}}
 
 
 def heard(*cases: tuple[str, float | None]) -> dict[str, Any]:
@@ -39,108 +33,92 @@ def labels(*names: str) -> dict[str, Any]:
     return {"labels": names, "per_class": {name: {"recall": 1.0} for name in names}}
 
 
+def licensed(*licences: dict[str, str]) -> dict[str, Any]:
+    return {"components": [{"name": "a", "licenses": list(licences)}]}
+
+
 def test_a_whole_run_holds(change: Change) -> None:
     found = judged(change(), last=None)
-    assert found.headline() == "✅ 26 gates held; test accuracy: 95.00 %, the bound is ≥ 85.00 %"
+    assert found.headline() == "✅ 25 gates held; test accuracy: 95.00 %, the bound is ≥ 85.00 %"
     assert [gate.name for gate in found.those(ABSENT)] == ["loss against the last release"]
 
 
 DISTURBED, ANSWERS = ["keywords heard when disturbed"], ["platforms not tested", "/predict answers"]
-SPEAKERS = ["speakers in two splits"]
+SPEAKERS, RECORDINGS, HOLES = ["speakers in two splits"], ["recordings in two splits"], ["known vulnerabilities"]
+BOUNDS: list[tuple[str, dict[str, Any], list[str]]] = [
+    (EVALUATION, {"accuracy": 0.849}, ["test accuracy"]),
+    (EVALUATION, {"accuracy": 0.85}, []),
+    (EVALUATION, {"accuracy": 1.01}, ["test accuracy"]),
+    (EVALUATION, {"accuracy": "0.99"}, ["training", "test accuracy"]),
+    (EVALUATION, {"accuracy_interval_95": [0.7, 1]}, ["its lower 95 %"]),
+    (EVALUATION, classes(_unknown_=0.65, no=0.7), ["recall of no"]),
+    (EVALUATION, classes(_unknown_=0.65), []),
+    (EVALUATION, classes(_unknown_=0.5), ["recall of _unknown_"]),
+    # A class that is not there, and one without figures, is not measured.
+    (EVALUATION, labels("up", "no"), ["recall of what is no keyword"]),
+    (EVALUATION, labels("_unknown_"), ["recall of each keyword"]),
+    (EVALUATION, labels(), ["recall of each keyword", "recall of what is no keyword"]),
+    (EVALUATION, {"labels": ["up", "no", "_unknown_", "left"]}, ["recall of left"]),
+    (EVALUATION, heard(("noise", 0.0), ("gain", 0.0)), DISTURBED),  # REVIEW 33: hears nothing, loses nothing
+    (EVALUATION, heard(("noise", 0.9), ("telephone", 0.59)), DISTURBED),
+    (EVALUATION, heard(("noise", 0.9), ("telephone", 0.6)), []),
+    (EVALUATION, heard(("noise", 0.9), ("voices", 0.1)), []),  # REVIEW 45: another test set
+    (EVALUATION, heard(("voices", 0.9)), DISTURBED),
+    (EVALUATION, heard(("noise", 0.9), ("gain", None)), DISTURBED),
+    (EVALUATION, leaks(1, 0, True), SPEAKERS),
+    (EVALUATION, leaks(0, 92, True), RECORDINGS),
+    (EVALUATION, leaks(0, 0, False), SPEAKERS),  # names that tell no speaker
+    (EVALUATION, {"parity": {"max_difference": 0.01}}, ["ONNX against PyTorch"]),
+    (INFERENCE, {"failures": ["404"]}, ANSWERS),
+    (INFERENCE, {"http_status": 500}, ANSWERS),
+    (INFERENCE, {"model_version": "def"}, ["/predict model"]),
+    (INFERENCE, {"accuracy": 0.7}, ["/predict accuracy"]),
+    (INFERENCE, {"p95_ms": 251}, ["/predict p95"]),
+    (IMAGE, {"size_bytes": 151_000_000}, ["image size"]),
+    (IMAGE, PLATFORMS, ["platforms not tested"]),
+    (IMAGE, {"digest": "sha256:other"}, ["published digest"]),
+    (OSV, {"counts": [{"id": "CVE-1", "package": "flask"}]}, HOLES),
+    (OSV, {"error": None}, HOLES),  # nothing says that it was asked
+    (OSV, {"error": "127: no such host"}, HOLES),  # an error beside figures is no answer
+    (SBOM, licensed({"expression": "AGPL-3.0-only"}), ["licences"]),
+    (SBOM, licensed(), ["licences"]),
+    (SBOM, {"components": []}, ["licences"]),
+]
 
 
-@pytest.mark.parametrize(
-    ("file", "keys", "expected"),
-    [
-        (EVALUATION, {"accuracy": 0.849}, ["test accuracy"]),
-        (EVALUATION, {"accuracy": 0.85}, []),
-        (EVALUATION, {"accuracy": 1.01}, ["test accuracy"]),
-        (EVALUATION, {"accuracy": "0.99"}, ["training", "test accuracy"]),
-        (EVALUATION, {"accuracy_interval_95": [0.7, 1]}, ["its lower 95 %"]),
-        (EVALUATION, classes(_unknown_=0.65, no=0.7), ["recall of no"]),
-        (EVALUATION, classes(_unknown_=0.65), []),
-        (EVALUATION, classes(_unknown_=0.5), ["recall of _unknown_"]),
-        # A class that is not there, and one without figures, is not measured.
-        (EVALUATION, labels("up", "no"), ["recall of what is no keyword"]),
-        (EVALUATION, labels("_unknown_"), ["recall of each keyword"]),
-        (EVALUATION, labels(), ["recall of each keyword", "recall of what is no keyword"]),
-        (EVALUATION, {"labels": ["up", "no", "_unknown_", "left"]}, ["recall of left"]),
-        (EVALUATION, heard(("noise", 0.0), ("gain", 0.0)), DISTURBED),  # REVIEW 33: hears nothing, loses nothing
-        (EVALUATION, heard(("noise", 0.9), ("telephone", 0.59)), DISTURBED),
-        (EVALUATION, heard(("noise", 0.9), ("telephone", 0.6)), []),
-        (EVALUATION, heard(("noise", 0.9), ("voices", 0.1)), []),  # REVIEW 45: another test set
-        (EVALUATION, heard(("voices", 0.9)), DISTURBED),
-        (EVALUATION, heard(("noise", 0.9), ("gain", None)), DISTURBED),
-        (EVALUATION, heard(), DISTURBED),
-        (EVALUATION, leaks(1, 0, True), SPEAKERS),
-        (EVALUATION, leaks(0, 92, True), ["recordings in two splits"]),
-        (EVALUATION, leaks(None, 0, True), SPEAKERS),
-        (EVALUATION, leaks(0, 0, False), SPEAKERS),  # names that tell no speaker
-        (EVALUATION, leaks(0, 0, None), SPEAKERS),
-        (EVALUATION, {"parity": {"max_difference": 0.01}}, ["ONNX against PyTorch"]),
-        (INFERENCE, {"failures": ["404"]}, ANSWERS),
-        (INFERENCE, {"http_status": 500}, ANSWERS),
-        (INFERENCE, {"model_version": "def"}, ["/predict model"]),
-        (INFERENCE, {"accuracy": 0.7}, ["/predict accuracy"]),
-        (INFERENCE, {"p95_ms": 251}, ["/predict p95"]),
-        (START, {"seconds": 16}, ["start-up"]),
-        (IMAGE, {"size_bytes": 151_000_000}, ["image size"]),
-        (IMAGE, PLATFORMS, ["platforms not tested"]),
-        (IMAGE, {"digest": "sha256:other"}, ["published digest"]),
-        (OSV, {"counts": [{"id": "CVE-1", "package": "flask"}]}, ["known vulnerabilities"]),
-        (OSV, {"error": None}, ["known vulnerabilities"]),  # nothing says that it was asked
-        (SBOM, {"components": [{"name": "a", "licenses": [{"expression": "AGPL-3.0-only"}]}]}, ["licences"]),
-        (SBOM, {"components": [{"name": "of no licence"}]}, ["licences"]),
-        (SBOM, {"components": []}, ["licences"]),
-    ],
-)
+@pytest.mark.parametrize(("file", "keys", "expected"), BOUNDS)
 def test_each_bound(change: Change, file: str, keys: dict[str, Any], expected: list[str]) -> None:
     assert failed(change(file, **keys)) == expected
 
 
-@pytest.mark.parametrize("broken", [None, "", "{", "[]", "{}", '{"error": "it could not be asked"}'])
-def test_a_missing_figure_fails(change: Change, broken: str | None) -> None:
-    # REVIEW 3: each of these once read "✅ all gates held"
-    gates = {
-        OSV: "known vulnerabilities",
-        START: "start-up",
-        SBOM: "licences",
-        IMAGE: "image size",
-        METRICS: "training",
-    }
-    for number, (file, gate) in enumerate({**gates, PUBLISHED: "published /predict answers"}.items()):
-        assert gate in failed(change(file, broken)), number
+UNHEARD = {"running_audio": None, "not_measured": {"running audio": "no running speech"}}
+REASONS = [
+    (OSV, {"error": "127: no such host\nmore"}, "known vulnerabilities: not measured (127: no such host)"),
+    (EVALUATION, leaks(0, 0, False), "speakers in two splits: not measured (the names of the data tell no speaker"),
+    (EVALUATION, UNHEARD, "commands missed: not measured (no running speech)"),
+    (EVALUATION, labels("up"), "recall of what is no keyword: not measured (no such class: add other words"),
+]
 
 
-@pytest.mark.parametrize(
-    ("file", "keys", "line"),
-    [  # an error beside figures is no answer
-        (OSV, {"error": "127: no such host\nmore"}, "known vulnerabilities: not measured (127: no such host)"),
-        (START, {"error": "it ended"}, "start-up: not measured (it ended)"),
-        (EVALUATION, leaks(0, 0, False), "speakers in two splits: not measured (the names of the data tell no speaker"),
-        (EVALUATION, labels("up"), "recall of what is no keyword: not measured (no such class: add other words"),
-    ],
-)
+@pytest.mark.parametrize(("file", "keys", "line"), REASONS)
 def test_why_a_figure_is_missing(change: Change, file: str, keys: dict[str, Any], line: str) -> None:
     assert judged(change(file, **keys)).headline().startswith(f"❌ {line}")
 
 
 LAST = {"figures": {"loss": 0.05}, "run": {"test_clips_digest": "c1", "model_version": "old"}}
+LASTS: list[tuple[dict[str, Any] | None, str]] = [
+    (LAST, FAILED),
+    ({**LAST, "figures": {"loss": 0.15}}, HELD),
+    # REVIEW 32: as many clips of the same data, but not the same clips
+    ({**LAST, "run": {"test_clips_digest": "c2"}}, ABSENT),
+    (None, ABSENT),
+    ({}, FAILED),
+    ({**LAST, "run": {}}, FAILED),
+    ({**LAST, "figures": {}}, FAILED),
+]
 
 
-@pytest.mark.parametrize(
-    ("last", "verdict"),
-    [
-        (LAST, FAILED),
-        ({**LAST, "figures": {"loss": 0.15}}, HELD),
-        # REVIEW 32: as many clips of the same data, but not the same clips
-        ({**LAST, "run": {"test_clips_digest": "c2"}}, ABSENT),
-        (None, ABSENT),
-        ({}, FAILED),
-        ({**LAST, "run": {}}, FAILED),
-        ({**LAST, "figures": {}}, FAILED),
-    ],
-)
+@pytest.mark.parametrize(("last", "verdict"), LASTS)
 def test_the_loss_is_held_against_the_last_release(change: Change, last: dict[str, Any] | None, verdict: str) -> None:
     for expected, bounds in ((verdict, []), (OFF, ["max_loss_increase=false"])):
         gates = {gate.name: gate.verdict for gate in judged(change(), *bounds, last=last).gates}
@@ -157,22 +135,21 @@ def only(change: Change, *kept: str) -> Path:
 
 @pytest.mark.parametrize("bound", [name for name in NAMES if name != "max_loss_increase"])
 def test_off_is_said(change: Change, bound: str) -> None:
-    found = judged(only(change), f"{bound}=false").those(OFF)
-    assert {gate.bound for gate in found} == {"off"}
+    assert {gate.bound for gate in judged(only(change), f"{bound}=false").those(OFF)} == {"off"}
 
 
-@pytest.mark.parametrize(
-    ("kept", "without", "headline"),
-    [
-        (FILES, [], "✅ 21 gates held; test accuracy"),
-        (FILES[:4], [], "❌ image size: not measured"),
-        (FILES[:4], ["image"], "✅ 17 gates held; test accuracy"),  # natively
-        ([], ["image", "inference", "start"], "❌ training: "),
-        ([], ["model", "image", "inference", "start"], "❌ no gate was judged"),
-        ([INFERENCE], ["model", "image", "start"], "✅ 3 gates held; /predict accuracy: 97.5 %"),  # a service alone
-    ],
-)
-def test_what_is_not_part_of_a_run_is_said_by_its_caller_alone(
+PARTS = [
+    (FILES, [], "✅ 20 gates held; test accuracy"),
+    (FILES[:4], [], "❌ image size: not measured"),
+    (FILES[:4], ["image"], "✅ 16 gates held; test accuracy"),  # natively
+    ([], ["image", "inference"], "❌ training: "),
+    ([], ["model", "image", "inference"], "❌ no gate was judged"),
+    ([INFERENCE], ["model", "image"], "✅ 3 gates held; /predict accuracy: 97.5 %"),  # a service alone
+]
+
+
+@pytest.mark.parametrize(("kept", "without", "headline"), PARTS)
+def test_what_is_not_part_is_said_by_the_caller(
     change: Change, kept: list[str], without: list[str], headline: str
 ) -> None:
     found = judged(only(change, *kept), published="", without=without)
@@ -187,14 +164,14 @@ def test_a_training_that_failed_is_said_first(change: Change) -> None:
     found = judged(folder, published="", without=["image"]).those(FAILED)
     assert found[0].value == "ended without a model (error: the loss is not a number)"
     assert "the service never answered (exit code 1: no model)" in [gate.value for gate in found]
-    assert {gate.part for gate in found} == {"model", "inference", "start"}
+    assert {gate.part for gate in found} == {"model", "inference"}
 
 
-@pytest.mark.parametrize("failures", [[], ["no"]])
-def test_a_platform_that_was_tested_counts(change: Change, failures: list[str]) -> None:
-    folder = change(IMAGE, **PLATFORMS)
-    change("inference/platforms/linux-arm64/inference_metrics.json", {"http_status": 200, "failures": failures})
-    assert failed(folder) == (["platforms not tested"] if failures else [])
+def test_a_platform_that_was_tested_counts(change: Change) -> None:
+    for failures, expected in (([], []), (["no"], ["platforms not tested"])):
+        folder = change(IMAGE, **PLATFORMS)
+        change("inference/platforms/linux-arm64/inference_metrics.json", {"http_status": 200, "failures": failures})
+        assert failed(folder) == expected
 
 
 WRONG_BOUNDS = {
@@ -205,17 +182,14 @@ WRONG_BOUNDS = {
 }
 
 
-@pytest.mark.parametrize(
-    ("message", "text"), [(message, text) for message in WRONG_BOUNDS for text in WRONG_BOUNDS[message]]
-)
-def test_a_bound_that_cannot_be_meant(message: str, text: str) -> None:
-    with pytest.raises(InputError, match=message):
-        read_bounds(ROOT / "gates.toml", [text])
-
-
-@pytest.mark.parametrize("text", ["[AGPL-*;SSPL-*]", "AGPL-*;SSPL-*", '["AGPL-*"; "SSPL-*"]'])
-def test_a_list_is_given_without_commas(text: str) -> None:  # REVIEW 48
-    assert read_bounds(ROOT / "gates.toml", [f"denied_licences={text}"])[0]["denied_licences"] == ["AGPL-*", "SSPL-*"]
+def test_bounds_of_the_command_line() -> None:
+    for message, texts in WRONG_BOUNDS.items():
+        for text in texts:
+            with pytest.raises(InputError, match=message):
+                read_bounds(ROOT / "gates.toml", [text])
+    for text in ("[AGPL-*;SSPL-*]", "AGPL-*;SSPL-*", '["AGPL-*"; "SSPL-*"]'):  # REVIEW 48: without commas
+        held = read_bounds(ROOT / "gates.toml", [f"denied_licences={text}"])[0]
+        assert held["denied_licences"] == ["AGPL-*", "SSPL-*"]
 
 
 @pytest.mark.parametrize("text", ["x = 1", "licences = 1", "[model]\nmin_accuracy = 0.9", "[", "[model]\nminimum = 1"])
@@ -231,7 +205,7 @@ def places(content: Any, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
 
 
 # What a gate reads, by file: taking it away or making it something else can never help a run.
-WRONG = [None, True, "", "0.99", [], {}, float("nan"), float("inf"), -1, [None], {"error": "x"}]
+WRONG = [None, True, "", "0.99", [], {}, float("nan"), float("inf"), 10**400, -1, [None], {"error": "x"}]
 READ = {"accuracy", "accuracy_interval_95", "per_class", "robustness", "data", "parity", "p95_ms", "failures", "counts"}
 READ |= {"http_status", "model_version", "seconds", "size_bytes", "platforms", "platform", "digest"}
 NOT_READ = {"precision", "f1", "clips", "examples", "source", "licence"}

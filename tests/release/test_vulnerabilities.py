@@ -35,23 +35,14 @@ def test_packages_are_named_as_advisories_name_them() -> None:
     assert unasked == ["python 3.13.1"]
 
 
-@pytest.mark.parametrize(
-    "purls",
-    [
-        ["pkg:apk/alpine/musl@1.2"],
-        ["pkg:rpm/fedora/bash@5"],
-        ["pkg:deb/ubuntu/bash@5?distro=ubuntu-24.04"],
-        ["pkg:deb/debian/bash@5"],
-        ["pkg:deb/debian/bash@5?distro=debian-sid"],
-        ["pkg:deb/debian/bash?distro=debian-13"],
-        ["pkg:pypi/flask"],
-        [],
-        [""],
-    ],
-)
-def test_a_package_that_would_be_passed_over_is_no_clean_one(purls: list[str]) -> None:
-    with pytest.raises(InputError, match=r"tells no version|is of no release|lists no"):
-        scan_copy(sbom(*purls))
+PASSED_OVER = "pkg:apk/alpine/musl@1.2 pkg:rpm/fedora/bash@5 pkg:deb/ubuntu/bash@5?distro=ubuntu-24.04 pkg:pypi/flask"
+PASSED_OVER += " pkg:deb/debian/bash@5 pkg:deb/debian/bash@5?distro=debian-sid pkg:deb/debian/bash?distro=debian-13"
+
+
+def test_a_package_that_would_be_passed_over_is_no_clean_one() -> None:
+    for purls in ([], [""], *([purl] for purl in PASSED_OVER.split())):
+        with pytest.raises(InputError, match=r"tells no version|is of no release|lists no"):
+            scan_copy(sbom(*purls))
 
 
 def answer(*holes: dict[str, Any], package: str = "flask", ecosystem: str = "PyPI") -> dict[str, Any]:
@@ -68,39 +59,39 @@ def of_openssl(ecosystem: str) -> dict[str, Any]:
     return answer(hole("openssl", ecosystem, fixed="9-1"), package="openssl", ecosystem="Debian:13")
 
 
-@pytest.mark.parametrize(
-    ("found", "fixed"),
-    [
-        (answer(hole(fixed="3.1.0")), ["3.1.0"]),
-        (answer(hole("typing_extensions", fixed="2"), package="Typing.Extensions"), ["2"]),
-        (answer(hole(last_affected="3.0")), []),
-        (answer(hole(kind="GIT", fixed="0a1b2c")), []),
-        (of_openssl("Debian:13"), ["9-1"]),
-        (of_openssl("Debian"), ["9-1"]),
-        # fixed in another release of Debian alone: of this one it says nothing, and that counts
-        (of_openssl("Debian:12"), ["?"]),
-        (answer({"id": "CVE-1"}), ["?"]),
-    ],
-)
-def test_what_has_a_fix_counts(tmp_path: Path, found: dict[str, Any], fixed: list[str]) -> None:
-    (tmp_path / "osv.json").write_text(json.dumps(found))
-    assert [one["fixed"] for one in judge(1, "", tmp_path / "osv.json")] == [fixed]
+FIXES = [
+    (answer(hole(fixed="3.1.0")), ["3.1.0"]),
+    (answer(hole("typing_extensions", fixed="2"), package="Typing.Extensions"), ["2"]),
+    (answer(hole(last_affected="3.0")), []),
+    (answer(hole(kind="GIT", fixed="0a1b2c")), []),
+    (of_openssl("Debian:13"), ["9-1"]),
+    (of_openssl("Debian"), ["9-1"]),
+    # fixed in another release of Debian alone: of this one it says nothing, and that counts
+    (of_openssl("Debian:12"), ["?"]),
+    (answer({"id": "CVE-1"}), ["?"]),
+]
+
+
+def test_what_has_a_fix_counts(tmp_path: Path) -> None:
+    for found, fixed in FIXES:
+        (tmp_path / "osv.json").write_text(json.dumps(found))
+        assert [one["fixed"] for one in judge(1, "", tmp_path / "osv.json")] == [fixed]
 
 
 NOTHING, HOLED = json.dumps(answer()), json.dumps(answer(hole(fixed="2")))
 NO_DATABASE = "Error during extraction: (extracting as vulnmatch/osvlocal) no database"
 
 
-@pytest.mark.parametrize(
-    ("code", "stderr", "written"),
-    [
-        *((code, "", NOTHING) for code in (2, 126, 127, 128, 130, -9, 1)),
-        *((code, "", HOLED) for code in (0, 127)),
-        *((code, NO_DATABASE, written) for code, written in ((0, NOTHING), (1, HOLED))),
-        *((0, "", text) for text in (None, "", "[]", "{}", '{"results": 1}', '{"results": [{}]}')),
-        (1, "", '{"results": [{"packages": [{"vulnerabilities": [{"id": "CVE-1"}]}]}]}'),
-    ],
-)
+NO_ANSWERS: list[tuple[int, str, str | None]] = [
+    *((code, "", NOTHING) for code in (2, 126, 127, 128, 130, -9, 1)),
+    *((code, "", HOLED) for code in (0, 127)),
+    *((code, NO_DATABASE, written) for code, written in ((0, NOTHING), (1, HOLED))),
+    *((0, "", text) for text in (None, "", "[]", "{}", '{"results": 1}', '{"results": [{}]}')),
+    (1, "", '{"results": [{"packages": [{"vulnerabilities": [{"id": "CVE-1"}]}]}]}'),
+]
+
+
+@pytest.mark.parametrize(("code", "stderr", "written"), NO_ANSWERS)
 def test_only_a_whole_answer_is_one(tmp_path: Path, code: int, stderr: str, written: str | None) -> None:
     if written is not None:
         (tmp_path / "osv.json").write_text(written)
@@ -112,23 +103,16 @@ def entry(until: Any, reason: str = "so", *lines: str) -> str:
     return "\n".join(["[[IgnoredVulns]]", 'id = "CVE-1"', f"ignoreUntil = {until}", f'reason = "{reason}"', *lines])
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        entry(TODAY + timedelta(days=91)),
-        entry('"2026-01-01"'),
-        entry("2026-01-01T00:00:00Z"),
-        entry(TODAY, "so", 'package = "x"'),
-        entry(TODAY, " "),
-        '[[IgnoredVulns]]\nid = "CVE-1"',
-        '[[PackageOverrides]]\nname = "flask"\nignore = true',
-        "[",
-    ],
-)
-def test_an_exception_needs_a_reason_and_a_day_at_most_90_ahead(tmp_path: Path, text: str) -> None:
-    (tmp_path / "osv-scanner.toml").write_text(text)
-    with pytest.raises(InputError, match=r"osv-scanner\.toml"):
-        read_accepted(tmp_path / "osv-scanner.toml", TODAY)
+NO_EXCEPTIONS = [entry(TODAY + timedelta(days=91)), entry('"2026-01-01"'), entry("2026-01-01T00:00:00Z"), "["]
+NO_EXCEPTIONS += [entry(TODAY, "so", 'package = "x"'), entry(TODAY, " "), '[[IgnoredVulns]]\nid = "CVE-1"']
+NO_EXCEPTIONS += ['[[PackageOverrides]]\nname = "flask"\nignore = true']
+
+
+def test_an_exception_needs_a_reason_and_a_day_at_most_90_ahead(tmp_path: Path) -> None:
+    for text in NO_EXCEPTIONS:
+        (tmp_path / "osv-scanner.toml").write_text(text)
+        with pytest.raises(InputError, match=r"osv-scanner\.toml"):
+            read_accepted(tmp_path / "osv-scanner.toml", TODAY)
     read_accepted(ROOT / "osv-scanner.toml", TODAY)  # this project's own are in order
 
 
@@ -158,27 +142,30 @@ def test_a_scan(tmp_path: Path, scanner: Path, until: Any, accepted: list[str]) 
     assert "--offline" not in scanner.read_text()
 
 
-@pytest.mark.parametrize(
-    ("ecosystems", "records"),
-    [(["PyPI", "Debian"], 1), (["PyPI"], 1), (["Debian"], 1), ([], 1), (["PyPI", "Debian"], 0)],
-)
-def test_a_database_has_every_ecosystem(tmp_path: Path, scanner: Path, ecosystems: list[str], records: int) -> None:
+def write_database(folder: Path, ecosystems: tuple[str, ...], records: int) -> Path:
+    record = {"id": "1", "affected": [{"package": {"name": "Typing_Extensions", "ecosystem": "PyPI"}}]}
     for ecosystem in ecosystems:
-        path = tmp_path / "db" / "osv-scalibr" / ecosystem / "all.zip"
+        path = folder / "osv-scalibr" / ecosystem / "all.zip"
         path.parent.mkdir(parents=True)
         with zipfile.ZipFile(path, "w") as archive:
             for _ in range(records):
-                package = {"name": "Typing_Extensions", "ecosystem": "PyPI"}
-                archive.writestr("1.json", json.dumps({"id": "1", "affected": [{"package": package}]}))
-    if len(ecosystems) == 2 and records:
-        assert scan(sbom(*PURLS), ROOT / "osv-scanner.toml", tmp_path / "db")["asked"] == "local database"
-        assert "--offline\n" in scanner.read_text()
-        with zipfile.ZipFile("all.zip") as copy:
-            assert "typing-extensions" in copy.read("1.json").decode()
-    else:
-        with pytest.raises(InputError, match="mirror OSV's database"):
-            scan(sbom(*PURLS), ROOT / "osv-scanner.toml", tmp_path / "db")
-        assert not scanner.exists()
+                archive.writestr("1.json", json.dumps(record))
+    return folder
+
+
+def test_a_database_is_asked_by_normal_names(tmp_path: Path, scanner: Path) -> None:
+    path = write_database(tmp_path / "db", ("PyPI", "Debian"), 1)
+    assert scan(sbom(*PURLS), ROOT / "osv-scanner.toml", path)["asked"] == "local database"
+    assert "--offline\n" in scanner.read_text()
+    with zipfile.ZipFile("all.zip") as copy:
+        assert "typing-extensions" in copy.read("1.json").decode()
+
+
+@pytest.mark.parametrize(("names", "records"), [(["PyPI"], 1), (["Debian"], 1), ([], 1), (["PyPI", "Debian"], 0)])
+def test_a_database_has_every_ecosystem(tmp_path: Path, scanner: Path, names: list[str], records: int) -> None:
+    with pytest.raises(InputError, match="mirror OSV's database"):
+        scan(sbom(*PURLS), ROOT / "osv-scanner.toml", write_database(tmp_path / "db", (*names,), records))
+    assert not scanner.exists()
 
 
 def test_no_scanner_is_no_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

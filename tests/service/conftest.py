@@ -1,6 +1,6 @@
 """A server for all tests of a run, servers with other settings, and the application in this process."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -9,7 +9,7 @@ import pytest
 from service.app import create_app
 from service.settings import Settings
 
-from .server import LOCAL, Client, Server
+from .server import LOCAL, Client, Make, Serve, Server
 from .tones import save_model, save_samples
 
 
@@ -20,7 +20,7 @@ def tone_model_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def serve_for_all(tone_model_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Server]]:
+def serve_for_all(tone_model_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
     """Starts a server with the settings given, or takes the one that runs with them, for tests that do not harm it."""
     running: dict[str, Server] = {}
 
@@ -35,7 +35,7 @@ def serve_for_all(tone_model_path: Path, tmp_path_factory: pytest.TempPathFactor
 
 
 @pytest.fixture
-def serve(tone_model_path: Path, tmp_path: Path) -> Iterator[Callable[..., Server]]:
+def serve(tone_model_path: Path, tmp_path: Path) -> Iterator[Serve]:
     """Starts a server for one test: of the model given, one worker, the settings given; its logs are in `tmp_path`."""
     running: list[Server] = []
 
@@ -50,7 +50,7 @@ def serve(tone_model_path: Path, tmp_path: Path) -> Iterator[Callable[..., Serve
 
 
 @pytest.fixture(scope="session")
-def server(serve_for_all: Callable[..., Server]) -> Server:
+def server(serve_for_all: Serve) -> Server:
     """A running service with two workers, for tests that leave it unharmed."""
     return serve_for_all(max_upload_bytes=4_000_000)
 
@@ -63,7 +63,7 @@ def http(server: Server) -> Iterator[httpx.Client]:
 
 
 @pytest.fixture
-def client(tone_model_path: Path, tmp_path: Path) -> Callable[..., Client]:
+def client(tone_model_path: Path, tmp_path: Path) -> Make:
     """Makes the application in this process, with the settings given, and a client of it."""
 
     def make(model: Path = tone_model_path, **settings: object) -> Client:

@@ -130,6 +130,11 @@ class Server:
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
         return {int(pid) for pid in children.read_text().split()}
 
+    def resident(self) -> int:
+        """Bytes of memory that its workers take."""
+        statuses = "".join(Path(f"/proc/{pid}/status").read_text() for pid in self.workers())
+        return sum(int(line.split()[1]) << 10 for line in statuses.splitlines() if line.startswith("VmRSS"))
+
     def reload(self) -> None:
         """SIGHUP, until all workers are new ones."""
         before = self.workers()
@@ -145,17 +150,13 @@ class Server:
     def stderr(self) -> str:
         return (self.folder / "stderr").read_text()
 
-    def log(self) -> list[dict[str, Any]]:
-        """The lines of stderr; every one must be JSON."""
-        return [json.loads(line) for line in self.stderr().splitlines()]
+    def log(self, stream: str = "stderr") -> list[dict[str, Any]]:
+        """The lines there; every one must be JSON."""
+        return [json.loads(line) for line in (self.folder / stream).read_text().splitlines()]
 
     def messages(self, beginning: str) -> list[str]:
         """What was logged on stderr and begins so."""
         return [line["message"] for line in self.log() if line["message"].startswith(beginning)]
-
-    def access_log(self) -> list[dict[str, Any]]:
-        """The lines of stdout."""
-        return [json.loads(line) for line in (self.folder / "stdout").read_text().splitlines()]
 
     @contextmanager
     def unharmed(self) -> Iterator[None]:
@@ -185,3 +186,8 @@ def read(connection: socket.socket) -> bytes:
     except ConnectionResetError:
         pass
     return answer
+
+
+# Fixtures that make one with the settings given.
+Make = Callable[..., Client]
+Serve = Callable[..., Server]

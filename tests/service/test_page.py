@@ -6,15 +6,14 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
-import numpy as np
 import pytest
 
-from .server import LOCAL, ROOT, Server, free_port
+from .server import ROOT, Server, free_port
 from .tones import encode, tone
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
@@ -32,7 +31,8 @@ class Page:
         arguments += ["--use-fake-device-for-media-stream", f"--use-file-for-fake-audio-capture={clip}"]
         options = {"browserName": "chrome", "goog:chromeOptions": {"binary": CHROMIUM, "args": arguments}}
         options["goog:loggingPrefs"] = {"browser": "ALL"}
-        self.http = httpx.Client(base_url=driver, **LOCAL | {"timeout": 60})
+        # The driver may not listen yet.
+        self.http = httpx.Client(base_url=driver, timeout=60, transport=httpx.HTTPTransport(retries=7, trust_env=False))
         created = self.http.post("/session", json={"capabilities": {"alwaysMatch": options}}).json()["value"]
         self.session = f"/session/{created['sessionId']}"
         self.call("url", url=url)
@@ -66,15 +66,10 @@ class Page:
 @contextmanager
 def browser(url: str, clip: Path) -> Iterator[Page]:
     """The page in a browser of its own, whose microphone plays `clip` again and again."""
-    driver = f"http://127.0.0.1:{(port := free_port())}"
+    port = free_port()
     process = subprocess.Popen([str(DRIVER), f"--port={port}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        for _ in range(200):
-            with suppress(httpx.HTTPError):
-                httpx.get(f"{driver}/status", **LOCAL)
-                break
-            time.sleep(0.05)
-        opened = Page(driver, url, clip)
+        opened = Page(f"http://127.0.0.1:{port}", url, clip)
         yield opened
         # Nothing was refused by the content security policy, no exception.
         assert [entry for entry in opened.call("se/log", type="browser") if entry["level"] == "SEVERE"] == []
@@ -87,7 +82,7 @@ def browser(url: str, clip: Path) -> Iterator[Page]:
 @pytest.fixture(scope="module")
 def page(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     clip = tmp_path_factory.mktemp("microphone") / "yes.wav"
-    clip.write_bytes(encode(np.repeat(tone("yes", 3.0, 48_000), 2, axis=1), 48_000))
+    clip.write_bytes(encode(tone("yes", 3.0, 48_000, 2), 48_000))
     with browser(server.url, clip) as opened:
         yield opened
 

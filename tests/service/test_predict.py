@@ -1,7 +1,6 @@
 """`POST /predict` through the real server."""
 
 import re
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -10,8 +9,8 @@ import httpx
 import numpy as np
 import pytest
 
-from .server import LOCAL, Client, Server
-from .tones import LABELS, METADATA, VERSION, encode, save_model, tone, wav
+from .server import LOCAL, Make, Server
+from .tones import KINDS, LABELS, METADATA, VERSION, encode, save_model, tone, wav
 
 
 def predict(http: httpx.Client, data: bytes, **headers: str) -> dict[str, Any]:
@@ -26,49 +25,23 @@ def predict(http: httpx.Client, data: bytes, **headers: str) -> dict[str, Any]:
     return answer
 
 
-@pytest.mark.parametrize(
-    ("rate", "channels", "container", "subtype"),
-    [
-        (16_000, 1, "WAV", "PCM_16"),
-        (8_000, 1, "WAV", "PCM_U8"),
-        (44_100, 2, "WAV", "PCM_16"),
-        (48_000, 2, "WAVEX", "PCM_24"),
-        (22_050, 1, "WAV", "PCM_32"),
-        (96_000, 1, "WAV", "FLOAT"),
-        (16_000, 6, "FLAC", "PCM_16"),
-        (44_100, 2, "FLAC", "PCM_24"),
-        (16_000, 1, "OGG", "VORBIS"),
-        (48_000, 2, "OGG", "OPUS"),
-        (44_100, 1, "MP3", "MPEG_LAYER_III"),
-    ],
-)
+@pytest.mark.parametrize(("rate", "channels"), [(16_000, 1), (48_000, 2)])
+@pytest.mark.parametrize(("container", "subtype"), KINDS)
 def test_the_right_word(http: httpx.Client, rate: int, channels: int, container: str, subtype: str) -> None:
+    """By content: the file's name and media type, which `test_upload` varies, do not matter."""
     for label in LABELS:
         answer = predict(http, encode(tone(label, 1.0, rate, channels), rate, container, subtype))
         assert (answer["prediction"], answer["model_version"]) == (label, VERSION)
-        assert (answer["audio"]["sample_rate"], answer["audio"]["channels"]) == (rate, channels)
+        audio = {"sample_rate": rate, "channels": channels, "format": container}
+        assert answer["audio"] == audio | {"seconds": pytest.approx(1, abs=0.11)}
         if subtype == "PCM_16" and rate == 16_000:  # the model's rule by hand: softmax over (8, 0, 0, 0)
             assert answer["confidence"] == pytest.approx(np.exp(8) / (np.exp(8) + 3), abs=2e-6)
-            assert (answer["audio"]["seconds"], answer["audio"]["format"]) == (1.0, container)
             assert "windows" not in answer
-
-
-def test_however_it_is_sent_the_answer_is_the_same(http: httpx.Client) -> None:
-    data = encode(np.random.default_rng(1).uniform(-0.5, 0.5, (12_345, 2)), 22_050)
-    expected = predict(http, data)["probabilities"]
-    # Neither the file's name nor its media type matters, only its content.
-    for name, media_type in (("a.wav", "audio/wav"), ("x", "text/plain"), ("../ü\n.exe", "application/zip")):
-        response = http.post("/predict", files={"file": (name, data, media_type)})
-        assert response.json()["probabilities"] == expected
-    # curl --data-binary says so:
-    assert predict(http, data, **{"Content-Type": "application/x-www-form-urlencoded"})["probabilities"] == expected
-    chunked = http.post("/predict", content=(data[i : i + 999] for i in range(0, len(data), 999)))
-    assert chunked.json()["probabilities"] == expected
 
 
 @pytest.mark.parametrize(("threshold", "accepted"), [(None, True), ("0.9", True), ("0.9999", False)])
 def test_accepted_says_whether_the_threshold_is_reached(
-    client: Callable[..., Client], tmp_path: Path, threshold: str | None, accepted: bool
+    client: Make, tmp_path: Path, threshold: str | None, accepted: bool
 ) -> None:
     metadata = METADATA | ({"threshold": threshold} if threshold else {})
     answer = client(save_model(tmp_path / "model.onnx", metadata)).post("/predict", wav("up")).json()
@@ -92,17 +65,13 @@ def test_concurrent_requests_get_their_own_answers(server: Server) -> None:
         assert len(list(pool.map(work, range(16)))) == 16
 
 
-def test_headers(http: httpx.Client) -> None:
+def test_the_headers_of_an_answer(http: httpx.Client) -> None:
     response = http.post("/predict", content=wav("up"), headers={"X-Request-ID": "trace:1.a_B-2"})
     assert response.headers["X-Request-ID"] == response.json()["request_id"] == "trace:1.a_B-2"
     timing = dict(re.findall(r"(\w+);dur=([\d.]+)", response.headers["Server-Timing"]))
     assert set(timing) == {"receive", "decode", "inference", "total"}
     assert float(timing["inference"]) == response.json()["latency_ms"]
-    assert float(timing["total"]) >= float(timing["decode"]) + float(timing["inference"])
-
-
-@pytest.mark.parametrize("given", ["", "a b", 'x"y', "<script>", "a" * 129, "a;b"])
-def test_a_harmful_request_id_is_replaced(http: httpx.Client, given: str) -> None:
-    made = [http.get("/healthz", headers={"X-Request-ID": given}).headers["X-Request-ID"] for _ in range(2)]
-    assert all(re.fullmatch(r"[0-9a-f]{32}", one) for one in made)
-    assert made[0] != made[1]
+    for harmful in ("", "a b", 'x"y', "<script>", "a" * 129, "a;b"):
+        made = [http.get("/healthz", headers={"X-Request-ID": harmful}).headers["X-Request-ID"] for _ in range(2)]
+        assert all(re.fullmatch(r"[0-9a-f]{32}", one) for one in made)
+        assert made[0] != made[1]

@@ -2,7 +2,6 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable
 from contextlib import suppress
 
 import httpx
@@ -15,7 +14,7 @@ from schemathesis import GenerationMode
 from schemathesis.core.result import Ok
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 
-from .server import LOCAL, Server
+from .server import LOCAL, Serve
 from .test_hostile import seeds
 from .tones import LABELS, wav
 
@@ -30,8 +29,8 @@ for media_type in ("audio/wav", "audio/flac", "audio/ogg", "audio/mpeg", "applic
 
 @pytest.mark.parametrize("mode", list(GenerationMode))
 @pytest.mark.parametrize("guard", [{}, {"api_keys": DIGEST}], ids=["open", "guarded"])
-def test_every_answer_is_described(serve: Callable[..., Server], guard: dict[str, str], mode: GenerationMode) -> None:
-    server = serve(workers=2, **guard)
+def test_every_answer_is_described(serve_for_all: Serve, guard: dict[str, str], mode: GenerationMode) -> None:
+    server = serve_for_all(**guard)
     document = httpx.get(f"{server.url}/openapi.json", headers={"X-API-Key": KEY}, **LOCAL).json()
     schema = schemathesis.openapi.from_dict(document)
     schema.config.update(base_url=server.url)

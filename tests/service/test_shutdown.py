@@ -3,13 +3,12 @@
 import signal
 import threading
 import time
-from collections.abc import Callable
 from typing import Any
 
 import httpx
 import pytest
 
-from .server import LOCAL, Server, read
+from .server import LOCAL, Serve, read
 from .tones import encode, tone, wav
 
 
@@ -48,13 +47,13 @@ class Load:
             time.sleep(0.01)
 
     def join(self) -> None:
+        self.stopped.set()
         for thread in self.threads:
             thread.join(30)
             assert not thread.is_alive()
 
 
-@pytest.mark.parametrize("attempt", range(2))
-def test_sigterm_under_load(serve: Callable[..., Server], attempt: int) -> None:
+def test_sigterm_under_load(serve: Serve) -> None:
     """Every request on an open connection is answered, and no worker aborts."""
     server = serve(workers=2)
     load = Load(server.url)
@@ -66,11 +65,11 @@ def test_sigterm_under_load(serve: Callable[..., Server], attempt: int) -> None:
     assert not any("was sent" in message or "Traceback" in message for message in messages)
     assert sum(message.startswith("Worker exiting") for message in messages) == 2
     # The access log has every answer that a client got.
-    predictions = [line["status"] for line in server.access_log() if line["path"] == "/predict"]
+    predictions = [line["status"] for line in server.log("stdout") if line["path"] == "/predict"]
     assert predictions == [200] * len(load.answers)
 
 
-def test_reloads_and_a_killed_worker_under_load(serve: Callable[..., Server]) -> None:
+def test_reloads_and_a_killed_worker_under_load(serve: Serve) -> None:
     server = serve(workers=2)
     load = Load(server.url, reconnect=True)
     load.wait_for(50)
@@ -80,7 +79,6 @@ def test_reloads_and_a_killed_worker_under_load(serve: Callable[..., Server]) ->
     assert load.failed() == []  # a reload loses nothing
     server.kill_one()
     load.wait_for(200)
-    load.stopped.set()
     load.join()
     assert len(load.failed()) <= 8  # at most what was under way in the victim, and its idle connections
     assert server.stop() == 0
@@ -89,7 +87,7 @@ def test_reloads_and_a_killed_worker_under_load(serve: Callable[..., Server]) ->
 @pytest.mark.parametrize(
     ("settings", "goes_on"), [({}, True), ({"graceful_timeout": 1, "request_timeout": 3600}, False)]
 )
-def test_sigterm_during_an_upload(serve: Callable[..., Server], settings: dict[str, Any], goes_on: bool) -> None:
+def test_sigterm_during_an_upload(serve: Serve, settings: dict[str, Any], goes_on: bool) -> None:
     """What goes on is answered; what does not go on does not outlive the grace time."""
     server, body = serve(**settings), encode(tone("yes", 30.0))
     connection = server.connect(b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(body))

@@ -1,10 +1,12 @@
 """Slow senders, slow readers, one-byte connections, floods: others are answered meanwhile, by order and count."""
 
+import os
+import select
+import signal
 import socket
 import struct
 import time
 from collections import Counter
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -12,11 +14,10 @@ from typing import Any
 import httpx
 import pytest
 
-from .server import LOCAL, Server, read
+from .server import LOCAL, Serve, Server, read
 from .tones import encode, tone, wav
 
 HEAD = b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n"
-Serve = Callable[..., Server]
 
 
 def answered(server: Server, times: int = 5) -> None:
@@ -55,8 +56,8 @@ def test_those_who_drip_get_one_total_time(serve: Serve) -> None:
 
 
 def test_those_who_never_read_stop_nobody(serve: Serve) -> None:
-    """They ask for megabytes of answers, read none, and are gone by the kernel's time."""
-    server = serve(request_timeout=3)
+    """They ask for megabytes of pages, read none, fill the pages' queue, and are gone by the kernel's time."""
+    server = serve(request_timeout=3, queue=2)
 
     def sockets() -> int:
         files = (path for pid in server.workers() for path in Path(f"/proc/{pid}/fd").iterdir())
@@ -104,22 +105,21 @@ def test_the_bytes_of_all_bodies_are_bounded(serve: Serve) -> None:
     assert server.predict(body).json()["prediction"] == "yes"
 
 
-def test_connections_are_bounded(serve: Serve) -> None:
+def test_connections_are_bounded_and_a_burst_waits(serve: Serve) -> None:
+    """While the worker is busy the kernel holds what comes; then further ones than allowed are closed."""
     server = serve(max_connections=16, request_timeout=5)
-
-    def closed(connection: socket.socket) -> bool:
-        connection.settimeout(1)
-        try:
-            return connection.recv(1) == b""
-        except TimeoutError:
-            return False
-        except OSError:
-            return True
-
+    (worker,) = server.workers()
+    os.kill(worker, signal.SIGSTOP)
+    silent = [server.connect() for _ in range(200)]
+    os.kill(worker, signal.SIGCONT)
     with server.unharmed():
-        silent = [server.connect() for _ in range(60)]
-        assert sum(map(closed, silent)) >= 44
+        server.until(lambda: len(select.select(silent, [], [], 0)[0]) >= 184)
         server.until(lambda: server.status("/livez") == 200)  # the silent ones are gone after the request timeout
+
+
+def test_who_has_asked_and_closes_its_side_is_answered(server: Server) -> None:
+    for body, status in ((wav("yes"), b"200"), (bytes(1_000_000), b"415"), (encode(tone("no", 30.0)), b"200")):
+        assert server.raw(HEAD % len(body) + body)[9:12] == status
 
 
 @pytest.mark.parametrize(
@@ -136,6 +136,8 @@ def test_a_refusal_reaches_who_sends_before_reading(serve: Serve, settings: dict
             answer = server.raw(head + body + b"\r\n0\r\n\r\n")
             assert answer.startswith(b"HTTP/1.1 %d " % status), answer[:200]
             assert b"application/problem+json" in answer
+        with server.connect(HEAD % len(body)) as connection:  # the head alone decides: no body is awaited
+            assert connection.recv(12) == b"HTTP/1.1 %d" % status
         aborted = server.connect(HEAD % len(body) + body[:1_000_000])
         aborted.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         aborted.close()

@@ -5,18 +5,17 @@ import json
 import re
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from typer.testing import CliRunner
 
 from service.test_client import cli
 
-from .server import COMMAND, ROOT, Client, Server, environment, free_port
+from .server import ROOT, Make, Serve, Server, environment, free_port
 from .tones import LABELS, VERSION, wav
 
 
@@ -53,43 +52,37 @@ def test_success(server: Server, clips: Path, tmp_path: Path) -> None:
     assert 0 < metrics["server_latency_ms"] < metrics["latency_ms"] == metrics["p50_ms"] <= metrics["p95_ms"]
     response = json.loads((tmp_path / "response.json").read_text())
     # The answer shown was really given: the service's own log knows its request.
-    logged = [line for line in server.access_log() if line["request_id"] == response["request_id"]]
+    logged = [line for line in server.log("stdout") if line["request_id"] == response["request_id"]]
     assert [(line["path"], line["status"]) for line in logged] == [("/predict", 200)]
 
 
-def test_another_model_version_and_an_unknown_label(server: Server, clips: Path, tmp_path: Path) -> None:
+def test_failures_are_a_line_each_and_leave_no_answer_of_another_run(
+    server: Server, clips: Path, tmp_path: Path
+) -> None:
     lines, _ = run(3, server.url, tmp_path, clips, "--model-version", "ba9876543210")
     assert all(f"model_version is '{VERSION}', not 'ba9876543210'" in line for line in lines)
-    assert not (tmp_path / "response.json").exists()
     (tmp_path / "left").mkdir()
     (tmp_path / "left" / "a.wav").write_bytes(wav("up"))
     (line,), _ = run(3, server.url, tmp_path / "out", tmp_path, "--requests", 1)
     assert line.endswith("the model does not know the label 'left', it knows up, down, yes, no")
-
-
-def test_nobody_there(clips: Path, tmp_path: Path) -> None:
-    (tmp_path / "response.json").write_text("{}")  # of an earlier run
-    url = f"http://127.0.0.1:{free_port()}"
-    (line,), metrics = run(3, url, tmp_path, clips, "--ready-timeout", 0.5)
-    assert line.startswith(f"{url} is not ready within 0.5 s: ")
+    nobody = f"http://127.0.0.1:{free_port()}"
+    (line,), metrics = run(3, nobody, tmp_path / "out", clips, "--ready-timeout", 0.5)
+    assert line.startswith(f"{nobody} is not ready within 0.5 s: ")
     assert (metrics["http_status"], metrics["failures"]) == (None, [line])
-    assert not (tmp_path / "response.json").exists()
+    assert not list(tmp_path.glob("**/response.json"))
 
 
-def test_it_waits_until_the_service_is_there(tone_model_path: Path, clips: Path, tmp_path: Path) -> None:
+def test_it_waits_until_the_service_is_there(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, clips: Path, tmp_path: Path
+) -> None:
     """As the pipeline runs it: a process of its own, which may be there first."""
     port = free_port()
     command = [sys.executable, "-m", "service.test_client", f"http://127.0.0.1:{port}", "--output", str(tmp_path)]
     command += ["--clips", str(clips), "--requests", "1", "--ready-timeout", "120"]
     waiting = subprocess.Popen(command, cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL)
-    env = environment(model=tone_model_path, port=port, workers=1, access_log=False, log_level="error")
-    service = subprocess.Popen(COMMAND, cwd=ROOT, env=env)
-    try:
-        assert waiting.wait(120) == 0
-    finally:
-        waiting.kill()
-        service.terminate()
-        service.wait(60)
+    monkeypatch.setattr("tests.service.server.free_port", lambda: port)
+    serve()
+    assert waiting.wait(120) == 0
 
 
 @pytest.mark.parametrize(
@@ -110,46 +103,23 @@ def test_wrong_options(clips: Path, tmp_path: Path, url: str, options: list[str]
     assert message in re.sub(r"[│\s]+", " ", " ".join(lines))
 
 
-Answer = Callable[[str], dict[str, Any]]
-
-
 @pytest.fixture
-def fake(client: Callable[..., Client]) -> Iterator[Callable[..., str]]:
-    """A service that answers as ours to “up”, but for the members that a function of the request's id gives."""
-    httpd: list[ThreadingHTTPServer] = []
-    ours = client()
-    described, good = ours.get("/openapi.json").content, ours.post("/predict", wav("up")).json()
+def fake(client: Make, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """A service that answers as ours to “up”, but for the members that a function gives, for each request anew."""
+    ours, connect = client(), httpx.Client
+    described, good = ours.get("/openapi.json").json(), ours.post("/predict", wav("up")).json()
 
-    def start(answer: Answer, status: int = 200, media_type: str = "application/json") -> str:
-        class Handler(BaseHTTPRequestHandler):
-            def log_message(self, *_: object) -> None:
-                pass
+    def start(members: Callable[[], dict[str, Any]], status: int = 200, media_type: str = "application/json") -> str:
+        def answer(request: httpx.Request) -> httpx.Response:
+            if request.method == "GET":
+                return httpx.Response(200, json=described)
+            document = good | {"request_id": request.headers["X-Request-ID"]} | members()
+            return httpx.Response(status, content=json.dumps(document), headers={"Content-Type": media_type})
 
-            def do_GET(self) -> None:
-                self._send(200, "application/json", described if self.path == "/openapi.json" else b"{}")
+        monkeypatch.setattr(httpx, "Client", lambda **given: connect(transport=httpx.MockTransport(answer), **given))
+        return "http://service"
 
-            def do_POST(self) -> None:
-                self.rfile.read(int(self.headers["Content-Length"]))
-                request_id = self.headers["X-Request-ID"]
-                self._send(
-                    status, media_type, json.dumps(good | {"request_id": request_id} | answer(request_id)).encode()
-                )
-
-            def _send(self, status: int, media_type: str, body: bytes) -> None:
-                self.send_response(status)
-                self.send_header("Content-Type", media_type)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-        httpd.append(ThreadingHTTPServer(("127.0.0.1", 0), Handler))
-        threading.Thread(target=httpd[-1].serve_forever, daemon=True).start()
-        return f"http://127.0.0.1:{httpd[-1].server_port}"
-
-    yield start
-    for one in httpd:
-        one.shutdown()
-        one.server_close()
+    return start
 
 
 @pytest.mark.parametrize(
@@ -170,7 +140,7 @@ def fake(client: Callable[..., Client]) -> Iterator[Callable[..., str]]:
 def test_a_service_that_answers_wrongly(
     fake: Callable[..., str], clips: Path, tmp_path: Path, fields: Any, head: tuple[Any, ...], message: str
 ) -> None:
-    lines, metrics = run(3, fake(lambda _: fields, *head), tmp_path, clips)
+    lines, metrics = run(3, fake(lambda: fields, *head), tmp_path, clips)
     assert any(message in line for line in lines)
     assert (metrics["http_status"], metrics["correct"]) == ((*head, 200)[0], 0)
     assert not (tmp_path / "response.json").exists()
@@ -178,13 +148,12 @@ def test_a_service_that_answers_wrongly(
 
 def test_a_service_that_changes_its_mind(fake: Callable[..., str], clips: Path, tmp_path: Path) -> None:
     """Another model version, and other probabilities for the same clip, in the middle of a run."""
-    count = itertools.count()
+    versions, shares = itertools.chain([VERSION] * 5, itertools.repeat("other")), itertools.count(6_000)
 
-    def drifting(_: str) -> dict[str, Any]:
-        p = 0.6 - 0.001 * (next(count) % 50)
+    def drifting() -> dict[str, Any]:
+        p = next(shares) / 10_000
         return {"probabilities": {"up": p, "down": 1 - p, "yes": 0, "no": 0}, "confidence": p}
 
-    lines, _ = run(3, fake(lambda _: {"model_version": VERSION if next(count) < 5 else "other"}), tmp_path, clips)
-    assert any("model_version is 'other'" in line for line in lines)
-    lines, _ = run(3, fake(drifting), tmp_path, clips)
-    assert any("multipart gives" in line for line in lines)
+    for members, says in ((lambda: {"model_version": next(versions)}, "is 'other'"), (drifting, "multipart gives")):
+        lines, _ = run(3, fake(members), tmp_path, clips)
+        assert any(says in line for line in lines)

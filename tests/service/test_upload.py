@@ -5,7 +5,6 @@ import gzip
 import io
 import json
 import zlib
-from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -14,7 +13,7 @@ from werkzeug.formparser import MultiPartParser
 from service import upload
 from service.problems import FORMATS
 
-from .server import Client
+from .server import Make
 from .tones import encode, tone, wav
 
 WAV = wav("yes")
@@ -52,16 +51,12 @@ READ: dict[str, tuple[bytes, dict[str, str]]] = {
     "L16 stereo": (STEREO.byteswap().tobytes(), {TYPE: "audio/l16; channels=2; rate=16000"}),
     "PCM": (PCM.tobytes(), {TYPE: "audio/pcm;rate=16000"}),
     "a WAV called L16": (WAV, {TYPE: "audio/L16;rate=8000"}),
-    "AIFF": (encode(tone("yes"), container="AIFF"), {TYPE: "audio/aiff"}),
-    "CAF": (encode(tone("yes"), container="CAF"), {}),
     "channels that cancel each other": (encode(tone("yes", channels=2) * [1, -1]), {}),
-    "a silent channel": (encode(tone("yes", channels=2) * [1, 0]), {}),
-    "a size of 0": (WAV[:40] + bytes(4) + WAV[44:], {}),
 }
 
 
 @pytest.mark.parametrize(("body", "headers"), READ.values(), ids=READ)
-def test_what_is_read(client: Callable[..., Client], body: bytes, headers: dict[str, str]) -> None:
+def test_what_is_read(client: Make, body: bytes, headers: dict[str, str]) -> None:
     answer = client().post("/predict", body, headers=headers)
     assert (answer.status_code, answer.json().get("prediction")) == (200, "yes"), answer.text
     assert [found["label"] for found in client().post("/detect", body, headers=headers).json()["detections"]] == ["yes"]
@@ -103,7 +98,7 @@ MP4 = b"\0\0\0\x20ftypM4A \0\0\0\0M4A mp42isom\0\0\0\0"
     ],
 )
 def test_what_is_not_read_says_what_to_send(
-    client: Callable[..., Client], body: bytes, headers: dict[str, str], problem: str, says: str
+    client: Make, body: bytes, headers: dict[str, str], problem: str, says: str
 ) -> None:
     answer = client().post("/predict", body, headers=headers)
     assert answer.json()["type"] == f"problems/{problem}", answer.text
@@ -113,7 +108,7 @@ def test_what_is_not_read_says_what_to_send(
 
 
 @pytest.mark.parametrize("layers", [1, 2])
-def test_a_bomb_is_refused_after_the_limit(client: Callable[..., Client], layers: int) -> None:
+def test_a_bomb_is_refused_after_the_limit(client: Make, layers: int) -> None:
     """100 MB of zeros in 100 kB, once and with its like behind it."""
     bomb = gzip.compress(bytes(100_000_000)) * layers
     answer = client(max_upload_bytes=1_000_000).post("/predict", bomb, headers={"Content-Encoding": "gzip"})
@@ -130,11 +125,10 @@ def test_a_form_is_read_as_werkzeug_reads_it() -> None:
         if b"\r\n--b" in b"\r\n" + data:
             continue
         parts = [
-            part("x", b"1"),
-            part("y", b"", '; filename="; name=file"'),
+            *(part("x", b"1"), part("y", b"", '; filename="; name=file"')),
             part("file", data, '; filename="\\"a;.wav"'),
+            part("z", b"").replace(b'name="z"', b'filename="; name=file"; name=z'),
         ]
-        parts += [part("z", b"").replace(b'name="z"', b'filename="; name=file"; name=z')]
         form = b"".join(rng.permutation(np.array(parts, object))) + b"--b--\r\n"
         (expected,) = MultiPartParser().parse(io.BytesIO(form), b"b", len(form))[1].getlist("file")
         assert upload._form_file(form, FORM[TYPE]) == expected.read()

@@ -15,6 +15,11 @@ CLIP_SAMPLES = 16_000
 VERSION = "0123456789ab"
 TONES = {"up": 500, "down": 1_000, "yes": 2_000, "no": 3_000}
 LABELS = list(TONES)
+KINDS = [  # of audio files: container and encoding
+    *(("WAV", subtype) for subtype in ("PCM_16", "PCM_24", "FLOAT", "IMA_ADPCM")),
+    *(("WAVEX", "PCM_16"), ("FLAC", "PCM_16"), ("OGG", "VORBIS"), ("OGG", "OPUS")),
+    *(("MP3", "MPEG_LAYER_III"), ("AIFF", "PCM_16"), ("CAF", "ALAC_16")),
+]
 
 METADATA = {
     "labels": json.dumps(LABELS),

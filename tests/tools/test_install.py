@@ -76,15 +76,15 @@ def test_nothing_is_done_twice_but_a_changed_choice_installs_anew(call: Call, ra
     assert commands[0] == commands[1] < commands[2]
 
 
-@pytest.mark.parametrize(
-    ("there", "version", "taken"),
-    [
-        ("machine/uv", "9.9.9", True),
-        (".uv/bin/uv", "9.9.9", True),
-        ("machine/uv", "9.9.8", False),  # REVIEW 10, 44: another uv is replaced, by its hash
-        (".uv/bin/uv", "", False),
-    ],
-)
+UVS = [
+    ("machine/uv", "9.9.9", True),
+    (".uv/bin/uv", "9.9.9", True),
+    ("machine/uv", "9.9.8", False),  # REVIEW 10, 44: another uv is replaced, by its hash
+    (".uv/bin/uv", "", False),
+]
+
+
+@pytest.mark.parametrize(("there", "version", "taken"), UVS)
 def test_the_uv_of_the_lock(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, ran: Ran, there: str, version: str, taken: bool
 ) -> None:
@@ -92,18 +92,14 @@ def test_the_uv_of_the_lock(
     (tmp_path / "uv.lock").write_text(lock)
     monkeypatch.setattr(install, "ROOT", tmp_path)
     monkeypatch.setenv("PATH", str(tmp_path / "machine"))
-    path = tmp_path / there
+    path, brought = tmp_path / there, tmp_path / ".uv/bin/uv"
     path.parent.mkdir(parents=True)
     path.write_text(f"#!/bin/sh\necho 'uv {version} (somewhere)'\n" if version else "of another machine")
     path.chmod(0o755)
-    found = install.find_uv("https://mirror/simple")
-    if taken:
-        assert (found, ran) == (str(path), [])
-    else:
-        ((command, index, locked),) = ran
-        assert (found, index) == (str(tmp_path / ".uv/bin/uv"), "https://mirror/simple")
-        assert "--require-hashes" in command
-        assert locked == ["uv==9.9.9 --hash=sha256:ab --hash=sha256:cd"]
+    assert install.find_uv("https://mirror/simple") == str(path if taken else brought)
+    hashed = ["uv==9.9.9 --hash=sha256:ab --hash=sha256:cd"]
+    assert [(index, locked) for _, index, locked in ran] == ([] if taken else [("https://mirror/simple", hashed)])
+    assert all("--require-hashes" in command for command, _, _ in ran)
 
 
 def test_the_lock_of_this_project_names_uv() -> None:

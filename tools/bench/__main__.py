@@ -23,7 +23,6 @@ from tools.bench.servers import PEERS, family, server
 RAW = {"service", "flask", "fastapi"}  # those that take a raw body
 UNITS = {"us": 1e-3, "ms": 1.0, "s": 1e3, "m": 6e4}
 SCRIPT = 'wrk.method = "POST"\nwrk.headers["Content-Type"] = "{}"\nwrk.body = io.open("{}", "rb"):read("*all")\n'
-Figures = dict[str, float]
 
 
 def processor_seconds(pid: int) -> float:
@@ -32,27 +31,25 @@ def processor_seconds(pid: int) -> float:
     return sum(int(fields[11]) + int(fields[12]) for fields in stats) / os.sysconf("SC_CLK_TCK")
 
 
-def measure(pid: int, url: str, script: Path, clients: int, seconds: int) -> Figures:
+def measure(pid: int, url: str, script: Path, clients: int) -> dict[str, float]:
     """One load by wrk. Raises RuntimeError where an answer was not 2xx."""
     before = processor_seconds(pid)
-    command = ["wrk", "-t1", f"-c{clients}", f"-d{seconds}s", "--latency", "-s", str(script), f"{url}/predict"]
+    command = ["wrk", "-t1", f"-c{clients}", "-d3s", "--latency", "-s", str(script), f"{url}/predict"]
     report = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    spent = processor_seconds(pid) - before
-    count, rate = re.search(r"(\d+) requests in", report), re.search(r"Requests/sec:\s+([\d.]+)", report)
-    if "Non-2xx" in report or not count or not rate:
+    spent, told = processor_seconds(pid) - before, re.search(r"(\d+) requests in[^$]*Requests/sec:\s+([\d.]+)", report)
+    if "Non-2xx" in report or not told:
         raise RuntimeError(f"wrk: {report}")
     times = re.findall(r"(50|99)%\s+([\d.]+)(us|ms|s|m)", report)
-    found = {"processor, ms a request": spent / int(count[1]) * 1e3, "requests/s": float(rate[1])}
+    found = {"processor, ms a request": spent / int(told[1]) * 1e3, "requests/s": float(told[2])}
     return found | {f"p{share}, ms": float(value) * UNITS[unit] for share, value, unit in times}
 
 
-def table(title: str, figures: dict[str, Figures]) -> str:
+def table(title: str, figures: dict[str, dict[str, float]]) -> str:
     """A Markdown table: each server's figures, and in brackets the service's as a multiple of them."""
     own = figures["service"]
     lines = [f"\n{title}\n", f"| | {' | '.join(own)} |", "| --- |" + " --- |" * len(own)]
     for name, found in figures.items():
-        cells = [f"{value:.2f} ({own[key] / value:.2f})" for key, value in found.items()]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
+        lines.append(f"| {name} | {' | '.join(f'{found[key]:.2f} ({own[key] / found[key]:.2f})' for key in own)} |")
     return "\n".join(lines)
 
 
@@ -67,9 +64,11 @@ def main(
     uploads = {"raw": ("audio/wav", data), "form": (form.headers["Content-Type"], form.read())}
     parts = [f"{len(data)} bytes, {os.cpu_count()} cores with the client, {rounds} rounds of 3 s"]
     with ExitStack() as stack, tempfile.TemporaryDirectory() as folder:
-        found = {name: stack.enter_context(server(name, model, data)) for name in ("service", *PEERS)}
-        servers = {name: running for name, running in found.items() if running is not None}
-        for name in found.keys() - servers:
+        started = {name: stack.enter_context(server(name, model, data)) for name in ("service", *PEERS)}
+        servers = {name: running for name, running in started.items() if running is not None}
+        if "service" not in servers:
+            raise typer.BadParameter("the service does not answer with this model")
+        for name in started.keys() - servers:
             print(f"bench: {name} does not answer and is left out", file=sys.stderr)
         for upload, (kind, body) in uploads.items():
             content, script = Path(folder, upload), Path(folder, f"{upload}.lua")
@@ -77,7 +76,7 @@ def main(
             script.write_text(SCRIPT.format(kind, content))
             asked = [name for name in servers if upload == "form" or name in RAW]
             for clients in (1, 16):
-                loads = [{name: measure(*servers[name], script, clients, 3) for name in asked} for _ in range(rounds)]
+                loads = [{name: measure(*servers[name], script, clients) for name in asked} for _ in range(rounds)]
                 keys = loads[0]["service"]
                 medians = {n: {key: statistics.median(load[n][key] for load in loads) for key in keys} for n in asked}
                 parts.append(table(f"Upload: {upload}, clients: {clients}", medians))

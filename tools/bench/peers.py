@@ -1,11 +1,9 @@
-"""`python -m tools.bench.peers NAME PORT`: small views of other frameworks around the same model, decoder and answer.
+"""Small views of other frameworks around the same model, decoder and answer; `tools.bench.servers` starts one of them.
 
-Each reads a recording, classifies it and answers the probabilities; two processes each, access logs off. Started by
-`tools.bench`, which has uv bring the framework; its own processes import this module again.
+Each reads a recording, classifies it and answers the probabilities; LitServe and BentoML take forms only.
 """
 
 import os
-import sys
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,6 @@ from kws.detection import classify
 from kws.model_file import Model, open_model
 
 NAME = os.environ["KWS_BENCH_PEER"]
-WORKERS = 2
 
 
 @cache
@@ -55,7 +52,17 @@ if NAME == "fastapi":
             return answer(await form["file"].read())
 
 
-if NAME == "litserve":  # forms only, as BentoML
+if NAME == "bentoml":
+    import bentoml
+
+    @bentoml.service(workers=2, logging={"access": {"enabled": False}})
+    class Keywords:
+        @bentoml.api(route="/predict")
+        def predict(self, file: Path) -> dict[str, Any]:
+            return answer(file.read_bytes())
+
+
+if NAME == "litserve":
     import litserve
 
     class API(litserve.LitAPI):
@@ -65,31 +72,7 @@ if NAME == "litserve":  # forms only, as BentoML
         def predict(self, form: Any) -> dict[str, Any]:
             return answer(form["file"].file.read())
 
-
-if NAME == "bentoml":
-    import bentoml
-
-    @bentoml.service(workers=WORKERS, logging={"access": {"enabled": False}})
-    class Keywords:
-        @bentoml.api(route="/predict")
-        def predict(self, file: Path) -> dict[str, Any]:
-            return answer(file.read_bytes())
-
-
-def main(name: str, port: str) -> None:
-    """Become the server `name` at `port`."""
-    if name == "litserve":
-        server = litserve.LitServer(API(api_path="/predict"), accelerator="cpu", workers_per_device=WORKERS)
-        server.run(port=int(port), num_api_servers=1, generate_client_file=False, log_level="error")
-        return
-    commands = {
-        "flask": f"gunicorn -b 127.0.0.1:{port} -w {WORKERS} -k gthread --threads 4 tools.bench.peers:flask",
-        "fastapi": f"uvicorn tools.bench.peers:fastapi --port {port} --workers {WORKERS} --log-level error",
-        "bentoml": f"bentoml serve tools.bench.peers:Keywords --host 127.0.0.1 --port {port}",
-    }
-    command = commands[name].split()
-    os.execvp(command[0], command)  # noqa: S606
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:3])
+    if __name__ == "__main__":
+        server = litserve.LitServer(API(api_path="/predict"), accelerator="cpu", workers_per_device=2)
+        port = int(os.environ["KWS_PORT"])
+        server.run(port=port, num_api_servers=1, generate_client_file=False, log_level="error")

@@ -23,17 +23,12 @@ from tools.bench.servers import family, server
 TENTHS, WARMING, MAX_GROWTH = 10, 4, 0.02
 SAMPLES = [path.read_bytes() for path in sorted(Path("service/samples").glob("*.wav"))]
 PCM = {"headers": {"Content-Type": "audio/pcm;rate=48000"}, "content": SAMPLES[0][44:] * 3}
-HALF = {
-    "headers": {"Content-Type": "multipart/form-data; boundary=b"},
-    "content": b"--b\r\nContent-Disposition: form-data",
-}
+HALF = {"headers": {"Content-Type": "multipart/form-data; boundary=b"}, "content": b"--b\r\nContent-Disposition: form-"}
 # Path, what is posted there (nothing: it is read) and the status that must come.
 REQUESTS: list[tuple[str, dict[str, Any], int]] = [
     *(("/predict", {"content": sample}, 200) for sample in SAMPLES),
     ("/predict", {"files": {"file": ("a.wav", SAMPLES[0])}}, 200),
-    ("/predict", HALF, 400),
-    ("/predict", PCM, 200),
-    ("/predict", {"content": b"no audio"}, 415),
+    *(("/predict", posted, status) for posted, status in ((HALF, 400), (PCM, 200), ({"content": b"no audio"}, 415))),
     ("/predict", {"content": SAMPLES[0], "headers": {"Content-Encoding": "br"}}, 415),
     ("/detect", PCM, 200),
     *((path, {}, status) for path, status in {"/readyz": 200, "/v2/models/kws": 200, "/nothing": 404}.items()),
@@ -41,19 +36,17 @@ REQUESTS: list[tuple[str, dict[str, Any], int]] = [
 
 
 def ask(url: str, number: int, count: int) -> Counter[str]:
-    """`count` requests one after the other, beginning with the `number`th; returns what was wrong."""
+    """`count` requests, beginning with the `number`th, fifty over a connection; returns what was wrong."""
     wrong: Counter[str] = Counter()
-    client = httpx.Client(base_url=url, timeout=60)
-    for turn, (path, posted, status) in enumerate(islice(cycle(REQUESTS), number, number + count)):
-        try:
-            found = str(client.request("POST" if posted else "GET", path, **posted).status_code)
-        except httpx.HTTPError as error:
-            found = type(error).__name__
-        if found != str(status):
-            wrong[f"{path}: {found} instead of {status}"] += 1
-        if turn % 50 == 0:  # a new connection now and then
-            client.close()
-            client = httpx.Client(base_url=url, timeout=60)
+    asked = islice(cycle(REQUESTS), number, number + count)
+    while some := list(islice(asked, 50)):
+        with httpx.Client(base_url=url, timeout=60) as client:
+            for path, posted, status in some:
+                try:
+                    found = str(client.request("POST" if posted else "GET", path, **posted).status_code)
+                except httpx.HTTPError as error:
+                    found = type(error).__name__
+                wrong[f"{path}: {found} instead of {status}"] += found != str(status)
     return wrong
 
 

@@ -136,22 +136,9 @@ async def findings(kws: Toolbox, image: dagger.Container, clips: dagger.Director
         return dag.directory().with_new_file("error.txt", f"{error}\n")
 
 
-async def _start_time(kws: Toolbox, image: dagger.Container) -> dagger.Directory:
-    """``start_time.json``, measured inside the image; nothing where that could not be done."""
-    output = "/tmp/start_time.json"  # noqa: S108 (its user may write there alone)
-    quiet = image.with_env_variable("KWS_ACCESS_LOG", "false")
-    starter = quiet.with_mounted_file("/start_time.py", kws.tools_source.file("start_time.py"))
-    try:
-        measured = await settled(starter, ["python", "/start_time.py", "--output", output, "--", *ENTRYPOINT])
-        return await dag.directory().with_file("start_time.json", measured.file(output)).sync()
-    except dagger.QueryError:
-        return dag.directory()
-
-
 async def inference(kws: Toolbox, image: Image, clips: dagger.Directory) -> dagger.Directory:
-    """Findings, then the time of a start; of other platforms in ``platforms/OS-ARCH``, where this machine runs them."""
+    """Findings; of other platforms in ``platforms/OS-ARCH``, where this machine runs them."""
     found = await findings(kws, image.loaded(), clips)
-    found = found.with_directory(".", await _start_time(kws, image.loaded()))
     for platform in image.platforms[1:]:
         answers = await findings(kws, image.loaded(platform), clips)
         found = found.with_directory(f"platforms/{platform.replace('/', '-')}", answers)

@@ -16,6 +16,7 @@ from .settings import QUICK
 from .steps import UserError, stdout
 
 ModelFile = Annotated[dagger.File | None, Doc("model.onnx of an earlier training; without it a model is trained first")]
+Clips = Annotated[dagger.Directory | None, Doc("Labelled recordings (default: of the test split)")]
 Tags = Annotated[list[str] | None, Doc("To publish under (default: commit, branch, version; latest if default branch)")]
 Bounds = Annotated[list[str] | None, Doc("Bounds in place of those of gates.toml: NAME=VALUE; false: no such gate")]
 Artifacts = Annotated[dagger.Directory, Doc("What `pipeline` returned")]
@@ -40,11 +41,6 @@ class Kws(Toolbox):
     async def train(self) -> dagger.Directory:
         """Train the model: best_model.pth, model.onnx, train.log, train_metrics.json, evaluation.json, report.md, …"""
         return (await train.train(self)).held()
-
-    @function
-    def clips(self) -> dagger.Directory:
-        """Labelled recordings of the test split, a folder a label."""
-        return train.clips(self)
 
     # Private: what is decorated cannot be called from here, to mypy (dagger/dagger#3701).
     async def _image(self, model: dagger.File | None) -> images.Image:
@@ -82,7 +78,7 @@ class Kws(Toolbox):
     async def test_predict(
         self,
         reference: Annotated[str, Doc("A tag or digest at the address, to pull and test (default: one is built)")] = "",
-        clips: Annotated[dagger.Directory | None, Doc("Labelled recordings (default: of the test split)")] = None,
+        clips: Clips = None,
         model: ModelFile = None,
         bounds: Bounds = None,
     ) -> dagger.Directory:
@@ -112,9 +108,9 @@ class Kws(Toolbox):
         return await pipelines.run(self, bounds, last_release, publish, tags)
 
     @function
-    async def publish(self, artifacts: Artifacts, tags: Tags = None) -> str:
+    async def publish(self, artifacts: Artifacts, clips: Clips = None, tags: Tags = None) -> str:
         """Publish the image of a run that held its gates, as the archive that was judged; prints its reference."""
-        return await pipelines.publish(self, artifacts, tags)
+        return await pipelines.publish(self, artifacts, clips, tags)
 
     @function
     def releases(self) -> Releases:

@@ -62,7 +62,9 @@ async def run(
     return judged if failed else await finish(publishing, image, judged, names)
 
 
-async def publish(kws: Toolbox, artifacts: dagger.Directory, tags: list[str] | None) -> str:
+async def publish(
+    kws: Toolbox, artifacts: dagger.Directory, clips: dagger.Directory | None, tags: list[str] | None
+) -> str:
     """Publish the image of a run whose gates held; the verdict must be about this very archive."""
     release = Releases(settings=kws)  # type: ignore[call-arg]
     names = await checked_tags(release, tags)
@@ -71,6 +73,7 @@ async def publish(kws: Toolbox, artifacts: dagger.Directory, tags: list[str] | N
     described = json.loads(await artifacts.file("image/image.json").contents())
     image = Image(archive, described["digest"], described["platforms"])
     await release.push(image)
+    await checks.answers(kws, await release.pulled(image.digest), clips or train.clips(kws), None)
     await finish(release, image, artifacts, names)
     return f"{kws.address}@{image.digest}"
 
@@ -102,11 +105,8 @@ async def provenance(kws: Toolbox, artifacts: dagger.Directory) -> dagger.File:
     files = {"/image.json": artifacts.file("image/image.json")}
     materials = {"gates.toml": kws.gates_file, "osv-scanner.toml": kws.exceptions}
     materials["uv.lock"] = kws.dependencies.file("uv.lock")
-    # Not the figures: a repeated run measures others, and nothing is attested anew for them.
-    made = {"sbom.cdx.json": artifacts.file(FILES["sbom.cdx.json"]), "model.onnx": artifacts.file(MODEL)}
-    for kind, named in {"material": materials, "byproduct": made}.items():
-        files |= {f"/{kind}/{name}": file for name, file in named.items()}
-        command += [f"--{kind}={name}=/{kind}/{name}" for name in named]
+    files |= {f"/material/{name}": file for name, file in materials.items()}
+    command += [f"--material={name}=/material/{name}" for name in materials]
     return await plain(kws.release(command, files).file("/slsa.json").sync())
 
 

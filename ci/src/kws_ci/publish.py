@@ -16,7 +16,8 @@ _ABSENT = ("not found", "denied", "unauthorized", "forbidden")
 SIGNATURE, EVALUATION = "https://sigstore.dev/cosign/sign/v1", "urn:kws:evaluation:v1"
 # The type of each file that is attested beside the signature.
 TYPES = {"slsa.json": "slsaprovenance1", "sbom.cdx.json": "cyclonedx", "gates.json": EVALUATION}
-GITHUB = "ACTIONS_ID_TOKEN_REQUEST"  # what a job with `permissions: id-token: write` has
+# cosign's own names of what signs without a key: GitHub's pair, GitLab's token.
+KEYLESS = ("ACTIONS_ID_TOKEN_REQUEST_URL", "ACTIONS_ID_TOKEN_REQUEST_TOKEN", "SIGSTORE_ID_TOKEN")
 MODELPACK = "application/vnd.cncf.model"
 KEY, PUBLIC, SIGNING, ROOT = (f"/cosign/{name}" for name in ("cosign.key", "cosign.pub", "signing.json", "root.json"))
 FOUND, PREDICATE, EQUALS = "/found.jsonl", "/predicate.json", "/equals.json"
@@ -38,9 +39,8 @@ class Releases:
         if kws.registry is not None:
             self.host = f"registry:{self.host.partition(':')[2] or 80}"
         self.endpoint = f"{self.host}/{name}"
-        tokens = {f"{GITHUB}_URL": kws.oidc_request_url, f"{GITHUB}_TOKEN": kws.oidc_request_token}
-        tokens |= {"SIGSTORE_ID_TOKEN": kws.identity_token}
-        self.keyless = {name: each for name, each in tokens.items() if each is not None}
+        tokens = zip(KEYLESS, (kws.oidc_request_url, kws.oidc_request_token, kws.id_token), strict=True)
+        self.keyless = {name: token for name, token in tokens if token is not None}
         self.signs = kws.signing_key is not None or bool(self.keyless)
         self.by_key = kws.signing_key is not None or kws.public_key is not None
         self.verifying = ["--certificate-identity-regexp", kws.identity, "--certificate-oidc-issuer", kws.issuer]
@@ -85,7 +85,7 @@ class Releases:
         """See that we can sign and push, before any work: a blob that nothing names is all that is left."""
         for name, secret in self.keyless.items():  # without its token cosign would wait for a person at a browser
             if not (await secret.plaintext()).strip():
-                raise UserError(f"{name} is empty: a job with 'id-token: write' (GitLab: 'id_tokens:') has it")
+                raise UserError(f"{name} is empty: a job has it by 'id-token: write', on GitLab by 'id_tokens'")
         try:
             await stdout(await self._run("regctl", "blob", "put", self.endpoint, stdin="{}"))
         except ProgramError as error:
@@ -135,14 +135,14 @@ class Releases:
             return "--public-key is missing: give cosign.pub, or --identity and --issuer of a keyless signature"
         command = ["cosign", "verify-attestation", *self.verifying, "--type", kind, self.at(digest)]
         asked = await self._run(*command, redirect_stdout=FOUND, expect=ReturnType.ANY)
-        judge = ["attestation", FOUND, "--type", kind, "--digest", digest, "--output", PREDICATE]
-        same = {EQUALS: equals} if equals else {}
-        judge += [f"--equals={path}" for path in same]
-        judged = self.settings.release(judge, {FOUND: asked.file(FOUND), **same}, expect=ReturnType.ANY)
-        if await judged.exit_code() == 0:
-            return judged.file(PREDICATE)
-        said = (await asked.stderr(), await judged.stderr())
-        return "; ".join(line for text in said for line in text.strip().splitlines()[-1:]) or "nothing was found"
+        if await asked.exit_code() == 0:
+            same = {EQUALS: equals} if equals else {}
+            judge = ["attestation", FOUND, "--digest", digest, "--output", PREDICATE]
+            judge += [f"--equals={path}" for path in same]
+            asked = self.settings.release(judge, {FOUND: asked.file(FOUND), **same}, expect=ReturnType.ANY)
+            if await asked.exit_code() == 0:
+                return asked.file(PREDICATE)
+        return (await asked.stderr()).strip().rpartition("\n")[2] or "nothing was found"
 
     async def attest(self, digest: str, files: dict[str, dagger.File]) -> None:
         """Sign, and attest what is missing of ``files``, named as in ``TYPES``; each is then verified by its type."""

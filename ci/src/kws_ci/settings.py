@@ -33,7 +33,7 @@ OF_DATA += ["dataset_url", "dataset_sha256", "speech_url", "synthetic_size", "sy
 OF_TRAINING = ["profile", "seed"]
 
 EXCLUSIVE = [*MOUNTED.values(), ("dataset", "dataset_folder", "synthetic")]
-EXCLUSIVE += [("signing_key", "oidc_request_url", "identity_token")]
+EXCLUSIVE += [("signing_key", "oidc_request_url", "id_token")]
 TOGETHER = [("username", "password"), ("identity", "issuer"), ("oidc_request_url", "oidc_request_token")]
 # The grammar of the OCI distribution specification, less what a user cannot mean here.
 _ADDRESS = re.compile(r"(localhost|[A-Za-z0-9-]+[.:][A-Za-z0-9.-]+)(:\d+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+")
@@ -129,7 +129,7 @@ class Settings:
     signing_passphrase: Annotated[dagger.Secret | None, Doc("Its passphrase, such as env:COSIGN_PASSWORD")] = None
     oidc_request_url: Annotated[dagger.Secret | None, Doc("Keyless: env:ACTIONS_ID_TOKEN_REQUEST_URL")] = None
     oidc_request_token: Annotated[dagger.Secret | None, Doc("Keyless: env:ACTIONS_ID_TOKEN_REQUEST_TOKEN")] = None
-    identity_token: Annotated[dagger.Secret | None, Doc("Keyless: env:SIGSTORE_ID_TOKEN, GitLab's")] = None
+    id_token: Annotated[dagger.Secret | None, Doc("Keyless on GitLab: env:SIGSTORE_ID_TOKEN")] = None
     public_key: Annotated[dagger.File | None, Doc("cosign.pub: whose signatures count (default: the key's own)")] = None
     identity: Annotated[str, Doc("Keyless: regular expression of whose signatures count, the workflow's URL")] = ""
     issuer: Annotated[str, Doc("Keyless: who vouches, such as https://token.actions.githubusercontent.com")] = ""
@@ -146,7 +146,7 @@ class Settings:
         for names in TOGETHER:
             if len(given & {*names}) == 1:
                 raise UserError(f"{listed(names)} go together: give both, or neither")
-        if (self.oidc_request_url or self.identity_token) and not self.identity:
+        if (self.oidc_request_url or self.id_token) and not self.identity:
             raise UserError("--identity and --issuer are missing: what is signed keyless is verified by them")
         recipe(self.training or [], "training")
         if self.address and not _ADDRESS.fullmatch(self.address):
