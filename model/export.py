@@ -5,14 +5,12 @@ fastest; ``measure_parity`` compares it with PyTorch's own.
 """
 
 import hashlib
-import io
 import json
 import logging
 import math
 import pickle
 import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -119,8 +117,8 @@ def _planar(conv: Any) -> nn.Conv2d:
     return planar
 
 
-def export_onnx(network: TCResNet8, metadata: Mapping[str, str], temperature: float = 1.0) -> bytes:
-    """The network, in evaluation, behind its features; ``metadata`` as ``metadata_props``."""
+def export_onnx(network: TCResNet8, temperature: float = 1.0) -> bytes:
+    """The network, in evaluation, behind its features; without metadata."""
     import onnx
 
     model = Classifier(FoldedMelPower(), PlanarTCResNet8(network), temperature).eval()
@@ -148,13 +146,12 @@ def export_onnx(network: TCResNet8, metadata: Mapping[str, str], temperature: fl
     for part in (graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
         part.doc_string = ""
         del part.metadata_props[:]
-    onnx.helper.set_model_props(proto, dict(metadata))
     onnx.checker.check_model(proto, full_check=True)
     return bytes(proto.SerializeToString())
 
 
 def with_metadata(onnx_model: bytes, metadata: Mapping[str, str]) -> bytes:
-    """The same model with ``metadata`` as its ``metadata_props``, in place of what it had."""
+    """The same model with ``metadata`` in place of what it had."""
     import onnx
 
     proto = onnx.load_from_string(onnx_model)
@@ -202,42 +199,25 @@ def weights_sha256(network: nn.Module) -> str:
     return digest.hexdigest()
 
 
-@dataclass(frozen=True)
-class Checkpoint:
-    """What ``best_model.pth`` holds: the weights, the labels, and the settings and what was chosen on validation."""
-
-    network: TCResNet8
-    labels: tuple[str, ...]
-    config: dict[str, Any]
-
-    @property
-    def temperature(self) -> float:
-        """What the logits are divided by."""
-        return float(self.config["temperature"])
-
-    def to_bytes(self) -> bytes:
-        """Loads with ``torch.load(..., weights_only=True)``."""
-        buffer = io.BytesIO()
-        content = {"weights": self.network.state_dict(), "config": self.config, "labels": list(self.labels)}
-        torch.save(content, buffer)
-        return buffer.getvalue()
+def checkpoint(network: TCResNet8, labels: Sequence[str], config: Mapping[str, Any]) -> dict[str, Any]:
+    """What ``best_model.pth`` holds; ``config`` are the settings and what was chosen on validation."""
+    return {"weights": network.state_dict(), "labels": list(labels), "config": dict(config)}
 
 
-def load_checkpoint(path: Path) -> Checkpoint:
-    """A ``best_model.pth`` from its file. Raises UserError: nothing there, or no checkpoint of this trainer."""
+def load_checkpoint(path: Path) -> tuple[TCResNet8, dict[str, Any]]:
+    """The network of a ``best_model.pth``, and all that it holds. Raises UserError: it is none of this trainer's."""
     if not path.is_file():
         raise UserError(f"checkpoint '{path}' does not exist; give the best_model.pth of the model's training run")
     try:
         content = torch.load(path, weights_only=True, map_location="cpu")
-        labels, config = tuple(content["labels"]), dict(content["config"])
-        if others := differences(config["front_end"], features.FRONT_END):
+        if others := differences(content["config"]["front_end"], features.FRONT_END):
             raise UserError(
                 f"checkpoint '{path}' was trained on other features ({others}); use it with the revision that made it, "
                 "or train anew"
             )
-        network = TCResNet8(len(labels), width=config["width"])
+        network = TCResNet8(len(content["labels"]), width=content["config"]["width"])
         network.load_state_dict(content["weights"])
-        return Checkpoint(network.eval(), labels, config)
     except (KeyError, TypeError, ValueError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
         reason = first_sentence(error)
         raise UserError(f"checkpoint '{path}' is none of this trainer ({reason}); give a best_model.pth") from error
+    return network.eval(), content

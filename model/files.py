@@ -23,19 +23,6 @@ def write_json(path: Path, value: Any) -> None:
     path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """A file that is there with all of ``data``, also after a power cut, or as it was before."""
-    working = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with working.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        working.replace(path)
-    finally:
-        working.unlink(missing_ok=True)
-
-
 @contextmanager
 def atomic_directory(output: Path, is_former: Callable[[Path], bool]) -> Iterator[Path]:
     """A new folder beside ``output`` to write into; takes its place when the block ends without an exception.

@@ -11,7 +11,7 @@ from scipy.stats import binomtest
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from kws.audio import SAMPLE_RATE, Waveform
-from kws.detection import Probabilities, is_keyword
+from kws.detection import Probabilities
 from kws.model_file import Model
 from model.calibration import RULE, Targets, accepted, keyword_mask
 from model.corpus import Corpus
@@ -56,14 +56,11 @@ def figures(
     predicted, nothing there) is 0. ``loss`` is the mean cross-entropy.
     """
     predicted, classes = probabilities.argmax(axis=1), list(range(len(labels)))
-    keywords = keyword_mask(labels)
-    said, right = keywords[targets], predicted == targets
-    among = np.where(keywords, probabilities, -1.0).argmax(axis=1) == targets
-    every, heard = share(right), share(right[said])
+    right = predicted == targets
+    every, heard = share(right), share(right[keyword_mask(labels)[targets]])
     of_target = np.take_along_axis(probabilities, targets[:, None], axis=1).astype(np.float64)
     by_class = precision_recall_fscore_support(targets, predicted, labels=classes, zero_division=0)
     return {
-        "split": "testing",
         "n": every["clips"],
         "correct": every["count"],
         "accuracy": every["share"],
@@ -71,7 +68,6 @@ def figures(
         "keyword_accuracy": heard["share"],
         "keyword_accuracy_interval_95": heard["interval_95"],
         "keyword_clips": heard["clips"],
-        "keyword_accuracy_among_keywords": share(among[said])["share"],
         "loss": float(-np.log(np.maximum(of_target, 1e-12)).mean()),
         "labels": list(labels),
         "per_class": {
@@ -92,35 +88,27 @@ def operating_point(
     """
     said, right = keyword_mask(labels)[targets], probabilities.argmax(axis=1) == targets
 
-    def recalled(level: float) -> npt.NDArray[np.bool_]:
-        return (accepted(probabilities, labels, level) & right)[said]
-
-    def taken(level: float) -> dict[str, npt.NDArray[np.bool_]]:
-        return {kind: accepted(group.probabilities, labels, level) for kind, group in groups.items()}
+    def at(level: float) -> tuple[dict[str, Any], dict[str, npt.NDArray[np.bool_]]]:
+        recall = share((accepted(probabilities, labels, level) & right)[said])
+        return recall, {kind: accepted(group.probabilities, labels, level) for kind, group in groups.items()}
 
     curve = []
     for level in sorted({*_THRESHOLDS, threshold}):
-        others = {kind: float(found.mean()) for kind, found in taken(level).items()}
-        curve.append({"threshold": level, "recall": float(recalled(level).mean()), "false_accepts": others})
-    by_word = {kind: _by_word(groups[kind], found) for kind, found in taken(threshold).items()}
+        recall, taken = at(level)
+        shares = {kind: float(found.mean()) for kind, found in taken.items()}
+        curve.append({"threshold": level, "recall": recall["share"], "false_accepts": shares})
+    recall, taken = at(threshold)
+    unseen = _by_word(groups[UNSEEN], taken[UNSEEN]) if UNSEEN in groups else {}
+    surest = [each for kind, group in groups.items() for each in _surest(taken[kind], *group, labels)]
     return {
         "rule": RULE,
         "threshold": threshold,
-        "recall": share(recalled(threshold)),
-        "false_accepts": {kind: share(found) for kind, found in taken(threshold).items()},
+        "recall": recall,
+        "false_accepts": {kind: share(found) for kind, found in taken.items()},
         "curve": curve,
-        "false_accepts_by_word": {kind: found for kind, found in by_word.items() if len(found) > 1},
+        "unseen_words": unseen,
+        "examples": sorted(surest, key=lambda each: (-each["probability"], each["clip"]))[:_EXAMPLES],
     }
-
-
-def false_accepts(groups: dict[str, Group], labels: Sequence[str], threshold: float) -> list[dict[str, Any]]:
-    """The surest of what was taken for a keyword and is none."""
-    found = [
-        {**each, "kind": kind}
-        for kind, (names, words, probabilities) in groups.items()
-        for each in _surest(accepted(probabilities, labels, threshold), names, words, probabilities, labels)
-    ]
-    return sorted(found, key=lambda each: (-each["probability"], each["clip"]))[:_EXAMPLES]
 
 
 def without_keyword(model: Model, corpus: Corpus) -> tuple[dict[str, Group], dict[str, str]]:
@@ -129,7 +117,8 @@ def without_keyword(model: Model, corpus: Corpus) -> tuple[dict[str, Group], dic
     unseen = [clip for clip in corpus.unseen if clip.split == "testing"]
     noise = corpus.noise_waveforms["testing"]
     if not unseen:
-        missing[UNSEEN] = _why_no_unseen(corpus)
+        held = "held back from training is in the test split" if corpus.unseen else "was held back from training"
+        missing[UNSEEN] = f"no word {held}: see --unseen-words"
     if not noise:
         missing["noise"] = "the data set has no background noise"
     names, waveforms = quiet(noise)
@@ -173,16 +162,6 @@ def _heard(model: Model, corpus: Corpus, clips: Sequence[Clip]) -> Group:
     return Group([clip.name for clip in clips], [clip.word for clip in clips], probabilities)
 
 
-def _why_no_unseen(corpus: Corpus) -> str:
-    if corpus.unseen:
-        return "no word held back from training is in the test split"
-    if any(corpus.others.values()):
-        return "no word was held back from training"
-    if any(clip.word not in corpus.labels and is_keyword(clip.word) for clip in corpus.dataset.clips):
-        return "the data set was read without its other words"
-    return "the data set has no other words"
-
-
 def _by_word(group: Group, taken: npt.NDArray[np.bool_]) -> dict[str, Any]:
     """False accepts of each word of a group, the word most often taken for a keyword first."""
     found = {word: share(taken[np.array(group.words) == word]) for word in sorted(set(group.words))}
@@ -197,8 +176,9 @@ def _surest(
     labels: Sequence[str],
 ) -> list[dict[str, Any]]:
     """The clips that are ``chosen``: what each says and what the model takes it for, the surest first."""
-    told = []
-    for row in np.flatnonzero(chosen).tolist():
-        heard = {"prediction": labels[int(found[row].argmax())], "probability": float(found[row].max())}
-        told.append({"clip": names[row], "label": said[row], **heard})
+    told = [
+        {"clip": names[row], "label": said[row], "prediction": labels[best], "probability": float(found[row, best])}
+        for row, best in enumerate(found.argmax(axis=1).tolist())
+        if chosen[row]
+    ]
     return sorted(told, key=lambda each: (-each["probability"], each["clip"]))

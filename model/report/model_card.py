@@ -14,7 +14,7 @@ _OFTEN = 0.08  # of a word's clips taken for a keyword: the card names the word
 def render(evaluation: dict[str, Any], metrics: dict[str, Any]) -> str:
     """The card of a run, from the content of ``evaluation.json`` and ``train_metrics.json``."""
     data, licence = evaluation["data"], evaluation["data"]["licence"]
-    words = evaluation["operating"]["false_accepts_by_word"].get("unseen words", {})
+    words = evaluation["operating"]["unseen_words"]
     return (
         environment()
         .get_template("model_card.md.j2")
