@@ -16,9 +16,8 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch.fx.experimental.optimization import fuse
 
 from kws.audio import Waveform
 from kws.model_file import INPUT, OUTPUT, Model
@@ -78,7 +77,7 @@ class FoldedMelPower(nn.Module):
         return ((even * even + odd * odd) @ self.mel).transpose(1, 2)  # `square` is exported as the slower Pow
 
 
-class PlanarTCResNet8(nn.Module):
+class Planar(nn.Module):
     """What ``network`` computes when it does not train: ``float32[batch, bands, frames]`` -> logits, a row a clip.
 
     Batch normalisation is folded away, and the time series become images one row high: ONNX Runtime keeps the channels
@@ -88,40 +87,24 @@ class PlanarTCResNet8(nn.Module):
 
     def __init__(self, network: TCResNet8) -> None:
         super().__init__()
-        self.stem = _planar(network.stem)
-        self.blocks = nn.Sequential(*(_PlanarBlock(block) for block in network.blocks))
-        self.classifier = network.classifier
+        self.network = fuse(network.eval())
+        for name, conv in [*self.network.named_modules()]:
+            if isinstance(conv, nn.Conv1d):
+                shape = (1, *conv.kernel_size), (1, *conv.stride), (0, *conv.padding)  # type: ignore[misc]
+                flat = nn.Conv2d(conv.in_channels, conv.out_channels, *shape, bias=conv.bias is not None)
+                flat.load_state_dict({**conv.state_dict(), "weight": conv.weight.data[:, :, None]})
+                self.network.set_submodule(name, flat)
 
     def forward(self, features: Tensor) -> Tensor:
-        x: Tensor = self.blocks(self.stem(features[:, :, None]))
-        return self.classifier(x.mean(dim=(2, 3)))
-
-
-class _PlanarBlock(nn.Module):
-    def __init__(self, block: Any) -> None:
-        super().__init__()
-        self.conv1 = _planar(fuse_conv_bn_eval(block.conv1, block.norm1))
-        self.conv2 = _planar(fuse_conv_bn_eval(block.conv2, block.norm2))
-        self.shortcut = _planar(fuse_conv_bn_eval(block.shortcut, block.shortcut_norm))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.relu(self.conv2(F.relu(self.conv1(x))) + self.shortcut(x))
-
-
-def _planar(conv: Any) -> nn.Conv2d:
-    """The same ``Conv1d`` over images one row high; its parameters are copies."""
-    shape = (1, *conv.kernel_size), (1, *conv.stride), (0, *conv.padding)
-    planar = nn.Conv2d(conv.in_channels, conv.out_channels, *shape, bias=conv.bias is not None)
-    state = conv.state_dict()
-    planar.load_state_dict({**state, "weight": state["weight"][:, :, None]})
-    return planar
+        logits: Tensor = self.network(features[:, :, None])
+        return logits
 
 
 def export_onnx(network: TCResNet8, temperature: float = 1.0) -> bytes:
     """The network, in evaluation, behind its features; without metadata."""
     import onnx
 
-    model = Classifier(FoldedMelPower(), PlanarTCResNet8(network), temperature).eval()
+    model = Classifier(FoldedMelPower(), Planar(network), temperature).eval()
     # The exporter tells of its own internals (torchvision's absence, deprecated helpers); nothing a user can mend.
     logging.disable(logging.WARNING)
     try:

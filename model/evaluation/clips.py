@@ -20,18 +20,14 @@ from model.data.recording import as_recorded
 from model.settings import CLIP_SAMPLES
 
 UNSEEN, KNOWN, QUIET = "unseen words", "known other words", "noise and near-silence"
-# Where the curve is told; finer where models are surest.
-_THRESHOLDS = (*(step / 20 for step in range(19)), 0.925, 0.95, 0.96, 0.97, 0.98, 0.985, 0.99, 0.995, 0.999)
-_EXAMPLES = 50
 _CHUNK = 1024  # clips read at once: of the official archive's words there are too many to hold in memory
 _QUIET_DB = (0.0, -20.0, -40.0)  # levels of the background recordings, beside as recorded
 _MOST_QUIET = 1000  # windows of background recordings, all levels together
 
 
 class Group(NamedTuple):
-    """Clips without a keyword: their names, the word that each says, and what the model said of them."""
+    """Clips without a keyword: the word that each says, and what the model said of them."""
 
-    names: list[str]
     words: list[str]
     probabilities: Probabilities  # float32[clips, classes]
 
@@ -53,13 +49,18 @@ def figures(
     """The figures of ``probabilities [clips, classes]`` and ``targets [clips]``, with the clips' names.
 
     ``confusion_matrix[i][j]`` counts the clips of label i that were taken for label j. A ratio without a case (nothing
-    predicted, nothing there) is 0. ``loss`` is the mean cross-entropy.
+    predicted, nothing there) is 0. ``loss`` is the mean cross-entropy. ``mistakes`` come the surest first.
     """
     predicted, classes = probabilities.argmax(axis=1), list(range(len(labels)))
-    right = predicted == targets
+    right, sure = predicted == targets, probabilities.max(axis=1)
     every, heard = share(right), share(right[keyword_mask(labels)[targets]])
     of_target = np.take_along_axis(probabilities, targets[:, None], axis=1).astype(np.float64)
     by_class = precision_recall_fscore_support(targets, predicted, labels=classes, zero_division=0)
+    mistakes = [
+        {"clip": names[row], "label": labels[targets[row]], "prediction": labels[predicted[row]]}
+        | {"probability": float(sure[row])}
+        for row in np.flatnonzero(~right).tolist()
+    ]
     return {
         "n": every["clips"],
         "correct": every["count"],
@@ -75,39 +76,27 @@ def figures(
             for label, precision, recall, f1, clips in zip(labels, *by_class, strict=True)
         },
         "confusion_matrix": confusion_matrix(targets, predicted, labels=classes).tolist(),
-        "mistakes": _surest(~right, names, [labels[target] for target in targets.tolist()], probabilities, labels),
+        "mistakes": sorted(mistakes, key=lambda each: (-each["probability"], each["clip"])),
     }
 
 
 def operating_point(
     probabilities: Probabilities, targets: Targets, groups: dict[str, Group], labels: Sequence[str], threshold: float
 ) -> dict[str, Any]:
-    """Keywords accepted as themselves, and what else is accepted as one, at ``threshold`` and along a curve.
+    """Keywords accepted as themselves, and what else is accepted as one, at ``threshold``.
 
     ``probabilities [clips, classes]`` and ``targets [clips]`` are of a split whose keywords count.
     """
-    said, right = keyword_mask(labels)[targets], probabilities.argmax(axis=1) == targets
-
-    def at(level: float) -> tuple[dict[str, Any], dict[str, npt.NDArray[np.bool_]]]:
-        recall = share((accepted(probabilities, labels, level) & right)[said])
-        return recall, {kind: accepted(group.probabilities, labels, level) for kind, group in groups.items()}
-
-    curve = []
-    for level in sorted({*_THRESHOLDS, threshold}):
-        recall, taken = at(level)
-        shares = {kind: float(found.mean()) for kind, found in taken.items()}
-        curve.append({"threshold": level, "recall": recall["share"], "false_accepts": shares})
-    recall, taken = at(threshold)
-    unseen = _by_word(groups[UNSEEN], taken[UNSEEN]) if UNSEEN in groups else {}
-    surest = [each for kind, group in groups.items() for each in _surest(taken[kind], *group, labels)]
+    right = accepted(probabilities, labels, threshold) & (probabilities.argmax(axis=1) == targets)
+    taken = {kind: accepted(group.probabilities, labels, threshold) for kind, group in groups.items()}
+    words = np.array(groups[UNSEEN].words if UNSEEN in groups else [])
+    unseen = {word: share(taken[UNSEEN][words == word]) for word in sorted(set(words.tolist()))}
     return {
         "rule": RULE,
         "threshold": threshold,
-        "recall": recall,
+        "recall": share(right[keyword_mask(labels)[targets]]),
         "false_accepts": {kind: share(found) for kind, found in taken.items()},
-        "curve": curve,
-        "unseen_words": unseen,
-        "examples": sorted(surest, key=lambda each: (-each["probability"], each["clip"]))[:_EXAMPLES],
+        "unseen_words": dict(sorted(unseen.items(), key=lambda item: -item[1]["share"])),  # the worst first
     }
 
 
@@ -121,29 +110,21 @@ def without_keyword(model: Model, corpus: Corpus) -> tuple[dict[str, Group], dic
         missing[UNSEEN] = f"no word {held}: see --unseen-words"
     if not noise:
         missing["noise"] = "the data set has no background noise"
-    names, waveforms = quiet(noise)
+    silence = model(quiet(noise))
     groups = {UNSEEN: _heard(model, corpus, unseen), KNOWN: _heard(model, corpus, corpus.others["testing"])}
-    groups[QUIET] = Group(names, ["(none)"] * len(names), model(waveforms))
-    return {kind: group for kind, group in groups.items() if group.names}, missing
+    groups[QUIET] = Group(["(none)"] * len(silence), silence)
+    return {kind: group for kind, group in groups.items() if group.words}, missing
 
 
-def quiet(noise: Sequence[Waveform]) -> tuple[list[str], Waveform]:
-    """Clips without a voice: background recordings at three levels, hiss down to the last bit, digital silence."""
-    names, parts = [], []
+def quiet(noise: Sequence[Waveform]) -> Waveform:
+    """Clips without a voice, ``float32[n, CLIP_SAMPLES]``: background recordings at three levels, hiss of -50 dBFS down
+    to the last bit, digital silence, offsets."""
     windows = [sliding_window_view(piece, CLIP_SAMPLES)[:: SAMPLE_RATE // 10] for piece in noise]
     stride = max(1, -(-len(_QUIET_DB) * sum(map(len, windows)) // _MOST_QUIET))
-    for number, recording in enumerate(windows):
-        for db in _QUIET_DB:
-            parts.append(recording[::stride] * np.float32(10 ** (db / 20)))
-            names += [f"noise {number} at {db:+.0f} dB, {0.1 * stride * row:.1f} s" for row in range(len(parts[-1]))]
-    rng = np.random.default_rng(0)
-    for dbfs in (-50, -60, -70, -80, -90):
-        parts.append(rng.normal(0, 10 ** (dbfs / 20), (10, CLIP_SAMPLES)).astype(np.float32))
-        names += [f"hiss at {dbfs} dBFS"] * 10
-    for name, level in (("digital silence", 0), ("offset of 0.01", 0.01), ("offset of one step", 1 / 32768)):
-        parts.append(np.full((1, CLIP_SAMPLES), level, np.float32))
-        names.append(name)
-    return names, as_recorded(np.concatenate(parts))
+    parts = [each[::stride] * np.float32(10 ** (db / 20)) for each in windows for db in _QUIET_DB]
+    rng, one = np.random.default_rng(0), np.ones((1, CLIP_SAMPLES), np.float32)
+    hiss = [rng.normal(0, 10 ** (dbfs / 20), (10, CLIP_SAMPLES)).astype(np.float32) for dbfs in range(-50, -100, -10)]
+    return as_recorded(np.concatenate([*parts, *hiss, 0 * one, 0.01 * one, one / 32_768]))
 
 
 def digest(names: Sequence[str], waveforms: Waveform) -> str:
@@ -159,26 +140,4 @@ def _heard(model: Model, corpus: Corpus, clips: Sequence[Clip]) -> Group:
     starts = range(0, len(clips), _CHUNK)
     parts = [model(corpus.read(clips[start : start + _CHUNK])) for start in starts]
     probabilities = np.concatenate([np.empty((0, len(model.info.labels)), np.float32), *parts])
-    return Group([clip.name for clip in clips], [clip.word for clip in clips], probabilities)
-
-
-def _by_word(group: Group, taken: npt.NDArray[np.bool_]) -> dict[str, Any]:
-    """False accepts of each word of a group, the word most often taken for a keyword first."""
-    found = {word: share(taken[np.array(group.words) == word]) for word in sorted(set(group.words))}
-    return dict(sorted(found.items(), key=lambda item: -item[1]["share"]))
-
-
-def _surest(
-    chosen: npt.NDArray[np.bool_],
-    names: Sequence[str],
-    said: Sequence[str],
-    found: Probabilities,
-    labels: Sequence[str],
-) -> list[dict[str, Any]]:
-    """The clips that are ``chosen``: what each says and what the model takes it for, the surest first."""
-    told = [
-        {"clip": names[row], "label": said[row], "prediction": labels[best], "probability": float(found[row, best])}
-        for row, best in enumerate(found.argmax(axis=1).tolist())
-        if chosen[row]
-    ]
-    return sorted(told, key=lambda each: (-each["probability"], each["clip"]))
+    return Group([clip.word for clip in clips], probabilities)

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.ticker import MaxNLocator
 
-_INK, _BLUE, _ORANGE, _GREEN = "#7d8590", "#2f81f7", "#db6d28", "#2da44e"
+_INK, _BLUE, _ORANGE = "#7d8590", "#2f81f7", "#db6d28"
 _INKED = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color", "grid.color")
 _STYLE: Any = dict.fromkeys(_INKED, _INK) | {
     "axes.grid": True,
@@ -32,9 +32,7 @@ def draw(folder: Path, evaluation: dict[str, Any], metrics: dict[str, Any] | Non
     height = max(3.8, 0.7 * len(evaluation["labels"]))
     with _picture(folder / "confusion.svg", 1.4 * height, height) as (axis,):
         _confusion(evaluation, axis)
-    with _picture(folder / "operating.svg", 1.4 * 3.8, 3.8) as (axis,):
-        _operating(evaluation["operating"], axis)
-    titles = {"confusion": "Confusion matrix", "operating": "False accepts against recall"}
+    titles = {"confusion": "Confusion matrix"}
     if evaluation["running_audio"]:
         with _picture(folder / "running.svg", 1.4 * 3.8, 3.8) as (axis,):
             _running(evaluation["running_audio"], axis)
@@ -82,21 +80,6 @@ def _confusion(evaluation: dict[str, Any], axis: Axes) -> None:
     axis.grid(visible=False)
     axis.set_xticks(range(len(labels)), labels, rotation=45 if len(labels) > 4 else 0)
     axis.set_yticks(range(len(labels)), labels)
-
-
-def _operating(measured: dict[str, Any], axis: Axes) -> None:
-    """False accepts of each kind against keyword recall, with a ring at the stored threshold."""
-    recalls = [100 * point["recall"] for point in measured["curve"]]
-    for (kind, here), colour in zip(measured["false_accepts"].items(), (_ORANGE, _BLUE, _GREEN), strict=False):
-        shares = [100 * point["false_accepts"][kind] for point in measured["curve"]]
-        axis.plot(shares, recalls, colour, marker=".", label=kind)
-        place = 100 * here["share"], 100 * measured["recall"]["share"]
-        axis.plot(*place, "o", color=colour, markersize=9, fillstyle="none")
-    axis.set(xlabel="taken for a keyword, %", ylabel="keyword recall, %", ylim=(0, 101))
-    axis.set_xscale("symlog", linthresh=1)
-    axis.set_xlim(0, 100)
-    axis.xaxis.set_major_formatter("{x:g}")
-    axis.legend()
 
 
 def _running(measured: dict[str, Any], axis: Axes) -> None:
