@@ -28,7 +28,7 @@ from model.augment import Augmenter, mixup
 from model.calibration import calibrate
 from model.corpus import CROP, HARD, NO_CLIP, Corpus, Sampler, Split
 from model.errors import UserError, differences, first_sentence
-from model.features import FRONT_END, RECIPE, log_mel
+from model.features import log_mel
 from model.network import TCResNet8
 from model.parallel import CPU, gather, side_by_side
 from model.provenance import versions
@@ -98,12 +98,12 @@ def train(
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, settings.learning_rate, total_steps=settings.epochs * steps, pct_start=settings.warmup
     )
-    parts: dict[str, Any] = {"network": network, "average": average, "kept": trained.network, "crops": crops}
-    parts |= {"optimizer": optimizer, "schedule": schedule} | ({"before": trained.before} if trained.before else {})
+    parts: list[Any] = [network, average, trained.network, optimizer, schedule, crops]
+    parts += [trained.before] if trained.before else []
     identity = identity_of(settings, corpus, device)
     if state and resume and (kept := load_state(state / STATE, identity)):
-        for name, each in parts.items():
-            each.load_state_dict(kept["parts"][name])
+        for each, values in zip(parts, kept["parts"], strict=True):
+            each.load_state_dict(values)
         trained.history = [Epoch(**epoch) for epoch in kept["history"]]
         trained.best_epoch, trained.seconds = kept["best_epoch"], kept["seconds"]
         log.info("going on after epoch %d", len(trained.history))
@@ -144,10 +144,9 @@ def train(
             trained.seconds += time.perf_counter() - started
             on_epoch(epoch, is_best)
             if state:
-                so_far = {"best_epoch": trained.best_epoch, "seconds": trained.seconds}
-                so_far |= {"history": [asdict(each) for each in trained.history]}
-                so_far |= {"parts": {name: each.state_dict() for name, each in parts.items()}}
-                save_state(state / STATE, identity, so_far)
+                told = {"best_epoch": trained.best_epoch, "seconds": trained.seconds}
+                told |= {"history": [asdict(each) for each in trained.history]}
+                save_state(state / STATE, identity, {**told, "parts": [each.state_dict() for each in parts]})
     return trained
 
 
@@ -207,21 +206,14 @@ def score(network: nn.Module, split: Split, labels: Sequence[str]) -> tuple[floa
 
 def identity_of(settings: Settings, corpus: Corpus, device: torch.device) -> dict[str, Any]:
     """All that the weights depend on, by the names that a user knows; the code that makes them of the data, too."""
-    digest = hashlib.sha256()
+    code = hashlib.sha256()
     names = ("augment", "calibration", "corpus", "features", "hard_negatives", "network", "parallel", "train")
     for name in (*names, "data/noise", "data/recording"):
-        digest.update((Path(__file__).parent / f"{name}.py").read_bytes())
-    return {
-        **{option_name(name): value for name, value in settings.of_weights().items()},
-        "labels": list(corpus.labels),
-        "unseen words": list(corpus.unseen_words),
-        **FRONT_END,
-        "features": RECIPE,
-        "data digest": corpus.digest,
-        "device": device.type,
-        "source": digest.hexdigest()[:12],
-        **{name: found for name, found in versions().items() if not name.startswith("onnx")},
-    }
+        code.update((Path(__file__).parent / f"{name}.py").read_bytes())
+    told = {"labels": list(corpus.labels), "unseen words": list(corpus.unseen_words), "data digest": corpus.digest}
+    told |= {"source": code.hexdigest()[:12], "device": device.type}
+    told |= {option_name(name): value for name, value in settings.of_weights().items()}
+    return told | {name: found for name, found in versions().items() if not name.startswith("onnx")}
 
 
 def save_state(path: Path, identity: dict[str, Any], state: dict[str, Any]) -> None:
@@ -231,25 +223,23 @@ def save_state(path: Path, identity: dict[str, Any], state: dict[str, Any]) -> N
     new.replace(path)
 
 
-def load_state(path: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
-    """The state that is kept, on the CPU; None where there is none.
+def load_state(path: Path, identity: dict[str, Any]) -> dict[str, Any]:
+    """The state that is kept, on the CPU; empty where there is none.
 
     Raises UserError: it is of a run with other settings, data or versions (named), or cannot be read.
     """
+    if not path.exists():
+        return {}
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-        there, state = content["identity"], content["state"]
-    except FileNotFoundError:
-        return None
-    except (OSError, RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:
-        raise UserError(
-            f"--resume: '{path}' cannot be read ({first_sentence(error)}); remove it to start anew"
-        ) from error
-    if different := differences(there, identity):
-        raise UserError(
-            f"--resume: '{path}' is of a different run ({different}); give the same options, or train without --resume"
-        )
-    return dict(state)
+        different, state = differences(content["identity"], identity), dict(content["state"])
+    except (OSError, RuntimeError, EOFError, KeyError, TypeError, AttributeError, pickle.UnpicklingError) as error:
+        why = f"'{path}' cannot be read ({first_sentence(error)}); remove it to start anew"
+        raise UserError(f"--resume: {why}") from error
+    if different:
+        why = f"'{path}' is of a different run ({different}); give the same options, or train without --resume"
+        raise UserError(f"--resume: {why}")
+    return state
 
 
 def _generator(device: torch.device, *parts: int | str) -> torch.Generator:
