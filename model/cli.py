@@ -88,7 +88,7 @@ def train(
     settings = make_settings(chosen, former and former["settings"])
     from model import run
 
-    output = Path(os.path.abspath(output))  # noqa: PTH100 - Path.absolute keeps "..", resolve follows links
+    output = files.normal(output)
     state, log_file = output.with_name(f"{output.name}.resume"), output.with_name(f"{output.name}.log")
     with files.atomic_directory(output, files.holding(run.METRICS, *run.ARTEFACTS)) as folder:
         try:
@@ -182,20 +182,17 @@ def _interrupt(signum: int, _frame: FrameType | None) -> NoReturn:
     raise Interrupted(signum)
 
 
-def _told(error: Any) -> tuple[int, str]:
-    """The exit code, and the line for a user. Raises the error where it is a fault of the program."""
-    if isinstance(error, Interrupted):
-        return 128 + error.signum, str(error)
-    if isinstance(error, _UsageError):  # without a message no command was given, and the help has been shown
-        message = error.format_message()
-        return 2, message and f"{message.rstrip('.')}; see --help"
+def _told(error: Any) -> str:
+    """The line for a user; empty where help was shown. Raises the error where it is a fault of the program."""
+    if isinstance(error, _UsageError):
+        return f"{error.format_message().rstrip('.')}; see --help" if error.format_message() else ""
     if files.no_space(error):
-        return 2, "no space left on the disk for the output or the cache; free some, or set --output or KWS_CACHE"
+        return "no space left on the disk for the output or the cache; free some, or set --output or KWS_CACHE"
     if isinstance(error, OSError):
         if error.filename is None:
             raise error
-        return 2, f"'{error.filename}' cannot be read or written ({files.reason(error)}); mend it or give another path"
-    return 1 if isinstance(error, ParityError) else 2, str(error)
+        return f"'{error.filename}' cannot be read or written ({files.reason(error)}); mend it or give another path"
+    return str(error)
 
 
 def main() -> NoReturn:
@@ -212,7 +209,6 @@ def main() -> NoReturn:
             print(f"check failed: {' '.join(line.split())}", file=sys.stderr)
         sys.exit(3)
     except (UserError, ModelError, ParityError, _UsageError, Interrupted, OSError) as error:
-        code, message = _told(error)
-        if message:
+        if message := _told(error):
             print("; ".join([f"error: {' '.join(message.split())}", *getattr(error, "__notes__", [])]), file=sys.stderr)
-        sys.exit(code)
+        sys.exit(128 + error.signum if isinstance(error, Interrupted) else 1 if isinstance(error, ParityError) else 2)

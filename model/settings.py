@@ -99,17 +99,8 @@ class Settings:
 
 # What each profile changes, chosen on the validation split (docs/model.md).
 PROFILES: dict[str, dict[str, Any]] = {
-    "quick": {
-        "epochs": 30,
-        "batch_size": 128,
-        "ema_decay": 0.98,
-        "dropout": 0.2,
-        "mixup": 0.0,
-        "width": 1.0,
-        "noise_probability": 0.5,
-        "band_probability": 0.0,
-        "max_shift": 6,
-    },
+    "quick": {"epochs": 30, "batch_size": 128, "ema_decay": 0.98, "dropout": 0.2, "mixup": 0.0, "width": 1.0}
+    | {"noise_probability": 0.5, "band_probability": 0.0, "max_shift": 6},
     "standard": {},
     "best": {"epochs": 500, "width": 2.0},
 }

@@ -26,7 +26,6 @@ from model.settings import Settings
 log = logging.getLogger(__name__)
 
 VOICES_PER_WORD = 50
-AT_BOUND = "The temperature {:.3f} is at the end of its search: the probabilities mean little."
 SPEAKERS_NOT_KNOWN = (
     "Speakers are not known: the same voice may be in training and test, so the test figures do not hold for new "
     "voices. Ways out: a folder for each speaker, `--speaker-pattern`, or lists of the splits."
@@ -79,7 +78,8 @@ def evaluate(model: Model, corpus: Corpus, settings: Settings, network: Module |
 
 def caveats(evaluation: dict[str, Any]) -> list[str]:
     """What a reader must know before the figures: a sentence each, true of this model and these data."""
-    data, labels, leaks = evaluation["data"], evaluation["labels"], evaluation["data"]["leaks"]
+    data, labels, calibration = (evaluation[name] for name in ("data", "labels", "calibration"))
+    leaks = data["leaks"]
     examples = f" ({', '.join(map(str, leaks['examples'][:3]))})" if leaks["examples"] else ""
     leak = f"{leaks['speakers']} speakers and {leaks['recordings']} recordings are in two splits{examples}"
     told = {
@@ -92,7 +92,8 @@ def caveats(evaluation: dict[str, Any]) -> list[str]:
         "takes recordings.": data["speech"]["source"] == SPOKEN and not data["synthetic"],
         "It has heard no running speech, so it is not to be left listening.": data["speech"]["source"] == NONE,
         "The licence of the data is not stated; `--licence` says it.": not data["licence"],
-        AT_BOUND.format(evaluation["calibration"]["temperature"]): evaluation["calibration"]["at_bound"],
+        f"The temperature {calibration['temperature']:.3f} is at the end of its search: the probabilities mean "
+        "little.": calibration["at_bound"],
     }
     return [*(sentence for sentence, holds in told.items() if holds), *data["notes"]]
 
@@ -143,8 +144,7 @@ def _voices(model: Model, corpus: Corpus, settings: Settings) -> dict[str, Any]:
     spoken = [clip for clip in voices.clips if clip.word in labels]
     waveforms = np.stack([fit(decode((voices.root / clip.name).read_bytes()).waveform) for clip in spoken])
     targets = np.array([model.info.labels.index(clip.word) for clip in spoken])
-    found = clips.share(model(waveforms).argmax(axis=1) == targets)
-    return {"clips": found["clips"], "accuracy": found["share"], "interval_95": found["interval_95"]}
+    return clips.share(model(waveforms).argmax(axis=1) == targets)
 
 
 def _tell(evaluation: dict[str, Any]) -> None:
