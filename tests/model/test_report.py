@@ -50,7 +50,7 @@ def test_a_training_leaves_report_card_and_plots(evaluated: Evaluated, speech: S
     text = (tmp_path / "report.md").read_text()
     assert text.startswith("# Training report\n\n**100.0 % of 17 test clips right** (95 % interval ")
     pictures = re.findall(r"\(plots/(.*?)\)", text)
-    assert sorted(pictures) == ["confusion.svg", "curves.svg", "running.svg"]
+    assert sorted(pictures) == ["curves.svg", "running.svg"]
     assert "**Left listening, it misses 0.0 % of the commands** (95 % interval 0.0 to 24.2 %)" in text
     for picture in pictures:
         drawn = (tmp_path / "plots" / picture).read_text()
@@ -59,6 +59,9 @@ def test_a_training_leaves_report_card_and_plots(evaluated: Evaluated, speech: S
     for case in found["robustness"]["cases"]:
         assert f"| {case['name']} | {100 * case['accuracy']:.1f} % | {100 * case['difference']:+.1f} |" in text
     assert "**100.0 % as they are**" in text
+    assert (
+        "| | low | high | _unknown_ | _silence_ |\n| --- | ---: | ---: | ---: | ---: |\n| low | 6 | 0 | 0 | 0 |" in text
+    )
     assert "| clips | low | high | _unknown_ | _silence_ | unknown words |" in text
     assert "| training | 6 | 6 | 3 | 2 | 1 |" in text
     assert "Held back from training, to test on: tree." in text
@@ -85,7 +88,7 @@ def test_every_table_has_the_columns_of_its_header_and_mistakes_are_named(evalua
     text = training_report.render(found, METRICS, {})
     assert ("| low/0.wav | low | high | 90.0 % |" in text, "low/15.wav" in text) == (True, False)
     assert "… and 5 more in `evaluation.json`." in text
-    for text in (training_report.render(found, METRICS, {"confusion": "C"}), model_card.render(found, METRICS)):
+    for text in (training_report.render(found, METRICS, {"curves": "C"}), model_card.render(found, METRICS)):
         assert "\n\n\n" not in text
         tables = re.findall(r"(?:^\|.*\|\n)+", text, re.MULTILINE)
         assert len(tables) > 1
