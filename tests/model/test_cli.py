@@ -67,7 +67,6 @@ def test_a_run_is_repeated_from_its_config_and_an_archive(
         (("--dataset", "nowhere"), "data set 'nowhere' does not exist; give a folder"),
         (("--epochs", "many"), "--epochs"),
         (("--threads", "-1"), "--threads -1 is out of range"),
-        (("--profile", "magic"), "--profile 'magic' is unknown; choose one of quick, standard"),
         (("--labels", "low,middle"), "label 'middle' has no clips in data set 'tones' (it has "),
         (("--unseen-words", "cow"), "--unseen-words: the data set has no other word 'cow' (it has cat, "),
         (("--dataset", "speech-commands", "--dataset-sha256", "abc"), "--dataset-sha256 'abc' is no SHA-256"),
