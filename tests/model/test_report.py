@@ -38,6 +38,7 @@ def evaluated(monkeypatch: pytest.MonkeyPatch) -> Evaluated:
     def run(speakers: int = 0, **changes: Any) -> dict[str, Any]:
         leaks = {"speakers": speakers, "recordings": 0, "examples": ["anna"] * speakers}
         monkeypatch.setattr(evaluation.check, "leaks", lambda _: leaks)
+        monkeypatch.setattr(evaluation, "_voices", lambda *_: None)
         model: Any = ToneModel()
         return evaluation.evaluate(model, corpus(**changes), Settings())
 
@@ -68,17 +69,13 @@ def test_a_training_leaves_report_card_and_plots(evaluated: Evaluated, speech: S
     assert r"- Broken: low/a\|b.wav (no samples)" in text
     assert (tmp_path / "model_card.md").read_text().startswith("---\nlanguage: en\nlicense: mit\n")
     (tmp_path / "alone").mkdir()
-    report.write(tmp_path / "alone", found)
+    speech.negatives = speech.without["testing"]
+    report.write(tmp_path / "alone", evaluated(speech=speech))
     text = (tmp_path / "alone/report.md").read_text()
     assert text.startswith("# Evaluation report\n")
     assert ("| training |" in text, "curves.svg" in text) == (False, False)
+    assert "| testing-a.wav | 0.2 | – | 0 |" in text  # alarms: of an evaluation alone none are known before
     assert not (tmp_path / "alone/model_card.md").exists()
-
-
-def test_alarms_of_an_evaluation_alone_have_no_figure_before(evaluated: Evaluated, speech: Speech) -> None:
-    speech.negatives = speech.without["testing"]
-    text = training_report.render(evaluated(speech=speech), None, {})
-    assert "| testing-a.wav | 0.2 | – | 0 |" in text
 
 
 def test_every_table_has_the_columns_of_its_header_and_mistakes_are_named(evaluated: Evaluated, speech: Speech) -> None:
@@ -107,14 +104,8 @@ def test_every_table_has_the_columns_of_its_header_and_mistakes_are_named(evalua
     ],
 )
 def test_what_is_wrong_with_the_data_stands_first_and_the_card_claims_nothing_else(
-    evaluated: Evaluated,
-    monkeypatch: pytest.MonkeyPatch,
-    speakers: int,
-    changes: dict[str, Any],
-    first: str,
-    apart: bool,
+    evaluated: Evaluated, speakers: int, changes: dict[str, Any], first: str, apart: bool
 ) -> None:
-    monkeypatch.setattr(evaluation, "_voices", lambda *_: None)
     found = evaluated(speakers, **changes)
     text, card = training_report.render(found, METRICS, {}), model_card.render(found, METRICS)
     assert text.splitlines()[4].startswith(f"- ⚠️ {first}")
