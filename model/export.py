@@ -88,12 +88,12 @@ class Planar(nn.Module):
     def __init__(self, network: TCResNet8) -> None:
         super().__init__()
         self.network = fuse(network.eval())
-        for name, conv in [*self.network.named_modules()]:
-            if isinstance(conv, nn.Conv1d):
-                shape = (1, *conv.kernel_size), (1, *conv.stride), (0, *conv.padding)  # type: ignore[misc]
-                flat = nn.Conv2d(conv.in_channels, conv.out_channels, *shape, bias=conv.bias is not None)
-                flat.load_state_dict({**conv.state_dict(), "weight": conv.weight.data[:, :, None]})
-                self.network.set_submodule(name, flat)
+        convolutions: list[Any] = [pair for pair in self.network.named_modules() if isinstance(pair[1], nn.Conv1d)]
+        for name, conv in convolutions:
+            shape = (1, *conv.kernel_size), (1, *conv.stride), (0, *conv.padding)
+            flat = nn.Conv2d(conv.in_channels, conv.out_channels, *shape, bias=conv.bias is not None)
+            flat.load_state_dict({**conv.state_dict(), "weight": conv.weight.data[:, :, None]})
+            self.network.set_submodule(name, flat)
 
     def forward(self, features: Tensor) -> Tensor:
         logits: Tensor = self.network(features[:, :, None])

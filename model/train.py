@@ -144,7 +144,7 @@ def train(
             trained.seconds += time.perf_counter() - started
             on_epoch(epoch, is_best)
             if state:
-                told = {"best_epoch": trained.best_epoch, "seconds": trained.seconds}
+                told: dict[str, Any] = {"best_epoch": trained.best_epoch, "seconds": trained.seconds}
                 told |= {"history": [asdict(each) for each in trained.history]}
                 save_state(state / STATE, identity, {**told, "parts": [each.state_dict() for each in parts]})
     return trained
@@ -210,10 +210,15 @@ def identity_of(settings: Settings, corpus: Corpus, device: torch.device) -> dic
     names = ("augment", "calibration", "corpus", "features", "hard_negatives", "network", "parallel", "train")
     for name in (*names, "data/noise", "data/recording"):
         code.update((Path(__file__).parent / f"{name}.py").read_bytes())
-    told = {"labels": list(corpus.labels), "unseen words": list(corpus.unseen_words), "data digest": corpus.digest}
-    told |= {"source": code.hexdigest()[:12], "device": device.type}
-    told |= {option_name(name): value for name, value in settings.of_weights().items()}
-    return told | {name: found for name, found in versions().items() if not name.startswith("onnx")}
+    return {
+        **{option_name(name): value for name, value in settings.of_weights().items()},
+        "labels": list(corpus.labels),
+        "unseen words": list(corpus.unseen_words),
+        "data digest": corpus.digest,
+        "device": device.type,
+        "source": code.hexdigest()[:12],
+        **{name: found for name, found in versions().items() if not name.startswith("onnx")},
+    }
 
 
 def save_state(path: Path, identity: dict[str, Any], state: dict[str, Any]) -> None:

@@ -56,10 +56,12 @@ def figures(
     every, heard = share(right), share(right[keyword_mask(labels)[targets]])
     of_target = np.take_along_axis(probabilities, targets[:, None], axis=1).astype(np.float64)
     by_class = precision_recall_fscore_support(targets, predicted, labels=classes, zero_division=0)
-    mistakes = [
-        {"clip": names[row], "label": labels[targets[row]], "prediction": labels[predicted[row]]}
-        | {"probability": float(sure[row])}
-        for row in np.flatnonzero(~right).tolist()
+    mistakes: list[dict[str, Any]] = [
+        {"clip": name, "label": labels[true], "prediction": labels[best], "probability": probability}
+        for name, true, best, probability in zip(
+            names, targets.tolist(), predicted.tolist(), sure.tolist(), strict=True
+        )
+        if true != best
     ]
     return {
         "n": every["clips"],

@@ -16,7 +16,7 @@ def render(evaluation: dict[str, Any], metrics: dict[str, Any] | None, plots: di
 
 def environment() -> Environment:
     """The templates of this package, with the filters that they use; a name that is not there is an error."""
-    blocks = dict.fromkeys(("trim_blocks", "lstrip_blocks", "keep_trailing_newline"), True)
+    blocks: dict[str, Any] = dict.fromkeys(("trim_blocks", "lstrip_blocks", "keep_trailing_newline"), True)
     found = Environment(loader=PackageLoader("model.report"), undefined=StrictUndefined, **blocks)  # noqa: S701 - no HTML
     found.filters.update(percent=percent, share=share, interval=interval, cell=cell)
     return found
