@@ -7,6 +7,8 @@ from sklearn.metrics import log_loss
 
 from model.calibration import HIGHEST, LOWEST, accepted, at_bound, calibrate, calibration_error, choose_threshold
 
+from .stand_ins import sure
+
 LABELS = ("up", "down", "_unknown_")
 NAMES = ("a", "b", "c")
 HUNDRED = np.arange(100) % 2
@@ -55,10 +57,6 @@ def test_the_calibration_error_of_a_known_outcome() -> None:
     targets = np.array([0] * 7 + [1] * 3 + [1] * 8 + [0] * 2)  # 70 % right at 0.9, 80 % right at 0.6
     assert calibration_error(probabilities, targets) == pytest.approx(0.5 * 0.2 + 0.5 * 0.2)
     assert calibration_error(np.array([[1.0, 0.0]]), np.array([0])) == 0
-
-
-def sure(answer: int, probability: float) -> list[float]:
-    return [probability if index == answer else (1 - probability) / 2 for index in range(3)]
 
 
 def test_accepted_is_a_keyword_and_sure_enough() -> None:
