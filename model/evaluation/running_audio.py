@@ -116,7 +116,7 @@ def measure(model: Model, corpus: Corpus) -> dict[str, Any] | None:
     tops = _tops(negatives, labels, rule, likeliest=True)
     sure = np.array([_sure(each.windows(rule.smoothing), labels, rule, each.said) for each in commands])
     rates = [(at, int((tops >= at).sum()) / hours, float((sure < at).mean())) for at in _THRESHOLDS]
-    worst = [
+    worst: list[dict[str, Any]] = [
         {"recording": each.name, "seconds": round(at, 2), "label": label, "confidence": confidence}
         for each in negatives
         for label, at, confidence in each.detections(labels, replace(rule, threshold=_LEAST))
