@@ -81,8 +81,8 @@ def choose_threshold(probabilities: Floats, targets: Targets, labels: Sequence[s
     return max(0.001, math.floor(float(sure[needed - 1]) * 1000) / 1000)
 
 
-def reliability(probabilities: Floats, targets: Targets) -> dict[str, Any]:
-    """The expected calibration error (Naeini et al. 2015), and the reliability curve that it comes from.
+def calibration_error(probabilities: Floats, targets: Targets) -> float:
+    """The expected calibration error (Naeini et al. 2015).
 
     Clips are put into ``BINS`` bins of equal width by the probability of their likeliest class; the error is the mean
     distance of accuracy and confidence in a bin, weighted by its clips.
@@ -90,9 +90,5 @@ def reliability(probabilities: Floats, targets: Targets) -> dict[str, Any]:
     confidence = probabilities.max(axis=1).astype(np.float64)
     right = probabilities.argmax(axis=1) == targets
     place = np.minimum((confidence * BINS).astype(int), BINS - 1)
-    clips, sure, hits = (np.bincount(place, weights, BINS) for weights in (None, confidence, right))
-    rows = []
-    for index in np.flatnonzero(clips).tolist():
-        means = {"confidence": float(sure[index] / clips[index]), "accuracy": float(hits[index] / clips[index])}
-        rows.append({"from": index / BINS, "to": (index + 1) / BINS, "clips": int(clips[index]), **means})
-    return {"ece": float(np.abs(sure - hits).sum() / max(1, len(targets))), "bins": rows}
+    sure, hits = (np.bincount(place, weights, BINS) for weights in (confidence, right))
+    return float(np.abs(sure - hits).sum() / max(1, len(targets)))

@@ -17,7 +17,7 @@ import typer
 from kws.model_file import ModelError, open_model
 from model import console, files
 from model.errors import CheckFailed, Interrupted, ParityError, UserError
-from model.settings import DATA, RECIPE, RUN, Settings, make_settings, read_config, split_words
+from model.settings import DATA, RECIPE, RUN, Settings, make_settings, read_config
 
 app = typer.Typer(
     help="Train a keyword classifier from a data set, and check what comes out.",
@@ -38,12 +38,9 @@ Output = Annotated[Path, _variable("OUTPUT", "Folder to write; replaced whole at
 ModelPath = Annotated[Path, _variable("MODEL", "The exported model.")]
 Config = Annotated[Path | None, _variable("CONFIG", "A run's config.json gives what is not given here.")]
 Resume = Annotated[bool, _variable("RESUME", "Go on with a run of this output that was stopped.", "--resume")]
-Checkpoint = Annotated[
-    Path | None, _variable("CHECKPOINT", "Its weights, for parity; default: those beside the model.")
-]
+Checkpoint = Annotated[Path | None, _variable("CHECKPOINT", "The model's weights; default: those beside it.")]
 MinClips = Annotated[int, _variable("MIN_CLIPS", "Readable clips that a label needs in each split.", min=1)]
 PerLabel = Annotated[int, _variable("PER_LABEL", "Clips a label.", min=1)]
-JsonFile = Annotated[Path | None, _variable("JSON", "Also write the findings here.", "--json", dir_okay=False)]
 
 
 def with_settings(*panels: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -63,13 +60,12 @@ def with_settings(*panels: str) -> Callable[[Callable[..., None]], Callable[...,
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(command)
         def run(**given: Any) -> None:
-            chosen = {each.name: given.pop(each.name) for each in wanted}
-            words = {name: split_words(chosen[name]) for name in ("labels", "unseen_words") if chosen[name] is not None}
-            command(chosen=chosen | words, **given)
+            command(chosen={each.name: given.pop(each.name) for each in wanted}, **given)
 
         own = [each for each in inspect.signature(command).parameters.values() if each.name != "chosen"]
-        run.__signature__ = inspect.Signature([*own, *map(option, wanted)])  # type: ignore[attr-defined]
-        run.__annotations__ = {each.name: each.annotation for each in run.__signature__.parameters.values()}  # type: ignore[attr-defined]
+        every: Any = inspect.Signature([*own, *map(option, wanted)])
+        vars(run).update(__signature__=every)
+        run.__annotations__ = {name: each.annotation for name, each in every.parameters.items()}
         return run
 
     return decorate
@@ -92,19 +88,16 @@ def train(
     settings = make_settings(chosen, former and former["settings"])
     from model import run
 
-    output = Path(os.path.abspath(output))  # noqa: PTH100 - Path.absolute keeps "..", resolve follows links
+    output = files.normal(output)
     state, log_file = output.with_name(f"{output.name}.resume"), output.with_name(f"{output.name}.log")
-    if _rank() > 0:
-        run.run(settings, None, state, resume, former)
-        return
     with files.atomic_directory(output, files.holding(run.METRICS, *run.ARTEFACTS)) as folder:
         try:
             with console.logged_to(log_file):
                 run.run(settings, folder, state, resume, former)
         except BaseException as error:
-            error.add_note(f"the log is {log_file}")
             if isinstance(error, Interrupted) and state.is_dir():
-                error.left = "the output is as it was; --resume goes on after the last whole epoch"
+                error.add_note("--resume goes on after the last whole epoch")
+            error.add_note(f"the log is {log_file}")
             raise
         shutil.copy(log_file, folder / run.LOG)
     log_file.unlink()
@@ -137,7 +130,6 @@ def check(
     chosen: dict[str, Any],
     dataset_: Annotated[str | None, typer.Argument(metavar="[DATASET]", help="The same as --dataset.")] = None,
     min_clips: MinClips = 10,
-    json_file: JsonFile = None,
 ) -> None:
     """Look a data set over: counts, short, long, clipped, silent, duplicate and broken clips, speakers.
 
@@ -149,9 +141,6 @@ def check(
 
     found = checking.check(open_dataset(make_settings({**chosen, "dataset": dataset_ or chosen["dataset"]})), min_clips)
     console.log.info("%s", checking.render(found))
-    if json_file:
-        json_file.parent.mkdir(parents=True, exist_ok=True)
-        files.write_json(json_file, found)
     if not found["passed"]:
         raise CheckFailed(checking.failure_lines(found))
 
@@ -160,17 +149,17 @@ def check(
 def predict(
     recordings: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Recordings of any format and length.")],
     model: ModelPath = Path("artifacts/model/model.onnx"),
-    windows: Annotated[bool, typer.Option("--windows", help="Show every window of a longer recording.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="A JSON object a file, a line each.")] = False,
 ) -> None:
     """Tell what the model hears in recordings. Of a longer one the loudest second speaks."""
     from model import predict as predicting
 
-    loaded = open_model(model)
-    found, unread = predicting.predict(loaded, recordings)
-    if found:
-        show = predicting.to_json(found, loaded.info) if as_json else predicting.render(found, loaded.info, windows)
-        console.log.info("%s", show)
+    loaded, unread = open_model(model), []
+    for recording in recordings:
+        try:
+            console.log.info("%s", predicting.predict(loaded, recording, as_json))
+        except UserError as error:
+            unread.append(str(error))
     if unread:
         raise UserError("; ".join(unread))
 
@@ -187,31 +176,23 @@ def clips(chosen: dict[str, Any], output: Output, per_label: PerLabel = 10) -> N
     console.log.info("written to %s", output)
 
 
-def _rank() -> int:
-    """This process's number among those that ``torchrun`` started, of which 0 alone speaks and writes."""
-    return int(os.environ.get("RANK", "0"))
-
-
 def _interrupt(signum: int, _frame: FrameType | None) -> NoReturn:
     for again in (signal.SIGINT, signal.SIGTERM):
         signal.signal(again, signal.SIG_IGN)  # one is enough; let the clean-up finish
     raise Interrupted(signum)
 
 
-def _told(error: Any) -> tuple[int, str]:
-    """The exit code, and the line for a user. Raises the error where it is a fault of the program."""
-    if isinstance(error, Interrupted):
-        return 128 + error.signum, f"stopped by {signal.Signals(error.signum).name}; {error.left}"
-    if isinstance(error, _UsageError):  # without a message no command was given, and the help has been shown
-        message = error.format_message()
-        return 2, message and f"{message.rstrip('.')}; see --help"
+def _told(error: Any) -> str:
+    """The line for a user; empty where help was shown. Raises the error where it is a fault of the program."""
+    if isinstance(error, _UsageError):
+        return f"{error.format_message().rstrip('.')}; see --help" if error.format_message() else ""
     if files.no_space(error):
-        return 2, "no space left on the disk for the output or the cache; free some, or set --output or KWS_CACHE"
+        return "no space left on the disk for the output or the cache; free some, or set --output or KWS_CACHE"
     if isinstance(error, OSError):
         if error.filename is None:
             raise error
-        return 2, f"'{error.filename}' cannot be read or written ({files.reason(error)}); mend it or give another path"
-    return 1 if isinstance(error, ParityError) else 2, str(error)
+        return f"'{error.filename}' cannot be read or written ({files.reason(error)}); mend it or give another path"
+    return str(error)
 
 
 def main() -> NoReturn:
@@ -220,7 +201,7 @@ def main() -> NoReturn:
         signal.signal(signum, _interrupt)
     # cuBLAS is deterministic with a workspace of its own only; read once, when a GPU is first used.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    console.set_up(quiet=_rank() > 0)
+    console.set_up()
     try:
         sys.exit(typer.main.get_command(app).main(prog_name="python -m model", standalone_mode=False) or 0)
     except CheckFailed as failed:
@@ -228,7 +209,6 @@ def main() -> NoReturn:
             print(f"check failed: {' '.join(line.split())}", file=sys.stderr)
         sys.exit(3)
     except (UserError, ModelError, ParityError, _UsageError, Interrupted, OSError) as error:
-        code, message = _told(error)
-        if message:
+        if message := _told(error):
             print("; ".join([f"error: {' '.join(message.split())}", *getattr(error, "__notes__", [])]), file=sys.stderr)
-        sys.exit(code)
+        sys.exit(128 + error.signum if isinstance(error, Interrupted) else 1 if isinstance(error, ParityError) else 2)

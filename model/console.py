@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import MofNCompleteColumn, Progress
+from rich.progress import Progress
 
 log = logging.getLogger("model")
 
@@ -21,9 +21,8 @@ class _ConsoleHandler(logging.Handler):
         _console.print(self.format(record))
 
 
-def set_up(quiet: bool = False) -> None:
-    """Send the package's log records to stdout; ``quiet`` is for all but the first of several equal processes."""
-    _console.quiet = quiet
+def set_up() -> None:
+    """Send the package's log records to stdout."""
     log.handlers = [_ConsoleHandler()]
     log.setLevel(logging.INFO)
     log.propagate = False
@@ -49,21 +48,20 @@ def logged_to(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def bar(what: str, scale: int = 1, quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
+def bar(what: str, scale: int = 1) -> Iterator[Callable[[int, int], None]]:
     """A progress bar: call what it gives with (done, total). Without a terminal, a line at each fourth of each total.
 
-    ``scale`` divides the numbers shown (1,000,000 for bytes as MB); ``quiet`` leaves the plain lines out.
+    ``scale`` divides the numbers shown (1,000,000 for bytes as MB).
     """
-    told: dict[int, int] = {}
-    columns = (*Progress.get_default_columns(), MofNCompleteColumn())
-    with Progress(*columns, console=_console, transient=True, disable=not _console.is_terminal) as progress:
+    told: set[tuple[int, int]] = set()
+    with Progress(console=_console, transient=True, disable=not _console.is_terminal) as progress:
         task = progress.add_task(what, total=None)
 
         def show(done: int, total: int) -> None:
-            progress.update(task, completed=done // scale, total=total // scale or None)
-            quarter = done * 4 // total if total else 0
-            if not quiet and not _console.is_terminal and quarter > told.get(total, -1):
-                told[total] = quarter
+            progress.update(task, completed=done, total=total or None)
+            quarter = (total, done * 4 // total if total else 0)
+            if not _console.is_terminal and quarter not in told:
+                told.add(quarter)
                 log.info("%s: %d of %s", what, done // scale, total // scale if total else "?")
 
         yield show

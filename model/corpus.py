@@ -115,19 +115,17 @@ def load(dataset: DataSet, settings: Settings, progress: features.Progress = lam
         raise UserError(f"--unseen-words: the data set has no other word '{unknown[0]}' (it has {there})")
     heard_words = other_words.difference(settings.unseen_words)
     running = open_speech(settings, keywords)
-    heard_running = running.without["training"] or running.negatives
 
-    noise_audit = Audit()
-    pieces = noise.cut(_read_noise(dataset, noise_audit))
+    noise_audit, pieces = _read_noise(dataset)
     copies = {"training": 1 + len(features.SPEEDS) if settings.speed_copies else 1, "validation": 1, "testing": 0}
     digests = {"noise": digest_of(dataset.root, dataset.noise, "noise", settings.workers)}
-    stored, readable = {}, {}
+    clips, stored, readable = {name: dataset.of_split(name) for name in SPLITS}, {}, {}
     for name in SPLITS:
-        names = [clip.name for clip in dataset.of_split(name)]
+        names = [clip.name for clip in clips[name]]
         digests[name] = digest = digest_of(dataset.root, names, name, settings.workers)
         stored[name] = features.stored_features(dataset.root, names, digest, copies[name], settings.workers, progress)
-        rows = enumerate(zip(dataset.of_split(name), stored[name].found, strict=True))
-        readable[name] = [(row, clip) for row, (clip, found) in rows if not found.broken]
+        broken = [bool(found.broken) for found in stored[name].found]
+        readable[name] = [(row, clip) for row, clip in enumerate(clips[name]) if not broken[row]]
 
     for name in ("testing",) if dataset.test_only else SPLITS:
         for label in sorted({*keywords}.difference(clip.word for _, clip in readable[name])):
@@ -135,18 +133,16 @@ def load(dataset: DataSet, settings: Settings, progress: features.Progress = lam
     trained = {clip.word for _, clip in readable["testing" if dataset.test_only else "training"]}
     if not (pieces["training"] or SILENCE in trained):
         silence = set()  # recorded in another split than training alone
-    labels = (*keywords, *((UNKNOWN,) if trained & heard_words or heard_running else ()), *silence)
+    labels = (*keywords, *((UNKNOWN,) if trained & heard_words or running.trained_on else ()), *silence)
     if len(labels) < 2:
         raise UserError(
             f"the word '{labels[0]}' has nothing to be told from; name more --labels, or add other words or noise"
         )
-    splits = {}
+    splits, used = {}, {*keywords, *heard_words, *silence}
     for name in SPLITS:
-        audit = Audit()
-        for clip, found in zip(dataset.of_split(name), stored[name].found, strict=True):
-            if clip.word in {*keywords, *heard_words, *silence}:
-                audit[clip.name] = found
-        known = [(row, clip) for row, clip in readable[name] if clip.word in {*keywords, *heard_words, *silence}]
+        read = zip(clips[name], stored[name].found, strict=True)
+        audit = Audit({clip.name: found for clip, found in read if clip.word in used})
+        known = [(row, clip) for row, clip in readable[name] if clip.word in used]
         splits[name] = _split(name, known, audit, stored[name], labels, pieces[name], running.without[name])
     others = {name: tuple(clip for _, clip in rows if clip.word in heard_words) for name, rows in readable.items()}
     unseen = tuple(sorted(clip for rows in readable.values() for _, clip in rows if clip.word in settings.unseen_words))
@@ -159,15 +155,12 @@ def load(dataset: DataSet, settings: Settings, progress: features.Progress = lam
 
 def even_choice(clips: Sequence[Clip], count: int) -> tuple[Clip, ...]:
     """Up to ``count`` of the clips, evenly over their words, the same ones each time; sorted by name."""
-    by_word: dict[str, list[Clip]] = {}
-    for clip in sorted(clips, key=lambda clip: _sha1(clip.name)):
-        by_word.setdefault(clip.word, []).append(clip)
-    ranked = [(rank, _sha1(clip.name), clip) for row in by_word.values() for rank, clip in enumerate(row)]
+    seen: Counter[str] = Counter()
+    ranked = []
+    for digest, clip in sorted((hashlib.sha1(clip.name.encode()).hexdigest(), clip) for clip in clips):  # noqa: S324
+        ranked.append((seen[clip.word], digest, clip))
+        seen[clip.word] += 1
     return tuple(sorted(clip for _, _, clip in sorted(ranked)[:count]))
-
-
-def _sha1(text: str) -> str:
-    return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
 
 
 def _split(
@@ -183,8 +176,7 @@ def _split(
     keyword has clips on average, whatever training's shares are: what is judged does not depend on the recipe. Where
     there are no other words, crops of running speech stand for them."""
     counts, keywords = Counter(clip.word for _, clip in known), [label for label in labels if is_keyword(label)]
-    more: tuple[Clip, ...] = ()
-    made = np.empty((0, CLIP_SAMPLES), np.float32)
+    more, made = tuple[Clip, ...](), np.empty((0, CLIP_SAMPLES), np.float32)
     if name != "training":
         mean = round(sum(counts[label] for label in keywords) / len(keywords))
         other = [clip for _, clip in known if clip.word not in (*keywords, SILENCE)]
@@ -197,21 +189,20 @@ def _split(
             made = np.concatenate([made, noise.silence_waveforms(pieces, name, len(silent))])
             more += silent
     clips = (*(clip for _, clip in known), *more)
-    classes = [labels.index(clip.word if clip.word in labels else UNKNOWN) for clip in clips]
-    targets = torch.tensor(classes, dtype=torch.int64)
+    targets = torch.tensor([labels.index(clip.word if clip.word in labels else UNKNOWN) for clip in clips]).long()
     return Split(clips, targets, audit, stored, torch.tensor([row for row, _ in known]), made)
 
 
-def _read_noise(dataset: DataSet, audit: Audit) -> list[Waveform]:
-    recordings = []
+def _read_noise(dataset: DataSet) -> tuple[Audit, dict[str, list[Waveform]]]:
+    """What was found in the background recordings, and each split's part of them."""
+    audit, recordings = Audit(), []
     for name in dataset.noise:
-        found = Found()
+        audit[name] = Found()
         try:
             recordings.append(decode((dataset.root / name).read_bytes()).waveform)
         except AudioError as error:
-            found = Found(broken=error.detail.rstrip("."))
-        audit[name] = found
-    return recordings
+            audit[name] = Found(broken=error.detail.rstrip("."))
+    return audit, noise.cut(recordings)
 
 
 class Sampler:
@@ -228,15 +219,14 @@ class Sampler:
             rows.setdefault(clip.word, []).append(row)
         keywords = corpus.dataset.labels
         self._keywords = torch.tensor([row for word in keywords for row in rows[word]])
-        self._others = [torch.tensor(rows[word]) for word in sorted(rows) if word not in (*keywords, SILENCE)]
         mean = len(self._keywords) / len(keywords)
+        self._others = [torch.tensor(rows[word]) for word in sorted(rows) if word not in (*keywords, SILENCE)]
         self._unknown = max(1, round(settings.unknown_share * mean)) if self._others else 0
-        self._silence = max(1, round(settings.silence_share * mean)) if SILENCE in corpus.labels else 0
-        share = settings.speech_share if corpus.speech.without["training"] or corpus.speech.negatives else 0.0
-        others = len(self._keywords) + self._unknown + self._silence
-        self._crops = round(others * share / (1 - share))
         recorded = [torch.tensor(rows[SILENCE])] if SILENCE in rows else []
+        self._silence = max(1, round(settings.silence_share * mean)) if SILENCE in corpus.labels else 0
         self._silent = [torch.full((self._silence,), NO_CLIP)] * bool(len(corpus.noise)) + recorded
+        share = settings.speech_share if corpus.speech.trained_on else 0.0
+        self._crops = round((len(self._keywords) + self._unknown + self._silence) * share / (1 - share))
 
     def __len__(self) -> int:
         return len(self._keywords) + self._unknown + self._silence + self._crops
@@ -247,17 +237,15 @@ class Sampler:
         silence = _draw(self._silent, self._silence, generator)
         crops = torch.tensor([CROP, HARD]).repeat(self._crops // 2 + 1)[: self._crops]
         rows = torch.cat([self._keywords, unknown, silence, crops])
-        return rows[torch.randperm(len(rows), generator=generator, device=generator.device).cpu()]
+        return rows[torch.randperm(len(rows), generator=generator)]
 
 
 def _draw(groups: list[Tensor], count: int, generator: Generator) -> Tensor:
     """``count`` rows, as many of each group; a group's rows all once before any comes again."""
-    if not count or not groups:
-        return torch.empty(0, dtype=torch.int64)
-    drawn = []
-    for rank, group in enumerate(torch.randperm(len(groups), generator=generator).tolist()):  # who gives one more
-        share = count // len(groups) + (rank < count % len(groups))
-        rows = groups[group]
-        order = [torch.randperm(len(rows), generator=generator) for _ in range(-(-share // len(rows)))]
-        drawn.append(rows[torch.cat(order or [rows[:0]])[:share]])
+    none = torch.empty(0, dtype=torch.int64)
+    drawn = [none]
+    for rank, group in enumerate(torch.randperm(len(groups), generator=generator).tolist() if count else ()):
+        rows, share = groups[group], count // len(groups) + (rank < count % len(groups))  # the first give one more
+        orders = [torch.randperm(len(rows), generator=generator) for _ in range(-(-share // len(rows)))]
+        drawn.append(rows[torch.cat([none, *orders])[:share]])
     return torch.cat(drawn)

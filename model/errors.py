@@ -1,6 +1,7 @@
 """Errors that a user can cause and mend, as opposed to faults of the program."""
 
 import re
+import signal
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,8 +26,8 @@ class Interrupted(BaseException):
     """SIGTERM or SIGINT arrived: unwinds the stack, so that temporary files are removed on the way."""
 
     def __init__(self, signum: int) -> None:
-        super().__init__(f"stopped by signal {signum}")
-        self.signum, self.left = signum, "nothing was written"
+        super().__init__(f"stopped by {signal.Signals(signum).name}; the output is as it was")
+        self.signum = signum
 
 
 def first_sentence(error: Exception) -> str:

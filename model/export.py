@@ -5,22 +5,19 @@ fastest; ``measure_parity`` compares it with PyTorch's own.
 """
 
 import hashlib
-import io
 import json
 import logging
 import math
 import pickle
 import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch.fx.experimental.optimization import fuse
 
 from kws.audio import Waveform
 from kws.model_file import INPUT, OUTPUT, Model
@@ -80,7 +77,7 @@ class FoldedMelPower(nn.Module):
         return ((even * even + odd * odd) @ self.mel).transpose(1, 2)  # `square` is exported as the slower Pow
 
 
-class PlanarTCResNet8(nn.Module):
+class Planar(nn.Module):
     """What ``network`` computes when it does not train: ``float32[batch, bands, frames]`` -> logits, a row a clip.
 
     Batch normalisation is folded away, and the time series become images one row high: ONNX Runtime keeps the channels
@@ -90,40 +87,24 @@ class PlanarTCResNet8(nn.Module):
 
     def __init__(self, network: TCResNet8) -> None:
         super().__init__()
-        self.stem = _planar(network.stem)
-        self.blocks = nn.Sequential(*(_PlanarBlock(block) for block in network.blocks))
-        self.classifier = network.classifier
+        self.network = fuse(network.eval())
+        convolutions: list[Any] = [pair for pair in self.network.named_modules() if isinstance(pair[1], nn.Conv1d)]
+        for name, conv in convolutions:
+            shape = (1, *conv.kernel_size), (1, *conv.stride), (0, *conv.padding)
+            flat = nn.Conv2d(conv.in_channels, conv.out_channels, *shape, bias=conv.bias is not None)
+            flat.load_state_dict({**conv.state_dict(), "weight": conv.weight.data[:, :, None]})
+            self.network.set_submodule(name, flat)
 
     def forward(self, features: Tensor) -> Tensor:
-        x: Tensor = self.blocks(self.stem(features[:, :, None]))
-        return self.classifier(x.mean(dim=(2, 3)))
+        logits: Tensor = self.network(features[:, :, None])
+        return logits
 
 
-class _PlanarBlock(nn.Module):
-    def __init__(self, block: Any) -> None:
-        super().__init__()
-        self.conv1 = _planar(fuse_conv_bn_eval(block.conv1, block.norm1))
-        self.conv2 = _planar(fuse_conv_bn_eval(block.conv2, block.norm2))
-        self.shortcut = _planar(fuse_conv_bn_eval(block.shortcut, block.shortcut_norm))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.relu(self.conv2(F.relu(self.conv1(x))) + self.shortcut(x))
-
-
-def _planar(conv: Any) -> nn.Conv2d:
-    """The same ``Conv1d`` over images one row high; its parameters are copies."""
-    shape = (1, *conv.kernel_size), (1, *conv.stride), (0, *conv.padding)
-    planar = nn.Conv2d(conv.in_channels, conv.out_channels, *shape, bias=conv.bias is not None)
-    state = conv.state_dict()
-    planar.load_state_dict({**state, "weight": state["weight"][:, :, None]})
-    return planar
-
-
-def export_onnx(network: TCResNet8, metadata: Mapping[str, str], temperature: float = 1.0) -> bytes:
-    """The network, in evaluation, behind its features; ``metadata`` as ``metadata_props``."""
+def export_onnx(network: TCResNet8, temperature: float = 1.0) -> bytes:
+    """The network, in evaluation, behind its features; without metadata."""
     import onnx
 
-    model = Classifier(FoldedMelPower(), PlanarTCResNet8(network), temperature).eval()
+    model = Classifier(FoldedMelPower(), Planar(network), temperature).eval()
     # The exporter tells of its own internals (torchvision's absence, deprecated helpers); nothing a user can mend.
     logging.disable(logging.WARNING)
     try:
@@ -148,13 +129,12 @@ def export_onnx(network: TCResNet8, metadata: Mapping[str, str], temperature: fl
     for part in (graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
         part.doc_string = ""
         del part.metadata_props[:]
-    onnx.helper.set_model_props(proto, dict(metadata))
     onnx.checker.check_model(proto, full_check=True)
     return bytes(proto.SerializeToString())
 
 
 def with_metadata(onnx_model: bytes, metadata: Mapping[str, str]) -> bytes:
-    """The same model with ``metadata`` as its ``metadata_props``, in place of what it had."""
+    """The same model with ``metadata`` in place of what it had."""
     import onnx
 
     proto = onnx.load_from_string(onnx_model)
@@ -202,42 +182,25 @@ def weights_sha256(network: nn.Module) -> str:
     return digest.hexdigest()
 
 
-@dataclass(frozen=True)
-class Checkpoint:
-    """What ``best_model.pth`` holds: the weights, the labels, and the settings and what was chosen on validation."""
-
-    network: TCResNet8
-    labels: tuple[str, ...]
-    config: dict[str, Any]
-
-    @property
-    def temperature(self) -> float:
-        """What the logits are divided by."""
-        return float(self.config["temperature"])
-
-    def to_bytes(self) -> bytes:
-        """Loads with ``torch.load(..., weights_only=True)``."""
-        buffer = io.BytesIO()
-        content = {"weights": self.network.state_dict(), "config": self.config, "labels": list(self.labels)}
-        torch.save(content, buffer)
-        return buffer.getvalue()
+def checkpoint(network: TCResNet8, labels: Sequence[str], config: Mapping[str, Any]) -> dict[str, Any]:
+    """What ``best_model.pth`` holds; ``config`` are the settings and what was chosen on validation."""
+    return {"weights": network.state_dict(), "labels": list(labels), "config": dict(config)}
 
 
-def load_checkpoint(path: Path) -> Checkpoint:
-    """A ``best_model.pth`` from its file. Raises UserError: nothing there, or no checkpoint of this trainer."""
+def load_checkpoint(path: Path) -> tuple[TCResNet8, dict[str, Any]]:
+    """The network of a ``best_model.pth``, and all that it holds. Raises UserError: it is none of this trainer's."""
     if not path.is_file():
         raise UserError(f"checkpoint '{path}' does not exist; give the best_model.pth of the model's training run")
     try:
         content = torch.load(path, weights_only=True, map_location="cpu")
-        labels, config = tuple(content["labels"]), dict(content["config"])
-        if others := differences(config["front_end"], features.FRONT_END):
+        if others := differences(content["config"]["front_end"], features.FRONT_END):
             raise UserError(
                 f"checkpoint '{path}' was trained on other features ({others}); use it with the revision that made it, "
                 "or train anew"
             )
-        network = TCResNet8(len(labels), width=config["width"])
+        network = TCResNet8(len(content["labels"]), width=content["config"]["width"])
         network.load_state_dict(content["weights"])
-        return Checkpoint(network.eval(), labels, config)
     except (KeyError, TypeError, ValueError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
         reason = first_sentence(error)
         raise UserError(f"checkpoint '{path}' is none of this trainer ({reason}); give a best_model.pth") from error
+    return network.eval(), content

@@ -1,8 +1,8 @@
 """Log-mel features: mel power, computed once a clip and kept on disk, and its normalised logarithm for the network.
 
 The cache has a folder a split, ``$KWS_CACHE/features/<digest of all that it depends on>``: ``power.f16``, the square
-root of mel power as float16[clips, copies, N_MELS, FRAMES], and ``files.json``, what was found in each file. Half
-precision of the root keeps 1 part in 1,000 of the power over 15 decades, silence to full scale, in half the memory.
+root of mel power as float16, and ``files.json``, what was found in each file. Half precision of the root keeps 1 part
+in 1,000 of the power over 15 decades, silence to full scale, in half the memory.
 """
 
 import hashlib
@@ -11,11 +11,11 @@ import mmap
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torchaudio
@@ -50,12 +50,12 @@ FRONT_END = {
 
 SPEEDS = ((9, 10), (11, 10))  # copies at -10 % and +10 %, a cheap vocal-tract change
 POWER, FILES = "power.f16", "files.json"
-RECIPE = 3  # raise it when the same files shall give other features
+RECIPE = 4  # raise it when the same files shall give other features
 _PACKAGES = ("torch", "torchaudio", "numpy", "soundfile", "soxr")  # that compute them
 _CHUNK = 64  # clips in work at once, a thread
-_ROW = N_MELS * FRAMES
 
-Progress = Callable[[int, int], None]  # clips done, clips in all
+Progress = Callable[[int, int], None]  # files done, files in all
+Part = TypeVar("Part")
 
 
 class MelSpectrogram(torch.nn.Module):
@@ -138,18 +138,15 @@ def stored_features(
 
     ``copies`` is 0 (only see what is in the files), 1, or 1 + len(SPEEDS). A broken file's row is zero.
     """
-    recipe = {"digest": digest, "copies": copies, "speeds": SPEEDS, "front_end": FRONT_END, "recipe": RECIPE}
-    recipe["versions"] = {package: version(package) for package in _PACKAGES}
-    key = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:32]
-    entry = cache_root() / "features" / key
-    if (stored := _open(entry, len(names), copies)) is None:
-        with files.locked(entry.with_suffix(".lock")):
-            if (stored := _open(entry, len(names), copies)) is None:  # nobody made it while we waited
-                with files.atomic_directory(entry, lambda _: True) as folder:
-                    _fill(folder, root, names, copies, workers, progress)
-                stored = _open(entry, len(names), copies)
-    assert stored is not None  # noqa: S101 - just written
-    return stored
+
+    def work(start: int) -> tuple[list[Found], bytes]:
+        waveforms, found = _read(root, names[start : start + _CHUNK])
+        versions = [waveforms, *(change_speed(waveforms, *speed) for speed in SPEEDS[: copies - 1])][:copies]
+        return found, _packed(torch.stack([*map(mel_power, versions)], 1)) if copies else b""
+
+    recipe, parts = {"digest": digest, "copies": copies, "row": N_MELS * FRAMES}, range(0, len(names), _CHUNK)
+    notes, power, mapping = _cached(recipe, parts, work, workers, lambda done: progress(done, len(names)))
+    return Stored(tuple(Found(*note) for note in notes), copies, power, mapping)
 
 
 @dataclass(frozen=True)
@@ -158,12 +155,12 @@ class Running:
 
     power: Tensor  # float16[frames, N_MELS], the square root, mapped
     frames: Tensor  # int64[recordings, speeds]: how many each has; 0 of a broken one
-    broken: dict[str, str]  # path -> why
+    broken: tuple[str, ...]  # why each recording is broken; empty where it is not
 
     @staticmethod
     def none() -> "Running":
         """Of no recordings."""
-        return Running(torch.empty(0, N_MELS, dtype=torch.float16), torch.empty(0, 1, dtype=torch.int64), {})
+        return Running(torch.empty(0, N_MELS, dtype=torch.float16), torch.empty(0, 1, dtype=torch.int64), ())
 
 
 def running_features(
@@ -171,41 +168,66 @@ def running_features(
 ) -> Running:
     """The features of long recordings, whose content ``digest`` names; computed at most once."""
     factors = ((1, 1), *SPEEDS) if settings.speed_copies else ((1, 1),)
-    recipe: dict[str, Any] = {"running": digest, "factors": factors, "front_end": FRONT_END, "recipe": RECIPE}
-    recipe["versions"] = {package: version(package) for package in _PACKAGES}
-    key = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:32]
-    entry = cache_root() / "features" / key
 
-    def work(path: Path) -> tuple[list[Tensor], str]:
+    def work(path: Path) -> tuple[list[tuple[list[int], str]], bytes]:
         try:
             waveform = torch.from_numpy(decode(path.read_bytes(), max_seconds=MAX_SECONDS).waveform)
         except AudioError as error:
-            return [torch.empty(0, N_MELS)] * len(factors), error.detail
-        return [_running_power(waveform, *factor) for factor in factors], ""
+            return [([0] * len(factors), error.detail)], b""
+        powers = [_running_power(waveform, *factor) for factor in factors]
+        return [([len(power) for power in powers], "")], _packed(torch.cat(powers))
 
-    with files.locked(entry.with_suffix(".lock")):
-        if not (entry / FILES).is_file():
+    recipe = {"running": digest, "factors": factors, "row": N_MELS}
+    notes, power, _ = _cached(recipe, recordings, work, settings.workers, lambda done: progress(done, len(recordings)))
+    counts, broken = zip(*notes, strict=True)
+    return Running(power, torch.tensor(counts, dtype=torch.int64), broken)
+
+
+def _cached(
+    recipe: dict[str, Any],
+    parts: Sequence[Part],
+    work: Callable[[Part], tuple[list[Any], bytes]],
+    workers: int,
+    told: Callable[[int], None],
+) -> tuple[list[Any], Tensor, mmap.mmap | None]:
+    """An entry of the cache: a note a file, and all numbers, float16[n, row], mapped.
+
+    ``work`` computes notes and numbers of one of the ``parts``, where the entry is not whole.
+    """
+    recipe |= {"speeds": SPEEDS, "front_end": FRONT_END, "recipe": RECIPE}
+    recipe["versions"] = {package: version(package) for package in _PACKAGES}
+    key = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:32]
+    entry = cache_root() / "features" / key
+    with files.locked(entry.with_suffix(".lock")):  # nobody makes it meanwhile
+        try:
+            notes, size = json.loads((entry / FILES).read_text(encoding="utf-8"))
+            whole = size == (entry / POWER).stat().st_size
+        except (OSError, ValueError):
+            whole = False
+        if not whole:
+            notes = []
             with (
                 files.atomic_directory(entry, lambda _: True) as folder,
-                (folder / POWER).open("wb") as written,
-                ThreadPoolExecutor(settings.workers, initializer=torch.set_num_threads, initargs=(1,)) as pool,
+                (folder / POWER).open("wb") as file,
+                ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool,
             ):
-                frames, broken = list[list[int]](), dict[str, str]()
-                for path, (powers, why) in zip(recordings, pool.map(work, recordings), strict=True):
-                    for power in powers:
-                        written.write(power.sqrt_().half().numpy().tobytes())
-                    frames.append([len(power) for power in powers])
-                    broken |= {str(path): why} if why else {}
-                    progress(len(frames), len(recordings))
-                (folder / FILES).write_text(json.dumps({"frames": frames, "broken": broken}))
-    content = json.loads((entry / FILES).read_text())
-    counts = torch.tensor(content["frames"], dtype=torch.int64).view(-1, len(factors))
-    total = int(counts.sum())
-    if not total:
-        return replace(Running.none(), broken=content["broken"])
+                for found, power in pool.map(work, parts):
+                    file.write(power)
+                    notes += found
+                    told(len(notes))
+                file.flush()
+                os.fsync(file.fileno())
+                (folder / FILES).write_text(json.dumps([notes, file.tell()]), encoding="utf-8")
+    if not (entry / POWER).stat().st_size:
+        return notes, torch.empty(0, recipe["row"], dtype=torch.float16), None
     with (entry / POWER).open("rb") as file:
-        mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
-    return Running(torch.frombuffer(mapping, dtype=torch.float16).view(-1, N_MELS), counts, content["broken"])
+        mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)  # never written, but torch wants it writable
+    return notes, torch.frombuffer(mapping, dtype=torch.float16).view(-1, recipe["row"]), mapping
+
+
+def _packed(power: Tensor) -> bytes:
+    """Mel power as the cache holds it."""
+    return power.sqrt_().half().numpy().tobytes()
 
 
 def _running_power(waveform: Tensor, numerator: int, denominator: int) -> Tensor:
@@ -216,45 +238,6 @@ def _running_power(waveform: Tensor, numerator: int, denominator: int) -> Tensor
     starts = range(0, max(0, len(waveform) - N_FFT + 1), step)
     parts = [mel_power(waveform[None, start : start + step + N_FFT - HOP_LENGTH])[0].T for start in starts]
     return torch.cat([torch.empty(0, N_MELS), *parts])
-
-
-def _open(entry: Path, count: int, copies: int) -> Stored | None:
-    """What an entry holds, or None where it is missing or not what it should be."""
-    try:
-        content = json.loads((entry / FILES).read_text(encoding="utf-8"))
-        found = tuple(Found(*each) for each in content["found"])
-        size = (entry / POWER).stat().st_size
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    numbers = count * copies * _ROW
-    if len(found) != count or size != 2 * numbers:
-        return None
-    if not numbers:
-        return Stored(found, copies, torch.empty(0, _ROW, dtype=torch.float16))
-    with (entry / POWER).open("rb") as file:
-        mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)  # never written, but torch wants it writable
-    power = torch.frombuffer(mapping, dtype=torch.float16)
-    return Stored(found, copies, power.view(-1, _ROW), mapping)
-
-
-def _fill(folder: Path, root: Path, names: Sequence[str], copies: int, workers: int, progress: Progress) -> None:
-    def work(start: int) -> tuple[list[Found], bytes]:
-        waveforms, seen = _read(root, names[start : start + _CHUNK])
-        versions = [waveforms, *(change_speed(waveforms, *speed) for speed in SPEEDS[: copies - 1])][:copies]
-        return seen, b"" if not copies else torch.stack([*map(mel_power, versions)], 1).sqrt_().half().numpy().tobytes()
-
-    found: list[Found] = []
-    with (
-        (folder / POWER).open("wb") as file,
-        ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool,
-    ):
-        for seen, power in pool.map(work, range(0, len(names), _CHUNK)):
-            file.write(power)
-            found += seen
-            progress(len(found), len(names))
-        file.flush()
-        os.fsync(file.fileno())
-    (folder / FILES).write_text(json.dumps({"found": found}))
 
 
 def _read(root: Path, names: Sequence[str]) -> tuple[Tensor, list[Found]]:

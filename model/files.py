@@ -23,17 +23,9 @@ def write_json(path: Path, value: Any) -> None:
     path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """A file that is there with all of ``data``, also after a power cut, or as it was before."""
-    working = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with working.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        working.replace(path)
-    finally:
-        working.unlink(missing_ok=True)
+def normal(path: Path) -> Path:
+    """Absolute and without ``..``, links as they are."""
+    return Path(os.path.abspath(path))  # noqa: PTH100 - Path.absolute keeps "..", resolve follows links
 
 
 @contextmanager
@@ -44,7 +36,7 @@ def atomic_directory(output: Path, is_former: Callable[[Path], bool]) -> Iterato
     folder is an earlier output, which alone may be replaced. Raises UserError: ``output`` is in the way, or cannot be
     written.
     """
-    output = Path(os.path.abspath(output))  # noqa: PTH100 - Path.absolute keeps "..", resolve follows links
+    output = normal(output)
     _check_replaceable(output, is_former)
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
@@ -53,9 +45,7 @@ def atomic_directory(output: Path, is_former: Callable[[Path], bool]) -> Iterato
         working = Path(tempfile.mkdtemp(prefix=f".{output.name}.", suffix=".tmp", dir=output.parent))
     except OSError as error:
         raise UserError(f"output '{output}' is not writable ({reason(error)}); give another --output") from error
-    with locked(
-        working / _LOCK
-    ):  # for as long as the process lives: by it others tell what is in use from what is left
+    with locked(working / _LOCK):  # by it others tell what is in use from what is left
         try:
             yield working
             _check_replaceable(output, is_former)  # hours may have passed

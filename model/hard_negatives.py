@@ -6,7 +6,6 @@ Which these are the training pass itself tells: no extra pass over the speech is
 import logging
 
 import torch
-import torch.distributed as dist
 from torch import Generator, Tensor, nn
 
 from model import console
@@ -23,15 +22,16 @@ _FROM_EPOCH = 9  # before, the model knows too little
 
 def of(corpus: Corpus, settings: Settings) -> "Crops":
     """The crops of a run's speech and of the user's own negatives; the features come from the cache, or go there."""
-    recordings = [*corpus.speech.without["training"], *corpus.speech.negatives]
-    if not recordings:
+    speech = corpus.speech
+    if not speech.trained_on:
         return Crops(Running.none())
-    paths = [one.path for one in recordings]
     with console.bar("reading (speech)") as show:
-        running = running_features(paths, corpus.speech.digest(settings.workers), settings, show)
-    for path, why in running.broken.items():
-        log.warning("broken, left out: %s (%s)", path, why)
-    return Crops(running, len(corpus.speech.negatives), settings.epochs // 3)
+        paths = [one.path for one in speech.trained_on]
+        running = running_features(paths, speech.digest(settings.workers), settings, show)
+    for path, why in zip(paths, running.broken, strict=True):
+        if why:
+            log.warning("broken, left out: %s (%s)", path, why)
+    return Crops(running, len(speech.negatives), settings.epochs // 3)
 
 
 class Crops(nn.Module):
@@ -50,29 +50,18 @@ class Crops(nn.Module):
         usable = places > 0
         early = (usable & (torch.arange(len(counts)) < len(counts) - late * running.frames.shape[1])).sum()
         self.without = without if 0 < early < usable.sum() else 0  # epochs without the last recordings
-        self._early = int(places[usable][:early].sum())
-        self._drawn_from = 0
         self._first, self._places = (ends - counts)[usable], places[usable]
         self._before = self._places.cumsum(0) - self._places  # crops of the recordings before
-        self._pool = torch.empty(0, dtype=torch.int64)
+        self._early, self._all = int(self._places[:early].sum()), int(self._places.sum())
+        self._drawn_from, self._pool = 0, torch.empty(0, dtype=torch.int64)
         bins = len(self._power) // _BIN + 1
         self.register_buffer("score", torch.full((bins,), -1.0))  # probability of a keyword; -1: not seen yet
         self.register_buffer("where", torch.zeros(bins, dtype=torch.int64))  # the frame of a bin that was seen last
 
-    def __len__(self) -> int:
-        return int(self._places.sum())
-
     def begin(self, epoch: int) -> None:
-        """Choose the hard crops of an epoch, of all processes' scores."""
-        if dist.is_initialized():
-            seen, total = (self.score >= 0).float(), self.score.clamp(min=0)
-            for tensor in (seen, total):
-                dist.all_reduce(tensor)
-            self.score.copy_(torch.where(seen > 0, total / seen.clamp(min=1), -1.0))
-            dist.all_reduce(self.where, dist.ReduceOp.MAX)
-        self._drawn_from = self._early if epoch <= self.without else len(self)
-        seen_bins = int((self.score >= 0).sum())
-        count = int(_SHARE * seen_bins) if epoch >= _FROM_EPOCH else 0
+        """Choose what an epoch draws from, and its hard crops."""
+        self._drawn_from = self._early if epoch <= self.without else self._all
+        count = int(_SHARE * int((self.score >= 0).sum())) if epoch >= _FROM_EPOCH else 0
         self._pool = self.where[self.score.topk(count).indices]
 
     def draw(self, hard: Tensor, generator: Generator) -> Tensor:
@@ -80,7 +69,7 @@ class Crops(nn.Module):
 
         Without speech all are 0.
         """
-        if len(self) == 0:
+        if self._all == 0:
             return torch.zeros(len(hard), dtype=torch.int64)
         any_ = (torch.rand(len(hard), generator=generator, dtype=torch.float64) * self._drawn_from).long()
         recording = torch.searchsorted(self._before, any_, right=True) - 1

@@ -45,9 +45,10 @@ class TCResNet8(nn.Module):
     def forward(self, features: Tensor, generator: Generator | None = None) -> Tensor:
         """``float32[batch, bands, frames]`` -> logits ``float32[batch, classes]``; any number of frames from 1.
 
-        In training, dropout draws from ``generator``: torch's own has one for all threads.
+        In training, dropout draws from ``generator``: torch's own has one for all threads. The exported network has an
+        axis of size 1 before the frames (``export.py``).
         """
-        x = self.blocks(self.stem(features)).mean(dim=2)
+        x = self.blocks(self.stem(features)).mean(dim=-1).flatten(1)
         if self.training and self.dropout > 0:
             kept = torch.rand(x.shape, generator=generator, device=x.device) >= self.dropout
             x = x * kept / (1 - self.dropout)

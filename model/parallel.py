@@ -1,14 +1,12 @@
-"""What trains side by side: two threads for the halves of a batch, and the processes that ``torchrun`` started."""
+"""Two threads for the halves of a batch, on two copies of a network that share their weights."""
 
 import copy
-import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import torch
-import torch.distributed as dist
 
 from model.network import TCResNet8
 
@@ -37,40 +35,13 @@ def side_by_side(network: TCResNet8) -> Iterator[tuple[list[TCResNet8], ThreadPo
 
 
 @torch.no_grad()
-def gather(twins: list[TCResNet8], world: int) -> None:
-    """Leave the sum of the twins' gradients in the first, and in all of them their mean batch statistics.
-
-    Both are means over the processes of ``torchrun`` then.
-    """
-    first, *others = (list(twin.parameters()) for twin in twins)
-    gradients = [weight.grad for weight in first if weight.grad is not None]
+def gather(twins: Sequence[TCResNet8]) -> None:
+    """Leave the sum of the twins' gradients in the first, and in all of them their mean batch statistics."""
+    gradients = [[weight.grad for weight in twin.parameters() if weight.grad is not None] for twin in twins]
     statistics = [[buffer for buffer in twin.buffers() if buffer.is_floating_point()] for twin in twins]
-    for other, seen in zip(others, statistics[1:], strict=True):  # in the same order, whichever thread was done first
-        torch._foreach_add_(gradients, [weight.grad for weight in other if weight.grad is not None])
+    for theirs, seen in zip(gradients[1:], statistics[1:], strict=True):  # in one order, whichever thread is done first
+        torch._foreach_add_(gradients[0], theirs)
         torch._foreach_add_(statistics[0], seen)
-    torch._foreach_div_(statistics[0], len(twins) * world)
-    torch._foreach_div_(gradients, world)
-    for tensor in [*gradients, *statistics[0]] if world > 1 else []:
-        dist.all_reduce(tensor)
+    torch._foreach_div_(statistics[0], len(twins))
     for seen in statistics[1:]:
         torch._foreach_copy_(seen, statistics[0])
-
-
-@contextmanager
-def joined() -> Iterator[torch.device]:
-    """This process's device: the accelerator that PyTorch finds, else the CPU; joined to others under ``torchrun``."""
-    count = int(os.environ.get("WORLD_SIZE", "1"))
-    accelerator = torch.accelerator.current_accelerator(check_available=True)
-    if count == 1:
-        yield accelerator or CPU
-        return
-    if accelerator is None or accelerator.type == "mps":  # of which there is one, without collectives
-        device = CPU
-    else:
-        device = torch.device(accelerator.type, int(os.environ["LOCAL_RANK"]))
-        torch.accelerator.set_device_index(device.index)
-    dist.init_process_group(dist.get_default_backend_for_device(device))
-    try:
-        yield device
-    finally:
-        dist.destroy_process_group()

@@ -22,25 +22,13 @@ def revision() -> str:
     root = Path(__file__).parents[1]
     if (given := os.environ.get("KWS_REVISION")) or not (root / ".git").exists():
         return given or ""  # a copy inside another repository is not that repository's commit
+    describe = ["git", "-C", str(root), "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+dirty"]
     try:
-        arguments: list[str | Path] = [
-            "git",
-            "-C",
-            root,
-            "describe",
-            "--always",
-            "--abbrev=40",
-            "--exclude=*",
-            "--dirty=+dirty",
-        ]
-        done = subprocess.run(arguments, capture_output=True, text=True, check=True, timeout=20)
-        return done.stdout.strip()
+        return subprocess.run(describe, capture_output=True, text=True, check=True, timeout=20).stdout.strip()
     except (OSError, subprocess.SubprocessError) as error:
         said = (getattr(error, "stderr", "") or str(error)).strip().split("\n", 1)[0]
-        remedy = (
-            "set KWS_REVISION, or where the checkout is another user's run `git config --global --add safe.directory"
-        )
-        log.warning("the source's revision is not known (%s): %s %s`", said, remedy, root)
+        remedy = f"where the checkout is another user's run `git config --global --add safe.directory {root}`"
+        log.warning("the source's revision is not known (%s): set KWS_REVISION, or %s", said, remedy)
         return ""
 
 

@@ -5,7 +5,7 @@ The command line, the profiles, ``config.json`` and the checkpoint are all made 
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
@@ -84,34 +84,23 @@ class Settings:
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as plain JSON values."""
-        values: dict[str, Any] = json.loads(json.dumps(asdict(self)))
-        return values
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
     def of_weights(self) -> dict[str, Any]:
         """The settings that trained weights depend on, beside the corpus."""
-        recipe = {each.name for each in fields(self) if each.metadata["panel"] == RECIPE}
-        return {name: value for name, value in self.to_dict().items() if name in recipe | {"seed"}}
+        names = [each.name for each in fields(self) if each.metadata["panel"] == RECIPE]
+        return {name: getattr(self, name) for name in (*names, "seed")}
 
     @property
     def workers(self) -> int:
-        """Threads to use; the processes that ``torchrun`` started on one machine share its processors."""
-        shared = max(1, processors() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
-        return self.threads or min(4, shared)
+        """Threads to use."""
+        return self.threads or min(4, processors())
 
 
 # What each profile changes, chosen on the validation split (docs/model.md).
 PROFILES: dict[str, dict[str, Any]] = {
-    "quick": {
-        "epochs": 30,
-        "batch_size": 128,
-        "ema_decay": 0.98,
-        "dropout": 0.2,
-        "mixup": 0.0,
-        "width": 1.0,
-        "noise_probability": 0.5,
-        "band_probability": 0.0,
-        "max_shift": 6,
-    },
+    "quick": {"epochs": 30, "batch_size": 128, "ema_decay": 0.98, "dropout": 0.2, "mixup": 0.0, "width": 1.0}
+    | {"noise_probability": 0.5, "band_probability": 0.0, "max_shift": 6},
     "standard": {},
     "best": {"epochs": 500, "width": 2.0},
 }
@@ -133,15 +122,19 @@ def make_settings(chosen: Mapping[str, Any], former: Mapping[str, Any] | None = 
         raise UserError(f"--profile '{profile}' is unknown; choose one of {', '.join(PROFILES)}")
     if not former or "profile" in given:
         base = {name: value for name, value in base.items() if panels[name] != RECIPE} | PROFILES[profile]
-    values: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in {**base, **given}.items()
-    }
+    values: dict[str, Any] = {**base, **given}
+    for name in ("labels", "unseen_words"):
+        values[name] = split_words(values.get(name, ()))
     settings = replace(Settings(), **values)
     for each in fields(Settings):
         value, low, high = getattr(settings, each.name), each.metadata["low"], each.metadata["high"]
         if low is not None and not (isinstance(value, int | float) and low <= value <= high):  # also catches NaN
             raise UserError(f"{option_name(each.name)} {value} is out of range; give {low:g} to {high:g}")
-    _check_labels(settings.labels)
+    if len(set(settings.labels)) != len(settings.labels):
+        raise UserError(f"--labels '{','.join(settings.labels)}' names a word twice; name each once")
+    for label in settings.labels:
+        if label.startswith((".", "_")) or "/" in label or "\\" in label or not label.isprintable():
+            raise UserError(f"--labels: '{label}' cannot be the name of a word's folder; use plain words")
     return settings
 
 
@@ -149,14 +142,12 @@ def read_config(path: Path) -> dict[str, Any]:
     """The content of a run's ``config.json``. Raises UserError: it is not there, or no such file."""
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
-        kinds = {"settings": dict, "versions": dict, "data_digest": str}
-        if not all(isinstance(content[name], kind) for name, kind in kinds.items()):
-            raise TypeError
+        kept = {"settings": dict(content["settings"]), "versions": dict(content["versions"])}
+        return {**kept, "data_digest": str(content["data_digest"])}
     except OSError as error:
         raise UserError(f"--config '{path}' cannot be read ({error.strerror}); give a run's config.json") from error
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"--config '{path}' is no config.json of a run; give one that train wrote") from error
-    return dict(content)
 
 
 def option_name(name: str) -> str:
@@ -164,17 +155,10 @@ def option_name(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def _check_labels(labels: tuple[str, ...]) -> None:
-    """Raises UserError: a word twice, or one that cannot be the name of a folder."""
-    if len(set(labels)) != len(labels):
-        raise UserError(f"--labels '{','.join(labels)}' names a word twice; name each once")
-    for label in labels:
-        if label.startswith((".", "_")) or "/" in label or "\\" in label or not label.isprintable():
-            raise UserError(f"--labels: '{label}' cannot be the name of a word's folder; use plain words")
-
-
-def split_words(text: str) -> tuple[str, ...]:
-    """``"up, down"`` -> ``("up", "down")``; ``"none"`` -> ``()``."""
+def split_words(text: str | Sequence[str]) -> tuple[str, ...]:
+    """``"up, down"`` -> ``("up", "down")``; ``"none"`` -> ``()``; words that are apart already stay so."""
+    if not isinstance(text, str):
+        return tuple(text)
     words = tuple(word.strip() for word in text.split(",") if word.strip())
     return () if words == ("none",) else words
 

@@ -6,30 +6,29 @@ few hundred clips that is as often an early one that was lucky. The test split h
 
 import copy
 import hashlib
-import io
 import logging
 import math
 import pickle
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from kws.detection import SILENCE, UNKNOWN
-from model import files, hard_negatives
+from model import hard_negatives
 from model.augment import Augmenter, mixup
 from model.calibration import calibrate
 from model.corpus import CROP, HARD, NO_CLIP, Corpus, Sampler, Split
 from model.errors import UserError, differences, first_sentence
-from model.features import FRONT_END, RECIPE, log_mel
+from model.features import log_mel
 from model.network import TCResNet8
 from model.parallel import CPU, gather, side_by_side
 from model.provenance import versions
@@ -54,14 +53,12 @@ class Epoch:
 
 @dataclass
 class Trained:
-    """What training leaves: the network with the best epoch's weights, the history, and the clips and time it took."""
+    """What training leaves: the network with the best epoch's weights, the history, and the time it took."""
 
     network: TCResNet8
-    before: TCResNet8  # before it heard the user's own negatives; as it began, if it never was without them
-    without_negatives: int = 0  # epochs before that
+    before: TCResNet8 | None = None  # before it heard the user's own negatives, if it ever was without them
     history: list[Epoch] = field(default_factory=list)
     best_epoch: int = 0
-    clips: int = 0
     seconds: float = 0.0
 
     @property
@@ -84,19 +81,16 @@ def train(
     random follows from the seed and the epoch's number: the same settings and corpus give the same weights, bit for
     bit, on one machine, in one go or resumed. Raises UserError: the loss ran away; the state is of another run.
     """
-    rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True, warn_only=device.type == "mps")
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # nothing reads it
     torch.manual_seed(settings.seed)
 
-    data, labels, keywords = corpus.splits["training"], corpus.labels, corpus.dataset.labels
     sampler, crops = Sampler(corpus, settings), hard_negatives.of(corpus, settings)
     chances = settings.noise_probability, settings.band_probability
     augment = Augmenter(corpus.noise.to(device), *chances, settings.max_shift)
-    network = TCResNet8(len(labels), width=settings.width, dropout=settings.dropout)
-    trained = Trained(copy.deepcopy(network), copy.deepcopy(network))
-    trained.without_negatives = crops.without
+    network = TCResNet8(len(corpus.labels), width=settings.width, dropout=settings.dropout)
+    trained = Trained(copy.deepcopy(network).eval(), copy.deepcopy(network).eval() if crops.without else None)
     network.to(device)
     average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(settings.ema_decay), use_buffers=True)
     optimizer = torch.optim.AdamW(network.parameters(), weight_decay=settings.weight_decay, fused=True)
@@ -104,91 +98,93 @@ def train(
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, settings.learning_rate, total_steps=settings.epochs * steps, pct_start=settings.warmup
     )
-    parts: dict[str, Any] = {"network": network, "average": average, "kept": trained.network}
-    parts["before"] = trained.before
-    parts |= {"optimizer": optimizer, "schedule": schedule, "crops": crops}
-    identity = identity_of(settings, corpus, world, device)
+    parts: list[Any] = [network, average, trained.network, optimizer, schedule, crops]
+    parts += [trained.before] if trained.before else []
+    identity = identity_of(settings, corpus, device)
     if state and resume and (kept := load_state(state / STATE, identity)):
-        for name, each in parts.items():
-            each.load_state_dict(kept["parts"][name])
+        for each, values in zip(parts, kept["parts"], strict=True):
+            each.load_state_dict(values)
         trained.history = [Epoch(**epoch) for epoch in kept["history"]]
-        trained.best_epoch, trained.clips, trained.seconds = kept["best_epoch"], kept["clips"], kept["seconds"]
+        trained.best_epoch, trained.seconds = kept["best_epoch"], kept["seconds"]
         log.info("going on after epoch %d", len(trained.history))
 
     with side_by_side(network) as (twins, pool):
         for number in range(len(trained.history) + 1, settings.epochs + 1):
             started = time.perf_counter()
-            order = torch.Generator().manual_seed(_seed(settings.seed, number))  # the same in all processes
-            seeds = [_seed(settings.seed, number, rank, twin) for twin in range(len(twins))]
-            drawn = [torch.Generator(device).manual_seed(seed) for seed in seeds]
-            picked = torch.Generator().manual_seed(_seed(settings.seed, number, rank, "crops"))
+            rows = sampler.epoch(_generator(CPU, settings.seed, number))
+            drawn = [_generator(device, settings.seed, number, 0, twin) for twin in range(len(twins))]
+            picked = _generator(CPU, settings.seed, number, 0, "crops")
             crops.begin(number)
-            every = sampler.epoch(order).split(settings.batch_size)
-            batches = [rows[rank::world] for rows in every if len(rows) >= world]  # that every process has a part of
             total = torch.zeros(2, device=device)  # loss, right answers
             for twin in twins:
                 twin.train()
-            for step, rows in enumerate(batches):
-                if step % _STEPS_MAPPED == 0:
-                    data.stored.release()  # else a large data set's features all end up in this process's memory
-
-                def part(
-                    twin: TCResNet8, rows: Tensor, starts: Tensor, drawn: torch.Generator, whole: int = len(rows)
-                ) -> tuple[Tensor, Tensor]:
-                    copies = torch.randint(0, data.stored.copies, rows.shape, generator=drawn, device=device).cpu()
-                    silent, running = (rows == NO_CLIP).nonzero().flatten(), (rows <= CROP).nonzero().flatten()
-                    rows = rows.clamp(min=0)
-                    power, answers = data.power(rows, copies).to(device), data.targets[rows]
-                    if len(silent):
-                        power[silent.to(device)] = augment.silence(len(silent), drawn)
-                        answers = answers.index_fill(0, silent, labels.index(SILENCE))
-                    if len(running):
-                        power[running.to(device)] = crops.read(starts[running]).to(device)
-                        answers = answers.index_fill(0, running, labels.index(UNKNOWN))
-                    targets = F.one_hot(answers, len(labels)).float().to(device)
-                    features, targets = mixup(augment(power, drawn), targets, settings.mixup, drawn)
-                    logits = twin(features, drawn)
-                    loss = F.cross_entropy(logits, targets, label_smoothing=settings.label_smoothing, reduction="sum")
-                    twin.zero_grad(set_to_none=True)
-                    (loss / whole).backward()
-                    sure = logits.detach()[running].softmax(1)[:, : len(keywords)].sum(1).cpu()  # of a keyword
-                    return torch.stack([loss.detach(), (logits.argmax(1) == targets.argmax(1)).sum()]), sure
-
-                starts = crops.draw(rows == HARD, picked)
-                heard = list(pool.map(part, twins, rows.chunk(len(twins)), starts.chunk(len(twins)), drawn))
-                done = [sums for sums, _ in heard]
-                crops.tell(starts[rows <= CROP], torch.cat([sure for _, sure in heard]))
-                gather(twins[: len(done)], world)
+            for step, batch in enumerate(rows.split(settings.batch_size)):
+                if step % _STEPS_MAPPED == 0:  # else a large data set's features all end up in this process's memory
+                    corpus.splits["training"].stored.release()
+                starts = crops.draw(batch == HARD, picked)
+                part = partial(_learn, corpus, crops, augment, settings, len(batch))
+                done = list(pool.map(part, twins, batch.chunk(len(twins)), starts.chunk(len(twins)), drawn))
+                crops.tell(starts[batch <= CROP], torch.cat([sure for _, sure in done]))
+                gather(twins[: len(done)])
                 optimizer.step()
                 schedule.step()
                 average.update_parameters(network)
-                total += torch.stack(done).sum(dim=0)
+                total += torch.stack([sums for sums, _ in done]).sum(dim=0)
 
-            clips, (loss, right) = sum(map(len, batches)), total.tolist()
+            loss, right = (each / len(rows) for each in total.tolist())
             if not math.isfinite(loss):
                 raise UserError(f"training diverged in epoch {number} (loss {loss}); lower --learning-rate")
-            epoch = Epoch(
-                number, loss / clips, right / clips, *score(average.module, corpus.splits["validation"], labels)
-            )
+            epoch = Epoch(number, loss, right, *score(average.module, corpus.splits["validation"], corpus.labels))
             trained.history.append(epoch)
             if is_best := trained.best_epoch == 0 or epoch.val_loss < trained.best.val_loss:
                 trained.best_epoch = number
                 trained.network.load_state_dict(average.module.state_dict())
-            if number == crops.without:
+            if trained.before and number == crops.without:
                 trained.before.load_state_dict(average.module.state_dict())
-            trained.clips += clips * world
             trained.seconds += time.perf_counter() - started
-            if rank > 0:
-                continue
             on_epoch(epoch, is_best)
             if state:
-                so_far = {name: getattr(trained, name) for name in ("best_epoch", "clips", "seconds")}
-                so_far["history"] = [asdict(each) for each in trained.history]
-                so_far["parts"] = {name: each.state_dict() for name, each in parts.items()}
-                save_state(state / STATE, identity, so_far)
-    trained.network.eval()
-    trained.before.eval()
+                told: dict[str, Any] = {"best_epoch": trained.best_epoch, "seconds": trained.seconds}
+                told |= {"history": [asdict(each) for each in trained.history]}
+                save_state(state / STATE, identity, {**told, "parts": [each.state_dict() for each in parts]})
     return trained
+
+
+def _learn(
+    corpus: Corpus,
+    crops: hard_negatives.Crops,
+    augment: Augmenter,
+    settings: Settings,
+    whole: int,
+    network: TCResNet8,
+    rows: Tensor,
+    starts: Tensor,
+    drawn: torch.Generator,
+) -> tuple[Tensor, Tensor]:
+    """Leave the gradients of a part of a batch of ``whole`` clips in ``network``.
+
+    ``rows`` are of an epoch, ``starts`` the first frames of its crops. Gives the sum of the losses and the number of
+    right answers, ``float32[2]``, and how probable a keyword was in each of the crops.
+    """
+    data, labels, device = corpus.splits["training"], corpus.labels, drawn.device
+    copies = torch.randint(0, data.stored.copies, rows.shape, generator=drawn, device=device).cpu()
+    silent, running = (rows == NO_CLIP).nonzero().flatten(), (rows <= CROP).nonzero().flatten()
+    rows = rows.clamp(min=0)
+    power, answers = data.power(rows, copies).to(device), data.targets[rows]
+    if len(silent):
+        power[silent.to(device)] = augment.silence(len(silent), drawn)
+        answers[silent] = labels.index(SILENCE)
+    if len(running):
+        power[running.to(device)] = crops.read(starts[running]).to(device)
+        answers[running] = labels.index(UNKNOWN)
+    targets = F.one_hot(answers, len(labels)).float().to(device)
+    features, targets = mixup(augment(power, drawn), targets, settings.mixup, drawn)
+    logits = network(features, drawn)
+    loss = F.cross_entropy(logits, targets, label_smoothing=settings.label_smoothing, reduction="sum")
+    network.zero_grad(set_to_none=True)
+    (loss / whole).backward()
+    sure = logits.detach()[running].softmax(1)[:, : len(corpus.dataset.labels)].sum(1).cpu()
+    return torch.stack([loss.detach(), (logits.argmax(1) == targets.argmax(1)).sum()]), sure
 
 
 @torch.inference_mode()
@@ -208,54 +204,50 @@ def score(network: nn.Module, split: Split, labels: Sequence[str]) -> tuple[floa
     return loss, float((shifted.argmax(axis=1) == targets).mean())
 
 
-def identity_of(settings: Settings, corpus: Corpus, processes: int, device: torch.device) -> dict[str, Any]:
+def identity_of(settings: Settings, corpus: Corpus, device: torch.device) -> dict[str, Any]:
     """All that the weights depend on, by the names that a user knows; the code that makes them of the data, too."""
-    digest = hashlib.sha256()
+    code = hashlib.sha256()
     names = ("augment", "calibration", "corpus", "features", "hard_negatives", "network", "parallel", "train")
     for name in (*names, "data/noise", "data/recording"):
-        digest.update((Path(__file__).parent / f"{name}.py").read_bytes())
+        code.update((Path(__file__).parent / f"{name}.py").read_bytes())
     return {
         **{option_name(name): value for name, value in settings.of_weights().items()},
         "labels": list(corpus.labels),
         "unseen words": list(corpus.unseen_words),
-        **FRONT_END,
-        "features": RECIPE,
         "data digest": corpus.digest,
-        "processes": processes,
         "device": device.type,
-        "source": digest.hexdigest()[:12],
+        "source": code.hexdigest()[:12],
         **{name: found for name, found in versions().items() if not name.startswith("onnx")},
     }
 
 
 def save_state(path: Path, identity: dict[str, Any], state: dict[str, Any]) -> None:
     """Replace the state that is kept."""
-    buffer = io.BytesIO()
-    torch.save({"identity": identity, "state": state}, buffer)
     path.parent.mkdir(parents=True, exist_ok=True)
-    files.write_whole(path, buffer.getvalue())
+    torch.save({"identity": identity, "state": state}, new := path.with_suffix(".new"))
+    new.replace(path)
 
 
-def load_state(path: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
-    """The state that is kept, on the CPU; None where there is none.
+def load_state(path: Path, identity: dict[str, Any]) -> dict[str, Any]:
+    """The state that is kept, on the CPU; empty where there is none.
 
     Raises UserError: it is of a run with other settings, data or versions (named), or cannot be read.
     """
+    if not path.exists():
+        return {}
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-        there, state = content["identity"], content["state"]
-    except FileNotFoundError:
-        return None
-    except (OSError, RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:
-        raise UserError(
-            f"--resume: '{path}' cannot be read ({first_sentence(error)}); remove it to start anew"
-        ) from error
-    if different := differences(there, identity):
-        raise UserError(
-            f"--resume: '{path}' is of a different run ({different}); give the same options, or train without --resume"
-        )
-    return dict(state)
+        different, state = differences(content["identity"], identity), dict(content["state"])
+    except (OSError, RuntimeError, EOFError, KeyError, TypeError, AttributeError, pickle.UnpicklingError) as error:
+        why = f"'{path}' cannot be read ({first_sentence(error)}); remove it to start anew"
+        raise UserError(f"--resume: {why}") from error
+    if different:
+        why = f"'{path}' is of a different run ({different}); give the same options, or train without --resume"
+        raise UserError(f"--resume: {why}")
+    return state
 
 
-def _seed(*parts: int | str) -> int:
-    return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:8]) >> 1
+def _generator(device: torch.device, *parts: int | str) -> torch.Generator:
+    """What draws the random numbers that ``parts`` name."""
+    digest = hashlib.sha256(repr(parts).encode()).digest()
+    return torch.Generator(device).manual_seed(int.from_bytes(digest[:8]) >> 1)

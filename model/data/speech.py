@@ -48,6 +48,11 @@ class Speech:
     negatives: list[Recording] = field(default_factory=list)  # the user's own
     notes: list[str] = field(default_factory=list)  # sentences: what was left out or taken for granted
 
+    @property
+    def trained_on(self) -> list[Recording]:
+        """What training takes crops of: speech without a keyword, then the user's own recordings."""
+        return [*self.without["training"], *self.negatives]
+
     def digest(self, workers: int) -> str:
         """Over the names and contents of all that training and the choice of the rule depend on."""
         used = [*self.without["training"], *self.without["validation"], *self.negatives]

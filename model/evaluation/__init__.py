@@ -12,7 +12,7 @@ from torch.nn import Module
 from kws.audio import decode
 from kws.detection import SILENCE, UNKNOWN
 from kws.model_file import Model
-from model.calibration import at_bound, keyword_mask, reliability
+from model.calibration import at_bound, calibration_error, keyword_mask
 from model.corpus import Corpus
 from model.data import check
 from model.data.recording import fit
@@ -26,7 +26,6 @@ from model.settings import Settings
 log = logging.getLogger(__name__)
 
 VOICES_PER_WORD = 50
-AT_BOUND = "The temperature {:.3f} is at the end of its search: the probabilities mean little."
 SPEAKERS_NOT_KNOWN = (
     "Speakers are not known: the same voice may be in training and test, so the test figures do not hold for new "
     "voices. Ways out: a folder for each speaker, `--speaker-pattern`, or lists of the splits."
@@ -46,15 +45,14 @@ def evaluate(model: Model, corpus: Corpus, settings: Settings, network: Module |
     names, waveforms = [split.clips[row].name for row in rows], corpus.waveforms("testing")[rows]
     probabilities, said = model(waveforms), keyword_mask(labels)[targets]
     groups, missing = clips.without_keyword(model, corpus)
-    temperature, threshold = float(model.info.metadata.get("temperature", "1")), model.info.threshold
-    calibration = {"temperature": temperature, "at_bound": at_bound(temperature)}
+    temperature = float(model.info.metadata.get("temperature", "1"))
+    calibration = {"ece": calibration_error(probabilities, targets), "temperature": temperature}
     noise = corpus.noise_waveforms["testing"]
     evaluation = {
         **clips.figures(probabilities, targets, labels, names),
         "model_version": model.info.version,
-        "calibration": reliability(probabilities, targets) | calibration,
-        "operating": clips.operating_point(probabilities, targets, groups, labels, threshold),
-        "false_accept_examples": clips.false_accepts(groups, labels, threshold),
+        "calibration": calibration | {"at_bound": at_bound(temperature)},
+        "operating": clips.operating_point(probabilities, targets, groups, labels, model.info.threshold),
         "robustness": robustness.measure(model, waveforms[said], targets[said], noise) | {"voices": None},
         "running_audio": running_audio.measure(model, corpus),
         "negatives": running_audio.alarms(model, corpus.speech.negatives),
@@ -80,7 +78,8 @@ def evaluate(model: Model, corpus: Corpus, settings: Settings, network: Module |
 
 def caveats(evaluation: dict[str, Any]) -> list[str]:
     """What a reader must know before the figures: a sentence each, true of this model and these data."""
-    data, labels, leaks = evaluation["data"], evaluation["labels"], evaluation["data"]["leaks"]
+    data, labels, calibration = (evaluation[name] for name in ("data", "labels", "calibration"))
+    leaks = data["leaks"]
     examples = f" ({', '.join(map(str, leaks['examples'][:3]))})" if leaks["examples"] else ""
     leak = f"{leaks['speakers']} speakers and {leaks['recordings']} recordings are in two splits{examples}"
     told = {
@@ -93,31 +92,21 @@ def caveats(evaluation: dict[str, Any]) -> list[str]:
         "takes recordings.": data["speech"]["source"] == SPOKEN and not data["synthetic"],
         "It has heard no running speech, so it is not to be left listening.": data["speech"]["source"] == NONE,
         "The licence of the data is not stated; `--licence` says it.": not data["licence"],
-        AT_BOUND.format(evaluation["calibration"]["temperature"]): evaluation["calibration"]["at_bound"],
+        f"The temperature {calibration['temperature']:.3f} is at the end of its search: the probabilities mean "
+        "little.": calibration["at_bound"],
     }
     return [*(sentence for sentence, holds in told.items() if holds), *data["notes"]]
 
 
 def headline(evaluation: dict[str, Any]) -> dict[str, Any]:
     """The few figures that go into the model file."""
-    operating, running = evaluation["operating"], evaluation["running_audio"] or {"operating": {}, "hours": 0.0}
+    operating, running = evaluation["operating"], evaluation["running_audio"]
     return {
-        "test_clips": evaluation["n"],
-        "accuracy": round(evaluation["accuracy"], 4),
-        "keyword_accuracy": round(evaluation["keyword_accuracy"], 4),
-        "keyword_recall": round(operating["recall"]["share"], 4),
-        "false_accepts": {kind: round(found["share"], 4) for kind, found in operating["false_accepts"].items()},
-        "expected_calibration_error": round(evaluation["calibration"]["ece"], 4),
-        "operating_table": {
-            name: {
-                "threshold": found["threshold"],
-                "false_accepts_per_hour": round(found["false_accepts_per_hour"], 2),
-                "misses": round(found["misses"]["share"], 4),
-                "misses_by_word": {word: round(one["share"], 4) for word, one in found["misses_by_word"].items()},
-                "hours": round(running["hours"], 2),
-            }
-            for name, found in running["operating"].items()
-        },
+        **{name: evaluation[name] for name in ("n", "accuracy", "keyword_accuracy")},
+        "keyword_recall": operating["recall"]["share"],
+        "false_accepts": {kind: found["share"] for kind, found in operating["false_accepts"].items()},
+        "expected_calibration_error": evaluation["calibration"]["ece"],
+        "running_audio": running and {name: running[name] for name in ("hours", "operating")},
     }
 
 
@@ -155,19 +144,20 @@ def _voices(model: Model, corpus: Corpus, settings: Settings) -> dict[str, Any]:
     spoken = [clip for clip in voices.clips if clip.word in labels]
     waveforms = np.stack([fit(decode((voices.root / clip.name).read_bytes()).waveform) for clip in spoken])
     targets = np.array([model.info.labels.index(clip.word) for clip in spoken])
-    found = clips.share(model(waveforms).argmax(axis=1) == targets)
-    return {"clips": found["clips"], "accuracy": found["share"], "interval_95": found["interval_95"]}
+    return clips.share(model(waveforms).argmax(axis=1) == targets)
 
 
 def _tell(evaluation: dict[str, Any]) -> None:
     """The figures that matter, as lines of the log."""
-    found = {name: 100 * evaluation[name] for name in ("accuracy", "keyword_accuracy")}
     low, high = (100 * bound for bound in evaluation["accuracy_interval_95"])
-    right = f"{evaluation['correct']} of {evaluation['n']}, 95 % interval {low:.1f} to {high:.1f} %"
-    log.info("test accuracy %.2f %% (%s), keywords %.2f %%", found["accuracy"], right, found["keyword_accuracy"])
+    log.info(
+        "test accuracy %.2f %% (%d of %d, 95 %% interval %.1f to %.1f %%), keywords %.2f %%",
+        *(100 * evaluation["accuracy"], evaluation["correct"], evaluation["n"], low, high),
+        100 * evaluation["keyword_accuracy"],
+    )
     operating = evaluation["operating"]
-    taken = [f"{kind} {100 * share['share']:.1f} %" for kind, share in operating["false_accepts"].items()]
+    taken = ", ".join(f"{kind} {100 * share['share']:.1f} %" for kind, share in operating["false_accepts"].items())
     said = "at the threshold %.3f: keyword recall %.1f %%, taken for a keyword: %s"
-    log.info(said, operating["threshold"], 100 * operating["recall"]["share"], ", ".join(taken))
+    log.info(said, operating["threshold"], 100 * operating["recall"]["share"], taken)
     for line in evaluation["caveats"]:
         log.warning("%s", line)

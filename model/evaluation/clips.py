@@ -11,7 +11,7 @@ from scipy.stats import binomtest
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from kws.audio import SAMPLE_RATE, Waveform
-from kws.detection import Probabilities, is_keyword
+from kws.detection import Probabilities
 from kws.model_file import Model
 from model.calibration import RULE, Targets, accepted, keyword_mask
 from model.corpus import Corpus
@@ -20,18 +20,14 @@ from model.data.recording import as_recorded
 from model.settings import CLIP_SAMPLES
 
 UNSEEN, KNOWN, QUIET = "unseen words", "known other words", "noise and near-silence"
-# Where the curve is told; finer where models are surest.
-_THRESHOLDS = (*(step / 20 for step in range(19)), 0.925, 0.95, 0.96, 0.97, 0.98, 0.985, 0.99, 0.995, 0.999)
-_EXAMPLES = 50
 _CHUNK = 1024  # clips read at once: of the official archive's words there are too many to hold in memory
 _QUIET_DB = (0.0, -20.0, -40.0)  # levels of the background recordings, beside as recorded
 _MOST_QUIET = 1000  # windows of background recordings, all levels together
 
 
 class Group(NamedTuple):
-    """Clips without a keyword: their names, the word that each says, and what the model said of them."""
+    """Clips without a keyword: the word that each says, and what the model said of them."""
 
-    names: list[str]
     words: list[str]
     probabilities: Probabilities  # float32[clips, classes]
 
@@ -53,17 +49,21 @@ def figures(
     """The figures of ``probabilities [clips, classes]`` and ``targets [clips]``, with the clips' names.
 
     ``confusion_matrix[i][j]`` counts the clips of label i that were taken for label j. A ratio without a case (nothing
-    predicted, nothing there) is 0. ``loss`` is the mean cross-entropy.
+    predicted, nothing there) is 0. ``loss`` is the mean cross-entropy. ``mistakes`` come the surest first.
     """
     predicted, classes = probabilities.argmax(axis=1), list(range(len(labels)))
-    keywords = keyword_mask(labels)
-    said, right = keywords[targets], predicted == targets
-    among = np.where(keywords, probabilities, -1.0).argmax(axis=1) == targets
-    every, heard = share(right), share(right[said])
+    right, sure = predicted == targets, probabilities.max(axis=1)
+    every, heard = share(right), share(right[keyword_mask(labels)[targets]])
     of_target = np.take_along_axis(probabilities, targets[:, None], axis=1).astype(np.float64)
     by_class = precision_recall_fscore_support(targets, predicted, labels=classes, zero_division=0)
+    mistakes: list[dict[str, Any]] = [
+        {"clip": name, "label": labels[true], "prediction": labels[best], "probability": probability}
+        for name, true, best, probability in zip(
+            names, targets.tolist(), predicted.tolist(), sure.tolist(), strict=True
+        )
+        if true != best
+    ]
     return {
-        "split": "testing",
         "n": every["clips"],
         "correct": every["count"],
         "accuracy": every["share"],
@@ -71,7 +71,6 @@ def figures(
         "keyword_accuracy": heard["share"],
         "keyword_accuracy_interval_95": heard["interval_95"],
         "keyword_clips": heard["clips"],
-        "keyword_accuracy_among_keywords": share(among[said])["share"],
         "loss": float(-np.log(np.maximum(of_target, 1e-12)).mean()),
         "labels": list(labels),
         "per_class": {
@@ -79,48 +78,28 @@ def figures(
             for label, precision, recall, f1, clips in zip(labels, *by_class, strict=True)
         },
         "confusion_matrix": confusion_matrix(targets, predicted, labels=classes).tolist(),
-        "mistakes": _surest(~right, names, [labels[target] for target in targets.tolist()], probabilities, labels),
+        "mistakes": sorted(mistakes, key=lambda each: (-each["probability"], each["clip"])),
     }
 
 
 def operating_point(
     probabilities: Probabilities, targets: Targets, groups: dict[str, Group], labels: Sequence[str], threshold: float
 ) -> dict[str, Any]:
-    """Keywords accepted as themselves, and what else is accepted as one, at ``threshold`` and along a curve.
+    """Keywords accepted as themselves, and what else is accepted as one, at ``threshold``.
 
     ``probabilities [clips, classes]`` and ``targets [clips]`` are of a split whose keywords count.
     """
-    said, right = keyword_mask(labels)[targets], probabilities.argmax(axis=1) == targets
-
-    def recalled(level: float) -> npt.NDArray[np.bool_]:
-        return (accepted(probabilities, labels, level) & right)[said]
-
-    def taken(level: float) -> dict[str, npt.NDArray[np.bool_]]:
-        return {kind: accepted(group.probabilities, labels, level) for kind, group in groups.items()}
-
-    curve = []
-    for level in sorted({*_THRESHOLDS, threshold}):
-        others = {kind: float(found.mean()) for kind, found in taken(level).items()}
-        curve.append({"threshold": level, "recall": float(recalled(level).mean()), "false_accepts": others})
-    by_word = {kind: _by_word(groups[kind], found) for kind, found in taken(threshold).items()}
+    right = accepted(probabilities, labels, threshold) & (probabilities.argmax(axis=1) == targets)
+    taken = {kind: accepted(group.probabilities, labels, threshold) for kind, group in groups.items()}
+    words = np.array(groups[UNSEEN].words if UNSEEN in groups else [])
+    unseen = {word: share(taken[UNSEEN][words == word]) for word in sorted(set(words.tolist()))}
     return {
         "rule": RULE,
         "threshold": threshold,
-        "recall": share(recalled(threshold)),
-        "false_accepts": {kind: share(found) for kind, found in taken(threshold).items()},
-        "curve": curve,
-        "false_accepts_by_word": {kind: found for kind, found in by_word.items() if len(found) > 1},
+        "recall": share(right[keyword_mask(labels)[targets]]),
+        "false_accepts": {kind: share(found) for kind, found in taken.items()},
+        "unseen_words": dict(sorted(unseen.items(), key=lambda item: -item[1]["share"])),  # the worst first
     }
-
-
-def false_accepts(groups: dict[str, Group], labels: Sequence[str], threshold: float) -> list[dict[str, Any]]:
-    """The surest of what was taken for a keyword and is none."""
-    found = [
-        {**each, "kind": kind}
-        for kind, (names, words, probabilities) in groups.items()
-        for each in _surest(accepted(probabilities, labels, threshold), names, words, probabilities, labels)
-    ]
-    return sorted(found, key=lambda each: (-each["probability"], each["clip"]))[:_EXAMPLES]
 
 
 def without_keyword(model: Model, corpus: Corpus) -> tuple[dict[str, Group], dict[str, str]]:
@@ -129,32 +108,25 @@ def without_keyword(model: Model, corpus: Corpus) -> tuple[dict[str, Group], dic
     unseen = [clip for clip in corpus.unseen if clip.split == "testing"]
     noise = corpus.noise_waveforms["testing"]
     if not unseen:
-        missing[UNSEEN] = _why_no_unseen(corpus)
+        held = "held back from training is in the test split" if corpus.unseen else "was held back from training"
+        missing[UNSEEN] = f"no word {held}: see --unseen-words"
     if not noise:
         missing["noise"] = "the data set has no background noise"
-    names, waveforms = quiet(noise)
+    silence = model(quiet(noise))
     groups = {UNSEEN: _heard(model, corpus, unseen), KNOWN: _heard(model, corpus, corpus.others["testing"])}
-    groups[QUIET] = Group(names, ["(none)"] * len(names), model(waveforms))
-    return {kind: group for kind, group in groups.items() if group.names}, missing
+    groups[QUIET] = Group(["(none)"] * len(silence), silence)
+    return {kind: group for kind, group in groups.items() if group.words}, missing
 
 
-def quiet(noise: Sequence[Waveform]) -> tuple[list[str], Waveform]:
-    """Clips without a voice: background recordings at three levels, hiss down to the last bit, digital silence."""
-    names, parts = [], []
+def quiet(noise: Sequence[Waveform]) -> Waveform:
+    """Clips without a voice, ``float32[n, CLIP_SAMPLES]``: background recordings at three levels, hiss of -50 dBFS down
+    to the last bit, digital silence, offsets."""
     windows = [sliding_window_view(piece, CLIP_SAMPLES)[:: SAMPLE_RATE // 10] for piece in noise]
     stride = max(1, -(-len(_QUIET_DB) * sum(map(len, windows)) // _MOST_QUIET))
-    for number, recording in enumerate(windows):
-        for db in _QUIET_DB:
-            parts.append(recording[::stride] * np.float32(10 ** (db / 20)))
-            names += [f"noise {number} at {db:+.0f} dB, {0.1 * stride * row:.1f} s" for row in range(len(parts[-1]))]
-    rng = np.random.default_rng(0)
-    for dbfs in (-50, -60, -70, -80, -90):
-        parts.append(rng.normal(0, 10 ** (dbfs / 20), (10, CLIP_SAMPLES)).astype(np.float32))
-        names += [f"hiss at {dbfs} dBFS"] * 10
-    for name, level in (("digital silence", 0), ("offset of 0.01", 0.01), ("offset of one step", 1 / 32768)):
-        parts.append(np.full((1, CLIP_SAMPLES), level, np.float32))
-        names.append(name)
-    return names, as_recorded(np.concatenate(parts))
+    parts = [each[::stride] * np.float32(10 ** (db / 20)) for each in windows for db in _QUIET_DB]
+    rng, one = np.random.default_rng(0), np.ones((1, CLIP_SAMPLES), np.float32)
+    hiss = [rng.normal(0, 10 ** (dbfs / 20), (10, CLIP_SAMPLES)).astype(np.float32) for dbfs in range(-50, -100, -10)]
+    return as_recorded(np.concatenate([*parts, *hiss, 0 * one, 0.01 * one, one / 32_768]))
 
 
 def digest(names: Sequence[str], waveforms: Waveform) -> str:
@@ -170,35 +142,4 @@ def _heard(model: Model, corpus: Corpus, clips: Sequence[Clip]) -> Group:
     starts = range(0, len(clips), _CHUNK)
     parts = [model(corpus.read(clips[start : start + _CHUNK])) for start in starts]
     probabilities = np.concatenate([np.empty((0, len(model.info.labels)), np.float32), *parts])
-    return Group([clip.name for clip in clips], [clip.word for clip in clips], probabilities)
-
-
-def _why_no_unseen(corpus: Corpus) -> str:
-    if corpus.unseen:
-        return "no word held back from training is in the test split"
-    if any(corpus.others.values()):
-        return "no word was held back from training"
-    if any(clip.word not in corpus.labels and is_keyword(clip.word) for clip in corpus.dataset.clips):
-        return "the data set was read without its other words"
-    return "the data set has no other words"
-
-
-def _by_word(group: Group, taken: npt.NDArray[np.bool_]) -> dict[str, Any]:
-    """False accepts of each word of a group, the word most often taken for a keyword first."""
-    found = {word: share(taken[np.array(group.words) == word]) for word in sorted(set(group.words))}
-    return dict(sorted(found.items(), key=lambda item: -item[1]["share"]))
-
-
-def _surest(
-    chosen: npt.NDArray[np.bool_],
-    names: Sequence[str],
-    said: Sequence[str],
-    found: Probabilities,
-    labels: Sequence[str],
-) -> list[dict[str, Any]]:
-    """The clips that are ``chosen``: what each says and what the model takes it for, the surest first."""
-    told = []
-    for row in np.flatnonzero(chosen).tolist():
-        heard = {"prediction": labels[int(found[row].argmax())], "probability": float(found[row].max())}
-        told.append({"clip": names[row], "label": said[row], **heard})
-    return sorted(told, key=lambda each: (-each["probability"], each["clip"]))
+    return Group([clip.word for clip in clips], probabilities)

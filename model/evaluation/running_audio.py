@@ -115,31 +115,23 @@ def measure(model: Model, corpus: Corpus) -> dict[str, Any] | None:
     labels, hours = model.info.labels, _hours(negatives)
     tops = _tops(negatives, labels, rule, likeliest=True)
     sure = np.array([_sure(each.windows(rule.smoothing), labels, rule, each.said) for each in commands])
-    curve = [
-        {
-            "threshold": at,
-            "false_accepts_per_hour": int((tops >= at).sum()) / hours,
-            "misses": float((sure < at).mean()),
-        }
-        for at in _THRESHOLDS
+    rates = [(at, int((tops >= at).sum()) / hours, float((sure < at).mean())) for at in _THRESHOLDS]
+    worst: list[dict[str, Any]] = [
+        {"recording": each.name, "seconds": round(at, 2), "label": label, "confidence": confidence}
+        for each in negatives
+        for label, at, confidence in each.detections(labels, replace(rule, threshold=_LEAST))
     ]
-    accepted = [(each, *one) for each in negatives for one in each.detections(labels, replace(rule, threshold=_LEAST))]
-    worst = sorted(accepted, key=lambda each: -each[3])[:WORST]
     table = model.info.sensitivities or {"medium": rule.threshold}
     return {
         "rule": asdict(rule),
-        "speech": corpus.speech.evaluation if corpus.speech.without["testing"] else "",
         "hours": hours,
         "lowest_upper_bound": upper_bound(0, hours),
         "commands": len(commands),
         "operating": {
             name: _at(negatives, commands, holding, labels, replace(rule, threshold=at)) for name, at in table.items()
         },
-        "curve": curve,
-        "worst": [
-            {"recording": each.name, "seconds": round(at, 2), "label": label, "confidence": confidence}
-            for each, label, at, confidence in worst
-        ],
+        "curve": [dict(zip(("threshold", "false_accepts_per_hour", "misses"), one, strict=True)) for one in rates],
+        "worst": sorted(worst, key=lambda each: -each["confidence"])[:WORST],
     }
 
 
@@ -148,10 +140,15 @@ def alarms(model: Model, recordings: Sequence[Recording]) -> list[dict[str, Any]
 
     ``before`` is for who knows a model that had not heard them.
     """
-    heard = _hear(model, recordings)
-    found = [(each, len(each.detections(model.info.labels, model.info.rule))) for each in heard]
+    labels, rule = model.info.labels, model.info.rule
     return [
-        {"recording": each.name, "minutes": each.seconds / 60, "alarms": count, "before": None} for each, count in found
+        {
+            "recording": each.name,
+            "minutes": each.seconds / 60,
+            "alarms": len(each.detections(labels, rule)),
+            "before": None,
+        }
+        for each in _hear(model, recordings)
     ]
 
 
@@ -166,20 +163,21 @@ def _at(
     """False accepts and misses of a rule."""
     count, hours = sum(len(each.detections(labels, rule)) for each in negatives), _hours(negatives)
 
-    def missed(recordings: Sequence[Heard], word: str = "") -> dict[str, Any]:
-        found = [(each, {one[0] for one in each.detections(labels, rule)}) for each in recordings]
-        return share(
-            np.array([said not in heard for each, heard in found for said in each.said if word in ("", said)], bool)
-        )
+    def missed(recordings: Sequence[Heard]) -> dict[str, npt.NDArray[np.bool_]]:
+        """Of each keyword, which of the times that it is said it is not detected."""
+        found = [(each.said, {one[0] for one in each.detections(labels, rule)}) for each in recordings]
+        keywords = filter(is_keyword, labels)
+        return {word: np.array([word not in heard for said, heard in found if word in said], bool) for word in keywords}
 
+    alone, embedded = missed(commands), missed(holding)
     return {
         "threshold": rule.threshold,
         "false_accepts": count,
         "false_accepts_per_hour": count / hours,
         "upper_bound_per_hour": upper_bound(count, hours),
-        "misses": missed(commands),
-        "misses_by_word": {word: missed(commands, word) for word in labels if is_keyword(word)},
-        "misses_embedded": missed(holding),
+        "misses": share(np.concatenate([*alone.values()])),
+        "misses_by_word": {word: share(found) for word, found in alone.items()},
+        "misses_embedded": share(np.concatenate([*embedded.values()])),
     }
 
 

@@ -14,22 +14,19 @@ _OFTEN = 0.08  # of a word's clips taken for a keyword: the card names the word
 def render(evaluation: dict[str, Any], metrics: dict[str, Any]) -> str:
     """The card of a run, from the content of ``evaluation.json`` and ``train_metrics.json``."""
     data, licence = evaluation["data"], evaluation["data"]["licence"]
-    words = evaluation["operating"]["false_accepts_by_word"].get("unseen words", {})
-    return (
-        environment()
-        .get_template("model_card.md.j2")
-        .render(
-            {name: evaluation[name] for name in ("operating", "labels", "clips", "data", "running_audio", "caveats")},
-            evaluation=evaluation,
-            metrics=metrics,
-            keywords=[label for label in evaluation["labels"] if is_keyword(label)],
-            front={  # JSON, which YAML includes: a name may hold anything
-                "licence": _HUB_LICENCES.get(licence, "other"),
-                "licence_name": "" if licence in _HUB_LICENCES else json.dumps(licence or "not stated"),
-                "source": json.dumps(data["source"]),
-            },
-            speakers_apart=data["speakers_known"] and not data["leaks"]["speakers"],
-            often_taken={word: found["share"] for word, found in words.items() if found["share"] > _OFTEN},
-            worst=min(evaluation["robustness"]["cases"], key=lambda case: float(case["accuracy"])),
-        )
+    words = evaluation["operating"]["unseen_words"]
+    front = {  # JSON, which YAML includes: a name may hold anything
+        "licence": _HUB_LICENCES.get(licence, "other"),
+        "licence_name": "" if licence in _HUB_LICENCES else json.dumps(licence or "not stated"),
+        "source": json.dumps(data["source"]),
+    }
+    template = environment().get_template("model_card.md.j2")
+    return template.render(
+        **evaluation,
+        metrics=metrics,
+        front=front,
+        keywords=[label for label in evaluation["labels"] if is_keyword(label)],
+        speakers_apart=data["speakers_known"] and not data["leaks"]["speakers"],
+        often_taken={word: found["share"] for word, found in words.items() if found["share"] > _OFTEN},
+        worst=min(evaluation["robustness"]["cases"], key=lambda case: float(case["accuracy"])),
     )

@@ -10,10 +10,9 @@ import matplotlib
 matplotlib.use("svg")  # no display needed
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgb
 from matplotlib.ticker import MaxNLocator
 
-_INK, _BLUE, _ORANGE, _GREEN = "#7d8590", "#2f81f7", "#db6d28", "#2da44e"
+_INK, _BLUE, _ORANGE = "#7d8590", "#2f81f7", "#db6d28"
 _INKED = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color", "grid.color")
 _STYLE: Any = dict.fromkeys(_INKED, _INK) | {
     "axes.grid": True,
@@ -29,29 +28,24 @@ _STYLE: Any = dict.fromkeys(_INKED, _INK) | {
 def draw(folder: Path, evaluation: dict[str, Any], metrics: dict[str, Any] | None) -> dict[str, str]:
     """Draw what there is figures of into ``folder``; name -> title of each picture."""
     folder.mkdir(exist_ok=True)
-    height = max(3.8, 0.7 * len(evaluation["labels"]))
-    with _picture(folder / "confusion.svg", 1.4 * height, height) as (axis,):
-        _confusion(evaluation, axis)
-    with _picture(folder / "operating.svg", 1.4 * 3.8, 3.8) as (axis,):
-        _operating(evaluation["operating"], axis)
-    titles = {"confusion": "Confusion matrix", "operating": "False accepts against recall"}
+    titles = {}
     if evaluation["running_audio"]:
-        with _picture(folder / "running.svg", 1.4 * 3.8, 3.8) as (axis,):
-            _running(evaluation["running_audio"], axis)
         titles["running"] = "Commands missed against false accepts an hour"
-    if metrics is None:
-        return titles
-    with _picture(folder / "curves.svg", 2 * 4.6, 3.8, panels=2) as axes:
-        for axis, what in zip(axes, ("loss", "acc"), strict=True):
-            _curve(metrics, what, axis)
-    return titles | {"curves": "Loss and accuracy by epoch"}
+        with _picture(folder / "running.svg", 5.3) as (axis,):
+            _running(evaluation["running_audio"], axis)
+    if metrics:
+        titles["curves"] = "Loss and accuracy by epoch"
+        with _picture(folder / "curves.svg", 9.2, panels=2) as axes:
+            for axis, what in zip(axes, ("loss", "acc"), strict=True):
+                _curve(metrics, what, axis)
+    return titles
 
 
 @contextmanager
-def _picture(path: Path, width: float, height: float, panels: int = 1) -> Iterator[list[Axes]]:
-    """Panels side by side, saved when the block ends; the sizes are in inches."""
+def _picture(path: Path, width: float, panels: int = 1) -> Iterator[list[Axes]]:
+    """Panels side by side, saved when the block ends; ``width`` is in inches."""
     with plt.rc_context(_STYLE):
-        figure, axes = plt.subplots(1, panels, figsize=(width, height), layout="constrained", squeeze=False)
+        figure, axes = plt.subplots(1, panels, figsize=(width, 3.8), layout="constrained", squeeze=False)
         yield list(axes[0])
         figure.savefig(path, format="svg", transparent=True, metadata={"Date": None})
         plt.close(figure)
@@ -66,36 +60,6 @@ def _curve(metrics: dict[str, Any], what: str, axis: Axes) -> None:
     axis.axvline(metrics["best_epoch"], color=_INK, linestyle=":", label="kept")
     axis.set(xlabel="epoch", title="cross-entropy" if what == "loss" else "accuracy")
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axis.legend()
-
-
-def _confusion(evaluation: dict[str, Any], axis: Axes) -> None:
-    """Rows: what was said; columns: what the model heard. Colour by share of the row, numbers are clips."""
-    matrix, labels = evaluation["confusion_matrix"], evaluation["labels"]
-    shares = [[cell / max(1, sum(row)) for cell in row] for row in matrix]
-    # One blue, more or less opaque, so that an empty cell shows the page's own background.
-    axis.imshow([[(*to_rgb(_BLUE), share) for share in row] for row in shares])
-    for i, row in enumerate(matrix):
-        for j, count in enumerate(row):
-            axis.text(j, i, str(count), ha="center", va="center", color="white" if shares[i][j] > 0.5 else _INK)
-    axis.set(xlabel="heard", ylabel="said")
-    axis.grid(visible=False)
-    axis.set_xticks(range(len(labels)), labels, rotation=45 if len(labels) > 4 else 0)
-    axis.set_yticks(range(len(labels)), labels)
-
-
-def _operating(measured: dict[str, Any], axis: Axes) -> None:
-    """False accepts of each kind against keyword recall, with a ring at the stored threshold."""
-    recalls = [100 * point["recall"] for point in measured["curve"]]
-    for (kind, here), colour in zip(measured["false_accepts"].items(), (_ORANGE, _BLUE, _GREEN), strict=False):
-        shares = [100 * point["false_accepts"][kind] for point in measured["curve"]]
-        axis.plot(shares, recalls, colour, marker=".", label=kind)
-        place = 100 * here["share"], 100 * measured["recall"]["share"]
-        axis.plot(*place, "o", color=colour, markersize=9, fillstyle="none")
-    axis.set(xlabel="taken for a keyword, %", ylabel="keyword recall, %", ylim=(0, 101))
-    axis.set_xscale("symlog", linthresh=1)
-    axis.set_xlim(0, 100)
-    axis.xaxis.set_major_formatter("{x:g}")
     axis.legend()
 
 

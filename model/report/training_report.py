@@ -16,14 +16,8 @@ def render(evaluation: dict[str, Any], metrics: dict[str, Any] | None, plots: di
 
 def environment() -> Environment:
     """The templates of this package, with the filters that they use; a name that is not there is an error."""
-    found = Environment(
-        loader=PackageLoader("model.report"),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,  # noqa: S701 - Markdown, not HTML
-    )
+    blocks: dict[str, Any] = dict.fromkeys(("trim_blocks", "lstrip_blocks", "keep_trailing_newline"), True)
+    found = Environment(loader=PackageLoader("model.report"), undefined=StrictUndefined, **blocks)  # noqa: S701 - no HTML
     found.filters.update(percent=percent, share=share, interval=interval, cell=cell)
     return found
 

@@ -89,19 +89,16 @@ def test_resampling_is_that_of_soxr_without_seams(rate: int, seconds: int) -> No
     np.testing.assert_allclose(audio.waveform, soxr.resample(samples, rate, SAMPLE_RATE), atol=1e-6)
 
 
-@pytest.mark.parametrize("channels", [1, 2, 3, 64])
-def test_channels_are_averaged(channels: int) -> None:
-    samples = np.random.default_rng(channels).uniform(-0.5, 0.5, (8_000, channels)).astype(np.float32)
-    audio = decode(encode(samples, subtype="FLOAT"))
-    assert audio.channels == channels
-    np.testing.assert_allclose(audio.waveform, samples.mean(axis=1), atol=1e-6)
-
-
-@pytest.mark.parametrize("rate", [16_000, 44_100])
-def test_channels_that_cancel_each_other_are_heard(rate: int) -> None:
-    one = tone("no", rate=rate)
-    heard = decode(encode(np.concatenate([one, -one], axis=1), rate, subtype="FLOAT")).waveform
-    np.testing.assert_allclose(heard, soxr.resample(one[:, 0], rate, SAMPLE_RATE), atol=1e-5)
+def test_channels_are_averaged_unless_they_cancel_each_other() -> None:
+    for channels in (1, 2, 3, 64):
+        samples = np.random.default_rng(channels).uniform(-0.5, 0.5, (8_000, channels)).astype(np.float32)
+        audio = decode(encode(samples, subtype="FLOAT"))
+        assert audio.channels == channels
+        np.testing.assert_allclose(audio.waveform, samples.mean(axis=1), atol=1e-6)
+    for rate in (16_000, 44_100):
+        one = tone("no", rate=rate)
+        heard = decode(encode(np.concatenate([one, -one], axis=1), rate, subtype="FLOAT")).waveform
+        np.testing.assert_allclose(heard, soxr.resample(one[:, 0], rate, SAMPLE_RATE), atol=1e-5)
 
 
 def with_sample(value: float) -> bytes:

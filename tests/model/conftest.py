@@ -99,11 +99,15 @@ def shared(cache: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def tones(shared: Path) -> Path:
-    """The two keywords, four other words and noise: 40 clips a word, and of the last ten."""
+    """The two keywords, four other words and noise: 40 clips a word, and of the last ten; speech and rooms beside."""
     files_ = tone_files((*WORDS, *OTHERS))
     kept = {name: data for name, data in files_.items() if not (name.startswith("fig/") and int(name[4:12], 16) > 9)}
     with files.locked(shared / "tones.lock"):
-        return shared / "tones" if (shared / "tones").exists() else write_files(shared / "tones", kept)
+        if not (shared / "tones").exists():
+            write_files(shared / "speech", speech_files())
+            write_files(shared / "rooms", {"kitchen.wav": wav_bytes(tone(2000, 3.0))})
+            write_files(shared / "tones", kept)
+    return shared / "tones"
 
 
 @pytest.fixture(scope="session")
@@ -113,9 +117,7 @@ def trained(tones: Path, shared: Path) -> Path:
     with files.locked(shared / "trained.lock"):
         if not output.exists():
             options = (*QUICK, "--dataset", tones, "--output", output, "--epochs", "4", "--unseen-words", "fig")
-            speech = write_files(shared / "speech", speech_files())
-            rooms = write_files(shared / "rooms", {"kitchen.wav": wav_bytes(tone(2000, 3.0))})
-            running = ("--speech", speech, "--negatives", rooms)
+            running = ("--speech", shared / "speech", "--negatives", shared / "rooms")
             done(run("train", *options, *running, KWS_REVISION=REVISION))
     return output
 

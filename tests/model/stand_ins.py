@@ -23,6 +23,11 @@ def tone(frequency: float, level: float = 0.3, samples: int = CLIP_SAMPLES) -> W
     return (level * np.sin(2 * np.pi * frequency * np.arange(samples) / SAMPLE_RATE)).astype(np.float32)
 
 
+def sure(answer: int, probability: float) -> list[float]:
+    """The probabilities of three classes, of which one has this much."""
+    return [probability if index == answer else (1 - probability) / 2 for index in range(3)]
+
+
 def word(label: str, like_low: float = 0.0) -> Waveform:
     """A clip with half a second of a label's tone in its middle; ``like_low`` of it is the tone of ``low``."""
     clip = np.zeros(CLIP_SAMPLES, np.float32)

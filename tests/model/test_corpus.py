@@ -29,10 +29,6 @@ def load(root: Path, **chosen: Any) -> Corpus:
     return corpus.load(open_dataset(settings), settings)
 
 
-def names(found: Corpus, split: str) -> list[str]:
-    return [clip.name for clip in found.splits[split].clips]
-
-
 @pytest.fixture(scope="module")
 def found(tones: Path) -> Corpus:
     return load(tones)
@@ -68,8 +64,6 @@ def test_words_that_are_held_back_are_heard_nowhere_in_training(tones: Path) -> 
     assert not {clip.word for split in held.splits.values() for clip in split.clips} & {"dog"}
     assert {clip.split for clip in held.unseen} == set(KEPT)
     assert held.read(held.unseen).shape == (len(held.unseen), 16_000)
-    with pytest.raises(UserError, match=r"--unseen-words: the data set has no other word 'cow' \(it has cat, dog, egg"):
-        load(tones, unseen_words=("cow",))
 
 
 def test_an_epoch_has_its_share_of_running_speech(tones: Path, tmp_path: Path) -> None:
@@ -93,7 +87,8 @@ def test_an_epoch_has_its_share_of_running_speech(tones: Path, tmp_path: Path) -
 def test_a_class_is_there_where_its_clips_are_and_it_is_wanted(
     tmp_path: Path, left_out: str, chosen: dict[str, bool], classes: tuple[str, ...]
 ) -> None:
-    files = {name: data for name, data in tone_files((*WORDS, "cat")).items() if not name.startswith(left_out)}
+    every = tone_files((*WORDS, "cat"), speakers=20)
+    files = {name: data for name, data in every.items() if not name.startswith(left_out)}
     some = load(write_files(tmp_path / "some", files), **chosen)
     assert some.labels == (*WORDS, *classes)
     assert {clip.word for clip in some.splits["training"].clips} - {"cat"} == set(WORDS)
@@ -110,10 +105,9 @@ def test_without_other_words_seconds_of_speech_are_judged_in_their_place(tmp_pat
         assert counts["_unknown_"] == round((counts["low"] + counts["high"]) / 2)
         waveforms = chosen.waveforms(name)[chosen.splits[name].targets.numpy() == 2]
         assert (abs(waveforms).max(axis=1) > 0.2).all()
-        expected = features.mel_power(torch.from_numpy(chosen.waveforms("validation")))
-    torch.testing.assert_close(
-        chosen.splits["validation"].power(torch.arange(len(expected))), expected, rtol=2e-3, atol=1e-9
-    )
+    expected = features.mel_power(torch.from_numpy(chosen.waveforms("validation")))
+    power = chosen.splits["validation"].power(torch.arange(len(expected)))
+    torch.testing.assert_close(power, expected, rtol=2e-3, atol=1e-9)
 
 
 def test_folders_of_the_classes_are_the_classes(tmp_path: Path) -> None:
@@ -133,7 +127,7 @@ def test_folders_of_the_classes_are_the_classes(tmp_path: Path) -> None:
 
 def test_broken_clips_are_left_out_and_a_split_must_keep_some(tmp_path: Path) -> None:
     root = write_files(tmp_path / "tones", tone_files())
-    of_high = [name for name in names(load(root), "validation") if name.startswith("high")]
+    of_high = [clip.name for clip in load(root).splits["validation"].clips if clip.word == "high"]
     (root / of_high[0]).write_bytes(b"")
     part = load(root).splits["validation"]
     assert part.audit.named("broken") == [of_high[0]]

@@ -1,6 +1,5 @@
 """Features: what they compute; and on disk: computed once, for exactly what the files hold, and never half."""
 
-import json
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from model import features
 from model.data.recording import Found
 from model.data.source import digest_of
 from model.export import FoldedMelPower
+from model.settings import Settings
 
 from .conftest import tone, tone_files, wav_bytes, write_files
 
@@ -120,19 +120,29 @@ def test_the_key_knows_all_that_features_depend_on(
     assert len(decoded) == 80
 
 
-@pytest.mark.parametrize("damage", ["short", "no notes", "notes cut", "notes of fewer files"])
-def test_a_damaged_entry_is_not_used(entries: Path, root: Path, decoded: list[int], damage: str) -> None:
+@pytest.mark.parametrize("damaged", [features.POWER, features.FILES])
+def test_a_damaged_entry_is_not_used(entries: Path, root: Path, decoded: list[int], damaged: str) -> None:
     expected = stored(root)
-    (notes,) = entries.glob(f"*/{features.FILES}")
-    power = notes.with_name(features.POWER)
-    if damage == "short":
-        power.write_bytes(power.read_bytes()[:-2])
-    elif damage == "no notes":
-        notes.unlink()
-    elif damage == "notes cut":
-        notes.write_text(notes.read_text()[:-10])
-    else:
-        notes.write_text(json.dumps({"found": json.loads(notes.read_text())["found"][1:]}))
+    (path,) = entries.glob(f"*/{damaged}")
+    path.write_bytes(path.read_bytes()[:-2])
     again = stored(root)
     assert len(decoded) == 80
     assert (again.found, torch.equal(again.power, expected.power)) == (expected.found, True)
+
+
+def test_running_speech_is_computed_once_at_every_speed(
+    entries: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_files(
+        tmp_path, {"a.wav": wav_bytes(tone(500, 3.0)), "b.wav": b"no sound", "c.wav": wav_bytes(tone(700, 0.01))}
+    )
+    paths = [tmp_path / name for name in ("a.wav", "b.wav", "c.wav")]
+    found = features.running_features(paths, "digest", Settings())
+    assert found.frames.tolist() == [[186, 207, 169], [0, 0, 0], [0, 0, 0]]
+    assert [bool(why) for why in found.broken] == [False, True, False]
+    expected = features.mel_power(torch.from_numpy(tone(500, 3.0))[None, :16_000])[0].T
+    torch.testing.assert_close(found.power[:61].float() ** 2, expected, rtol=2e-2, atol=1e-4)
+    assert len(features.running_features(paths[1:2], "digest", Settings(speed_copies=False)).power) == 0
+    monkeypatch.setattr(features, "decode", None)
+    again = features.running_features(paths, "digest", Settings())
+    assert torch.equal(again.power, found.power)

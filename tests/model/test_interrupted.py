@@ -34,8 +34,8 @@ def check_left(line: str, output: Path, last_line: str) -> None:
 @pytest.mark.parametrize(
     ("failure", "code", "message", "last_line"),
     [
-        (signal.SIGTERM, 143, "stopped by SIGTERM; the output is as it was; --resume goes on after", "stopped by s"),
-        (signal.SIGINT, 130, "stopped by SIGINT; the output is as it was; --resume goes on after", "stopped by s"),
+        (signal.SIGTERM, 143, "stopped by SIGTERM; the output is as it was; --resume goes on after", "stopped by S"),
+        (signal.SIGINT, 130, "stopped by SIGINT; the output is as it was; --resume goes on after", "stopped by S"),
         (UserError("training diverged"), 2, "training diverged", "training diverged"),
         (OSError(errno.ENOSPC, "full", "x"), 2, "no space left on the disk for the output or the cache", "[Errno 28]"),
         (PermissionError(errno.EACCES, "No", "x"), 2, "'x' cannot be read or written (no); mend it", "[Errno 13]"),
