@@ -24,8 +24,8 @@ from torch import Tensor
 from kws.audio import SAMPLE_RATE, AudioError, decode
 from model import files
 from model.data.recording import Found, from_pcm, read_clip
-from model.data.source import cache_root
 from model.data.speech import MAX_SECONDS
+from model.files import cache_root
 from model.settings import CLIP_SAMPLES, Settings
 
 N_FFT = 512  # the window's length, too: 32 ms

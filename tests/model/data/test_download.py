@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from model.data import download
 from model.data.download import official
 from model.errors import UserError
 
@@ -53,22 +54,31 @@ class _Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def server() -> Iterator[Server]:
     with Server() as running:
-        threading.Thread(target=running.serve_forever, daemon=True).start()
+        threading.Thread(target=running.serve_forever, args=(0.01,), daemon=True).start()
         yield running
         running.shutdown()
 
 
-def left(cache: Path) -> list[str]:
-    return sorted(path.name for path in cache.iterdir() if path.suffix != ".lock" and path.stat().st_size)
+@pytest.fixture(autouse=True)
+def downloads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("KWS_CACHE", str(tmp_path))
+    monkeypatch.setattr(download, "_PAUSE", 0)
+    (tmp_path / "downloads").mkdir()
+    return tmp_path / "downloads"
 
 
-def test_a_file_arrives_whole_once_with_its_progress_told(server: Server, tmp_path: Path) -> None:
-    told: list[tuple[int, int]] = []
-    for _ in range(2):
-        path = official(server.url, SHA256.upper(), tmp_path, lambda *now: told.append(now), pause=0)
-        assert path.read_bytes() == BODY
-    assert told[-1] == (len(BODY), len(BODY))
-    assert (server.requests, left(tmp_path)) == ([""], [WHOLE])
+def left(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if path.suffix != ".lock" and path.stat().st_size)
+
+
+def test_a_file_arrives_whole_once_with_its_progress_told(
+    server: Server, downloads: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO", "model"):
+        assert [official(server.url, SHA256.upper()).read_bytes() for _ in range(2)] == [BODY, BODY]
+    assert caplog.messages[0] == f"downloading {server.url}"
+    assert caplog.messages[-1] == "downloading (MB): 1 of 1"
+    assert (server.requests, left(downloads)) == ([""], [WHOLE])
 
 
 @pytest.mark.parametrize(
@@ -82,12 +92,12 @@ def test_a_file_arrives_whole_once_with_its_progress_told(server: Server, tmp_pa
     ],
 )
 def test_what_has_arrived_is_gone_on_with(
-    server: Server, tmp_path: Path, part: bytes, dropped: int | None, ranges: bool, requests: list[str]
+    server: Server, downloads: Path, part: bytes, dropped: int | None, ranges: bool, requests: list[str]
 ) -> None:
     server.drop_after, server.ranges = dropped, ranges
-    (tmp_path / PART).write_bytes(part)
-    assert official(server.url, SHA256, tmp_path, pause=0).read_bytes() == BODY
-    assert (server.requests, left(tmp_path)) == (requests, [WHOLE])
+    (downloads / PART).write_bytes(part)
+    assert official(server.url, SHA256).read_bytes() == BODY
+    assert (server.requests, left(downloads)) == (requests, [WHOLE])
 
 
 @pytest.mark.parametrize(
@@ -100,30 +110,26 @@ def test_what_has_arrived_is_gone_on_with(
     ],
 )
 def test_a_failing_server_is_named(
-    server: Server, tmp_path: Path, status: int, dropped: int | None, sha256: str, message: str, requests: int,
+    server: Server, downloads: Path, status: int, dropped: int | None, sha256: str, message: str, requests: int,
     kept: list[str],
 ) -> None:  # fmt: skip
     server.status, server.drop_after, server.ranges = status, dropped, False
     with pytest.raises(UserError, match=message):
-        official(server.url, sha256, tmp_path, pause=0)
-    assert (len(server.requests), left(tmp_path)) == (requests, kept)
-
-
-def test_an_unreachable_server_is_named(tmp_path: Path) -> None:
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))
-        port = closed.getsockname()[1]
-    with pytest.raises(UserError, match=rf"cannot download http://127.0.0.1:{port}/a: .*check the network"):
-        official(f"http://127.0.0.1:{port}/a", SHA256, tmp_path, pause=0)
+        official(server.url, sha256)
+    assert (len(server.requests), left(downloads)) == (requests, kept)
 
 
 @pytest.mark.parametrize(
     ("url", "sha256", "message"),
     [
+        ("http://127.0.0.1:{port}/a", SHA256, r"cannot download http://127.0.0.1:\d+/a: .*refused; check the network"),
         ("file:///etc/passwd", SHA256, r"is not an http\(s\) address"),
         ("http://127.0.0.1/a", "abc", "--dataset-sha256 'abc' is no SHA-256"),
     ],
 )
-def test_bad_options_are_refused(url: str, sha256: str, message: str, tmp_path: Path) -> None:
+def test_what_cannot_be_asked_for_is_named(url: str, sha256: str, message: str) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        port = closed.getsockname()[1]
     with pytest.raises(UserError, match=message):
-        official(url, sha256, tmp_path)
+        official(url.format(port=port), sha256)

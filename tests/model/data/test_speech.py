@@ -1,5 +1,6 @@
 """Running speech: what is named, which recordings hold a keyword, who is held back."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,8 @@ def test_readers_are_held_back_whole_and_others_judge(tmp_path: Path) -> None:
     assert [one.path.name for one in judged.without["testing"]] == [f"{name}-7-0001.wav" for name in (100, 101, 102)]
     assert len(judged.without["training"]) + len(judged.without["validation"]) == 120
     assert judged.digest(1) != found.digest(1)
+    moved = shutil.copytree(tmp_path / "a", tmp_path / "elsewhere")  # another cache, a container
+    assert open_speech(settings(str(moved)), ("up",)).digest(1) == found.digest(1)
 
 
 def test_few_readers_and_no_transcripts_are_told(tmp_path: Path) -> None:
