@@ -153,7 +153,7 @@ def check(
         json_file.parent.mkdir(parents=True, exist_ok=True)
         files.write_json(json_file, found)
     if not found["passed"]:
-        raise CheckFailed(checking.failure_lines(found))
+        raise CheckFailed(found["failures"])
 
 
 @app.command()

@@ -28,7 +28,7 @@ def of(corpus: Corpus, settings: Settings) -> "Crops":
         return Crops(Running.none())
     paths = [one.path for one in recordings]
     with console.bar("reading (speech)") as show:
-        running = running_features(paths, corpus.speech.digest(settings.workers), settings, show)
+        running = running_features(paths, corpus.speech.digest(), settings, show)
     for path, why in running.broken.items():
         log.warning("broken, left out: %s (%s)", path, why)
     return Crops(running, len(corpus.speech.negatives), settings.epochs // 3)

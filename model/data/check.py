@@ -13,11 +13,9 @@ from typing import Any
 
 from kws.audio import SILENT_DBFS
 from model.data.layout import SPLITS, Clip
-from model.data.recording import CLIPPED_RUN, Audit, Found, read_clip
+from model.data.recording import CLIPPED_RUN, EXAMPLES, Audit, Found, read_clip
 from model.data.source import DataSet
 from model.settings import processors
-
-_EXAMPLES = 20  # names a finding
 
 
 def check(dataset: DataSet, min_clips: int = 10) -> dict[str, Any]:
@@ -27,24 +25,18 @@ def check(dataset: DataSet, min_clips: int = 10) -> dict[str, Any]:
     """
     audits, groups = _read(dataset)
     found = _leaks(dataset, groups)
+    failures = [f"leak: {line}" for line in found["examples"]]
+    if (more := found["speakers"] + found["recordings"] - len(failures)) > 0:
+        failures.append(f"leak: and {more} more")
     counts = Counter((clip.word, clip.split) for clip in dataset.clips if not audits[clip.split][clip.name].broken)
-    more = found["speakers"] + found["recordings"] - len(found["examples"])
-    few = [(label, split) for label in dataset.labels for split in SPLITS if counts[label, split] < min_clips]
-    failures = [
-        *(f"leak: {line}" for line in found["examples"] + [f"and {more} more"] * (more > 0)),
-        *(
-            f"label '{label}' has {counts[label, split]} readable clips in the {split} split, fewer than {min_clips}"
-            for label, split in few
-        ),
-    ]
-    splits = {
-        split: {
-            **audit.to_dict(_EXAMPLES),
-            "speakers": len({clip.speaker for clip in dataset.of_split(split)} - {""}),
-            "duplicate": sum(max(0, sum(clip.split == split for clip in group) - 1) for group in groups),
-        }
-        for split, audit in audits.items()
-    }
+    splits = {}
+    for split, audit in audits.items():
+        speakers = {clip.speaker for clip in dataset.of_split(split)} - {""}
+        twice = sum(max(0, sum(clip.split == split for clip in group) - 1) for group in groups)
+        splits[split] = {**audit.to_dict(), "speakers": len(speakers), "duplicate": twice}
+        few = [f"{label} ({counts[label, split]})" for label in dataset.labels if counts[label, split] < min_clips]
+        if few:
+            failures.append(f"fewer than {min_clips} readable clips in the {split} split: {', '.join(few)}")
     groups.sort(key=lambda group: group[0].word == group[-1].word)  # under two words first: one of them is wrong
     return {
         **{name: getattr(dataset, name) for name in ("name", "licence", "split_rule", "speakers_known")},
@@ -53,7 +45,7 @@ def check(dataset: DataSet, min_clips: int = 10) -> dict[str, Any]:
         "min_clips": min_clips,
         "words": {word: {split: counts[word, split] for split in SPLITS} for word, _ in sorted(counts)},
         "splits": splits,
-        "duplicates": [[clip.name for clip in group] for group in groups[:_EXAMPLES]],
+        "duplicates": [[clip.name for clip in group] for group in groups[:EXAMPLES]],
         "leaks": found,
         "passed": not failures,
         "failures": failures,
@@ -84,16 +76,10 @@ def render(check: dict[str, Any]) -> str:
         "samples or more at full scale in a row. Broken: not decodable or empty. Duplicate: as an earlier clip.",
         _table(["readable clips of", *SPLITS], words),
         "\n".join(f"- {note}" for note in notes),
-        "\n\n".join(failure_lines(check))
+        "\n\n".join(check["failures"])
         or f"No leak; every label has {check['min_clips']} readable clips or more in every split.",
     ]
     return "\n\n".join(part for part in parts if part)
-
-
-def failure_lines(check: dict[str, Any], most: int = 10) -> list[str]:
-    """What a person is told of a failed check: the first lines, and how many more there are."""
-    failures = list(check["failures"])
-    return failures[:most] + [f"and {len(failures) - most} more"] * (len(failures) > most)
 
 
 def _read(dataset: DataSet) -> tuple[dict[str, Audit], list[list[Clip]]]:
@@ -105,7 +91,7 @@ def _read(dataset: DataSet) -> tuple[dict[str, Audit], list[list[Clip]]]:
             return found, b""
         return found, hashlib.sha256(pcm.tobytes()).digest()
 
-    audits, groups = {split: Audit() for split in SPLITS}, defaultdict(list)
+    audits, groups = {split: Audit() for split in SPLITS}, defaultdict[bytes, list[Clip]](list)
     with ThreadPoolExecutor(processors()) as pool:  # decoding happens in C, outside Python's lock
         for clip, (found, content) in zip(dataset.clips, pool.map(read, dataset.clips), strict=True):
             audits[clip.split][clip.name] = found
@@ -123,7 +109,7 @@ def _leaks(dataset: DataSet, groups: list[list[Clip]]) -> dict[str, Any]:
     found = {key: [split for split in SPLITS if split in of_key] for key, of_key in splits.items() if len(of_key) > 1}
     counts = Counter(kind for kind, _ in found)
     lines = [f"{kind} '{name}' is in {' and '.join(of_key)}" for (kind, name), of_key in found.items()]
-    return {"speakers": counts["speaker"], "recordings": counts["recording"], "examples": lines[:_EXAMPLES]}
+    return {"speakers": counts["speaker"], "recordings": counts["recording"], "examples": lines[:EXAMPLES]}
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

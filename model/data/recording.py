@@ -9,6 +9,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from kws.audio import SILENT_DBFS, AudioError, Waveform, decode, rms
 from model.settings import CLIP_SAMPLES
 
+EXAMPLES = 20  # names a finding
 CLIPPED_RUN = 3  # samples in a row at full scale: what audio editors call clipped
 Pcm = npt.NDArray[np.int16]
 Samples = npt.NDArray[np.floating[Any]]
@@ -31,11 +32,11 @@ class Audit(dict[str, Found]):
         """The files that are padded, cut, silent, clipped or broken."""
         return [name for name, found in self.items() if getattr(found, kind)]
 
-    def to_dict(self, examples: int = 20) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Counts, and the names of what a person may want to look at."""
         counts = {kind: len(self.named(kind)) for kind in Found._fields}
-        broken = {name: self[name].broken for name in self.named("broken")[:examples]}
-        return {"read": len(self), **counts, "silent_clips": self.named("silent")[:examples], "broken_clips": broken}
+        broken = {name: self[name].broken for name in self.named("broken")[:EXAMPLES]}
+        return {"read": len(self), **counts, "silent_clips": self.named("silent")[:EXAMPLES], "broken_clips": broken}
 
 
 def read_clip(data: bytes) -> tuple[Pcm | None, Found]:

@@ -14,7 +14,7 @@ from model.data import archive, download
 from model.data.layout import INFO_FILE, NOISE_FOLDER, SPLITS, Clip, Layout, read_layout, read_text
 from model.data.split import divide
 from model.errors import UserError
-from model.settings import DEFAULT_LABELS, Settings
+from model.settings import DEFAULT_LABELS, OFFICIAL_SHA256, Settings
 
 CC_BY = "CC BY 4.0"
 _WARDEN = "Pete Warden, Speech Commands: a dataset for limited-vocabulary speech recognition, arXiv:1804.03209"
@@ -24,7 +24,7 @@ _CHUNK = 256  # files that a thread reads in one go
 
 # Archives whose content, and so whose licence, is known: SHA-256 -> name.
 KNOWN_ARCHIVES = {
-    "af14739ee7dc311471de98f5f9d2c9191b18aedfe957f4a6ff791c709868ff58": "Speech Commands v0.02",
+    OFFICIAL_SHA256: "Speech Commands v0.02",
     "743935421bb51cccdb6bdd152e04c5c70274e935c82119ad7faeec31780d811d": "Speech Commands v0.01",
     "353845981fd5f3f27ed0e6b9e46bde7968336969896e137c6f61b24e5b71fc5a": "Speech Commands v0.01, a subset",
 }
@@ -60,7 +60,7 @@ def open_dataset(settings: Settings) -> DataSet:
     root, origin, notes = _find(settings)
     layout = read_layout(root, settings.labels, notes)
     few = _require_words(layout, origin["name"], notes)
-    clips, rule, speakers_known = divide(layout, settings.speaker_pattern, notes)
+    clips, rule, known = divide(layout, settings.speaker_pattern, notes)
     if test_only := TEST_SET in origin["name"]:
         clips, rule = tuple(clip._replace(split="testing") for clip in clips), "a test set, whole"
     info = {"licence": "", "attribution": ""} | origin
@@ -76,7 +76,7 @@ def open_dataset(settings: Settings) -> DataSet:
         clips,
         layout.noise,
         rule,
-        speakers_known,
+        known,
         (*notes, *few),
         test_only,
     )
@@ -85,13 +85,11 @@ def open_dataset(settings: Settings) -> DataSet:
 def require_clips(dataset: DataSet, splits: Sequence[str] = SPLITS) -> None:
     """Raises UserError: a keyword has no clip in one of the splits."""
     there = {(clip.word, clip.split) for clip in dataset.clips}
-    for label in dataset.labels:
-        for split in splits:
-            if (label, split) not in there:
-                raise UserError(
-                    f"label '{label}' has no clips in the {split} split of data set '{dataset.name}' "
-                    f"({dataset.split_rule}); add clips of more speakers, or list some in {split}_list.txt"
-                )
+    for label, split in ((label, split) for label in dataset.labels for split in splits):
+        if (label, split) not in there:
+            where = f"in the {split} split of data set '{dataset.name}' ({dataset.split_rule})"
+            remedy = f"add clips of more speakers, or list some in {split}_list.txt"
+            raise UserError(f"label '{label}' has no clips {where}; {remedy}")
 
 
 def _find(settings: Settings) -> tuple[Path, dict[str, str], list[str]]:

@@ -6,7 +6,6 @@ the recordings has a line for each, its name and its words.
 
 import hashlib
 from collections.abc import Collection, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -48,12 +47,10 @@ class Speech:
     negatives: list[Recording] = field(default_factory=list)  # the user's own
     notes: list[str] = field(default_factory=list)  # sentences: what was left out or taken for granted
 
-    def digest(self, workers: int) -> str:
+    def digest(self) -> str:
         """Over the names and contents of all that training and the choice of the rule depend on, wherever it lies."""
         used = [one.path for one in (*self.without["training"], *self.without["validation"], *self.negatives)]
-        with ThreadPoolExecutor(workers) as pool:
-            sums = zip(used, pool.map(files.sha256_of, used), strict=True)
-            content = "".join(f"{path.name}\t{sum_}\n" for path, sum_ in sums)
+        content = "".join(f"{path.name}\t{files.sha256_of(path)}\n" for path in used)
         return hashlib.sha256(content.encode()).hexdigest()
 
 
