@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -42,10 +43,9 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_error(server.status if server.status != 200 else 416)
             return
         self.send_response(206 if start else 200)
-        rest = BODY[start:]
-        self.send_header("Content-Length", str(len(rest)))
+        self.send_header("Content-Length", str(len(BODY) - start))
         self.end_headers()
-        self.wfile.write(rest if server.drop_after is None else rest[: server.drop_after])
+        self.wfile.write(BODY[start:][: server.drop_after])
 
     def log_message(self, *arguments: object) -> None:
         pass
@@ -71,49 +71,48 @@ def left(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if path.suffix != ".lock" and path.stat().st_size)
 
 
-def test_a_file_arrives_whole_once_with_its_progress_told(
-    server: Server, downloads: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    with caplog.at_level("INFO", "model"):
-        assert [official(server.url, SHA256.upper()).read_bytes() for _ in range(2)] == [BODY, BODY]
-    assert caplog.messages[0] == f"downloading {server.url}"
-    assert caplog.messages[-1] == "downloading (MB): 1 of 1"
-    assert (server.requests, left(downloads)) == ([""], [WHOLE])
+# What the server does and what of the archive is there already -> the Range of each request.
+WORKS: dict[str, tuple[dict[str, Any], bytes, list[str]]] = {
+    "at once": ({}, b"", [""]),
+    "the connection ends early": ({"drop_after": 400_000}, b"", ["", "bytes=400000-", "bytes=800000-"]),
+    "after a killed run": ({}, BODY[:1000], ["bytes=1000-"]),
+    "all is there": ({}, BODY, [f"bytes={len(BODY)}-"]),
+    "the part is of another file": ({}, b"x" * 1000, ["bytes=1000-", ""]),
+    "a server that sends all again": ({"ranges": False}, BODY[:1000], ["bytes=1000-"]),
+}
 
 
-@pytest.mark.parametrize(
-    ("part", "dropped", "ranges", "requests"),
-    [
-        (b"", 400_000, True, ["", "bytes=400000-", "bytes=800000-"]),  # the connection ends early
-        (BODY[:1000], None, True, ["bytes=1000-"]),  # a killed run
-        (BODY, None, True, [f"bytes={len(BODY)}-"]),
-        (b"x" * 1000, None, True, ["bytes=1000-", ""]),  # of another file
-        (BODY[:1000], None, False, ["bytes=1000-"]),  # a server that sends all again
-    ],
-)
-def test_what_has_arrived_is_gone_on_with(
-    server: Server, downloads: Path, part: bytes, dropped: int | None, ranges: bool, requests: list[str]
+@pytest.mark.parametrize(("served", "part", "requests"), WORKS.values(), ids=WORKS)
+def test_a_file_arrives_whole_once_and_what_has_arrived_is_gone_on_with(
+    server: Server,
+    downloads: Path,
+    served: dict[str, Any],
+    part: bytes,
+    requests: list[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    server.drop_after, server.ranges = dropped, ranges
+    vars(server).update(served)
     (downloads / PART).write_bytes(part)
-    assert official(server.url, SHA256).read_bytes() == BODY
+    with caplog.at_level("INFO", "model"):
+        assert [official(server.url, sha256).read_bytes() for sha256 in (SHA256, SHA256.upper())] == [BODY, BODY]
     assert (server.requests, left(downloads)) == (requests, [WHOLE])
+    assert caplog.messages[0] == f"downloading {server.url}"
+    assert (caplog.messages[-1] == "downloading (MB): 1 of 1") is (part != BODY)
 
 
 @pytest.mark.parametrize(
-    ("status", "dropped", "sha256", "message", "requests", "kept"),
+    ("served", "sha256", "message", "requests", "kept"),
     [
-        (200, None, "0" * 64, f"wrong checksum: SHA-256 {SHA256}; give the right --dataset-sha256", 1, []),
-        (200, 5000, SHA256, r"the connection ended early; .*run again to go on", 8, [PART]),
-        (404, None, SHA256, "HTTP 404 Not Found; check --dataset-url", 1, []),
-        (503, None, SHA256, "HTTP 503", 8, []),
+        ({}, "0" * 64, f"wrong checksum: SHA-256 {SHA256}; give the right --dataset-sha256", 1, []),
+        ({"drop_after": 5000}, SHA256, r"the connection ended early; .*run again to go on", 8, [PART]),
+        ({"status": 404}, SHA256, "HTTP 404 Not Found; check --dataset-url", 1, []),
+        ({"status": 503}, SHA256, "HTTP 503", 8, []),
     ],
 )
 def test_a_failing_server_is_named(
-    server: Server, downloads: Path, status: int, dropped: int | None, sha256: str, message: str, requests: int,
-    kept: list[str],
-) -> None:  # fmt: skip
-    server.status, server.drop_after, server.ranges = status, dropped, False
+    server: Server, downloads: Path, served: dict[str, Any], sha256: str, message: str, requests: int, kept: list[str]
+) -> None:
+    vars(server).update(served, ranges=False)
     with pytest.raises(UserError, match=message):
         official(server.url, sha256)
     assert (len(server.requests), left(downloads)) == (requests, kept)
