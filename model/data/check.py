@@ -86,10 +86,10 @@ def _read(dataset: DataSet) -> tuple[dict[str, Audit], list[list[Clip]]]:
     """What is found in the clips of each split, and groups of clips with the same samples."""
 
     def read(clip: Clip) -> tuple[Found, bytes]:
-        pcm, found = read_clip((dataset.root / clip.name).read_bytes())
-        if pcm is None or not pcm.any():  # digital silence is nobody's recording
+        waveform, found = read_clip((dataset.root / clip.name).read_bytes())
+        if waveform is None or not waveform.any():  # digital silence is nobody's recording
             return found, b""
-        return found, hashlib.sha256(pcm.tobytes()).digest()
+        return found, hashlib.sha256(waveform.tobytes()).digest()
 
     audits, groups = {split: Audit() for split in SPLITS}, defaultdict[bytes, list[Clip]](list)
     with ThreadPoolExecutor(processors()) as pool:  # decoding happens in C, outside Python's lock
