@@ -7,7 +7,6 @@ counted and named.
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -58,28 +57,24 @@ def leaks(dataset: DataSet) -> dict[str, Any]:
 
 
 def render(check: dict[str, Any]) -> str:
-    """The result of ``check`` as Markdown that also reads well on a terminal, without a heading."""
-    columns = ("read", "speakers", *Found._fields, "duplicate")
-    words = [[word, *counts.values()] for word, counts in check["words"].items() if word in check["labels"]]
-    if others := [counts.values() for word, counts in check["words"].items() if word not in check["labels"]]:
-        words.append([f"{len(others)} other words", *(sum(counts) for counts in zip(*others, strict=True))])
-    broken = [each for split in check["splits"].values() for each in split["broken_clips"].items()]
-    notes = [
-        *check["notes"],
-        *(f"the same recording: {', '.join(group)}" for group in check["duplicates"][:5]),
-        *(f"broken: {name} ({why})" for name, why in broken[:5]),
-    ]
-    parts = [
-        f"{check['name']}; split by {check['split_rule']}; licence: {check['licence'] or 'not stated'}.",
-        _table(["split", *columns], [[name, *map(split.get, columns)] for name, split in check["splits"].items()]),
+    """The result of ``check`` as lines for a terminal."""
+    kinds = (*Found._fields, "duplicate")
+    lines = [f"{check['name']}; split by {check['split_rule']}; licence: {check['licence'] or 'not stated'}."]
+    for split, found in check["splits"].items():
+        counts = ", ".join(f"{found[kind]} {kind}" for kind in kinds)
+        lines.append(f"{split}: {found['read']} clips of {found['speakers'] or 'unknown'} speakers; {counts}")
+    lines.append(
         f"Padded, cut: shorter or longer than a second. Silent: below {SILENT_DBFS:.0f} dBFS. Clipped: {CLIPPED_RUN} "
-        "samples or more at full scale in a row. Broken: not decodable or empty. Duplicate: as an earlier clip.",
-        _table(["readable clips of", *SPLITS], words),
-        "\n".join(f"- {note}" for note in notes),
-        "\n\n".join(check["failures"])
-        or f"No leak; every label has {check['min_clips']} readable clips or more in every split.",
-    ]
-    return "\n\n".join(part for part in parts if part)
+        "samples or more at full scale in a row. Broken: not decodable or empty. Duplicate: as an earlier clip."
+    )
+    lines.append(f"Readable clips in {', '.join(SPLITS)}:")
+    lines += [f"- {word}: {', '.join(map(str, counts.values()))}" for word, counts in check["words"].items()]
+    lines += [f"note: {note}" for note in check["notes"]]
+    lines += [f"the same recording: {', '.join(group)}" for group in check["duplicates"][:5]]
+    broken = [each for found in check["splits"].values() for each in found["broken_clips"].items()]
+    lines += [f"broken: {name} ({why})" for name, why in broken[:5]]
+    passed = f"No leak; every label has {check['min_clips']} readable clips or more in every split."
+    return "\n".join([*lines, *(check["failures"] or [passed])])
 
 
 def _read(dataset: DataSet) -> tuple[dict[str, Audit], list[list[Clip]]]:
@@ -110,10 +105,3 @@ def _leaks(dataset: DataSet, groups: list[list[Clip]]) -> dict[str, Any]:
     counts = Counter(kind for kind, _ in found)
     lines = [f"{kind} '{name}' is in {' and '.join(of_key)}" for (kind, name), of_key in found.items()]
     return {"speakers": counts["speaker"], "recordings": counts["recording"], "examples": lines[:EXAMPLES]}
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    widths = [max(len(str(cell)) for cell in column) for column in zip(header, *rows, strict=True)]
-    lines = [header, ["-" * width for width in widths], *rows]
-    padded = [[str(cell).ljust(width) for cell, width in zip(line, widths, strict=True)] for line in lines]
-    return "\n".join(f"| {' | '.join(line)} |" for line in padded)

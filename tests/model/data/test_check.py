@@ -87,7 +87,7 @@ def test_what_is_counted_and_passes(root: Path) -> None:
     assert [training[name] for name in ("clipped", "silent", "duplicate", "broken")] == [1, 2, 1, 1]
     assert result["duplicates"] == [[f"go/{twice.name}", f"other/{twice.name}"]]
     assert list(training["broken_clips"].values()) == ["The file is no audio"]
-    assert "- broken: go/" in check.render(result)
+    assert "\nbroken: go/" in check.render(result)
     for clip in dataset_of(root).of_split("testing", ("stop",))[2:]:
         (root / clip.name).write_bytes(b"")
     assert checked(root, 3)["failures"] == ["fewer than 3 readable clips in the testing split: stop (2)"]
