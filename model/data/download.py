@@ -23,10 +23,8 @@ def official(url: str, sha256: str) -> Path:
     """The archive at ``url``, which appears in the cache only when it is complete and has this SHA-256.
 
     What has arrived stays in a part when the connection or the process dies, and is gone on with (HTTP Range, RFC
-    9110). A complete part that turns out wrong is thrown away, and fetched anew if it was an old one.
-
-    Raises:
-        UserError: a bad URL or digest, an unreachable server, an incomplete transfer or a wrong checksum.
+    9110). A complete part that turns out wrong is thrown away, and fetched anew if it was an old one. Raises UserError:
+    a bad URL or digest, an unreachable server, an incomplete transfer or a wrong checksum.
     """
     if not re.fullmatch("[0-9a-f]{64}", sha256.lower()):
         raise UserError(f"--dataset-sha256 '{sha256}' is no SHA-256; give its 64 hex digits")

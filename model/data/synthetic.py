@@ -48,11 +48,9 @@ def make(words: tuple[str, ...], size: int, seed: int) -> Path:
     """
 
     def fill(folder: Path) -> None:
-        name, attribution = (
-            f"synthetic ({size} clips a word, seed {seed})",
-            "Spoken by espeak-ng; no recording of a person.",
-        )
-        files.write_json(folder / INFO_FILE, {"name": name, "licence": "CC0 1.0", "attribution": attribution})
+        origin = {"name": f"synthetic ({size} clips a word, seed {seed})", "licence": "CC0 1.0"}
+        origin["attribution"] = "Spoken by espeak-ng; no recording of a person."
+        files.write_json(folder / INFO_FILE, origin)
         (folder / NOISE_FOLDER).mkdir()
         for kind in NOISES:
             samples = 0.1 * noise(kind, 20 * SAMPLE_RATE, _generator(seed, "noise", kind))
@@ -79,27 +77,6 @@ def _recipe() -> dict[str, Any]:
     """What all that is spoken depends on, whatever is said."""
     packages = ("espeakng-loader", "numpy", "scipy", "soxr", "soundfile")
     return {"recipe": _RECIPE, **{package: version(package) for package in packages}}
-
-
-def _speak_sentences(folder: Path, words: list[str], variants: list[str]) -> None:
-    """The recordings of some voices; to be called in a fresh process."""
-    for variant in variants:
-        rng, lines = _generator("sentences", variant), []
-        name = "".join(character if character.isalnum() else "_" for character in variant)
-        (folder / name).mkdir()
-        for number in range(_SENTENCES):
-            said = [str(word) for word in rng.choice(words, 12)]
-            text = f"{' '.join(said[:6])}{rng.choice([',', '.', ';'])} {' '.join(said[6:])}"
-            speed, pitch, pitch_range = (int(rng.integers(*bounds)) for bounds in ((120, 220), (25, 76), (25, 76)))
-            voice, seed = f"{rng.choice(ACCENTS)}+{variant}", int(rng.integers(1, 2**31))
-            dry, rate = espeak.say(text, voice, seed, speed, pitch, pitch_range)
-            spoken = soxr.resample(dry / 32768.0, rate, SAMPLE_RATE)
-            background = noise(str(rng.choice(NOISES)), len(spoken), rng)
-            level = 10 ** (rng.uniform(-26, -6) / 20) / max(np.abs(spoken).max(initial=0.0), 1e-6)
-            noisy = level * (spoken + background * rms(spoken) * 10 ** (-rng.uniform(10, 40) / 20))
-            soundfile.write(folder / name / f"{name}-{number}.flac", np.clip(noisy, -1, 1), SAMPLE_RATE)
-            lines.append(f"{name}-{number} {' '.join(said)}\n")
-        (folder / name / f"{name}{TRANSCRIPT}").write_text("".join(lines))
 
 
 def assign_variants(names: list[str], seed: int) -> dict[str, list[str]]:
@@ -146,6 +123,27 @@ def _speak(folder: Path, size: int, seed: int, variants: dict[str, list[str]], w
         path = folder / split / word / f"{speaker}_nohash_{number}.wav"
         path.parent.mkdir(parents=True, exist_ok=True)
         soundfile.write(path, clip, SAMPLE_RATE, subtype="PCM_16")
+
+
+def _speak_sentences(folder: Path, words: list[str], variants: list[str]) -> None:
+    """The recordings of some voices; to be called in a fresh process."""
+    for variant in variants:
+        rng, lines = _generator("sentences", variant), []
+        name = "".join(character if character.isalnum() else "_" for character in variant)
+        (folder / name).mkdir()
+        for number in range(_SENTENCES):
+            said = [str(word) for word in rng.choice(words, 12)]
+            text = f"{' '.join(said[:6])}{rng.choice([',', '.', ';'])} {' '.join(said[6:])}"
+            speed, pitch, pitch_range = (int(rng.integers(*bounds)) for bounds in ((120, 220), (25, 76), (25, 76)))
+            voice, seed = f"{rng.choice(ACCENTS)}+{variant}", int(rng.integers(1, 2**31))
+            dry, rate = espeak.say(text, voice, seed, speed, pitch, pitch_range)
+            spoken = soxr.resample(dry / 32768.0, rate, SAMPLE_RATE)
+            background = noise(str(rng.choice(NOISES)), len(spoken), rng)
+            level = 10 ** (rng.uniform(-26, -6) / 20) / max(np.abs(spoken).max(initial=0.0), 1e-6)
+            noisy = level * (spoken + background * rms(spoken) * 10 ** (-rng.uniform(10, 40) / 20))
+            soundfile.write(folder / name / f"{name}-{number}.flac", np.clip(noisy, -1, 1), SAMPLE_RATE)
+            lines.append(f"{name}-{number} {' '.join(said)}\n")
+        (folder / name / f"{name}{TRANSCRIPT}").write_text("".join(lines))
 
 
 def _place(spoken: npt.NDArray[np.int16], rate: int, rng: np.random.Generator) -> Samples | None:
