@@ -83,9 +83,11 @@ def _by_name(clips: Sequence[Clip], notes: list[str]) -> list[str]:
     if different and len(different) < _FEWEST_SPEAKERS:
         notes.append(f"the folders below the words are too few to be speakers: {some(sorted(different), 5)}")
         different = set()
-    names = [clip.name.rpartition("/")[2].partition("_nohash_") for clip in clips]
-    named = [before if nohash else "" for before, nohash, _ in names]
-    return [folder if folder in different else name for folder, name in zip(folders, named, strict=True)]
+    speakers = []
+    for clip, folder in zip(clips, folders, strict=True):
+        before, nohash, _ = clip.name.rpartition("/")[2].partition("_nohash_")
+        speakers.append(folder if folder in different else before if nohash else "")
+    return speakers
 
 
 def _listed(clips: Sequence[Clip], lists: Mapping[str, Path], notes: list[str]) -> dict[str, str]:

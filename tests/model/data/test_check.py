@@ -102,18 +102,20 @@ def test_clipped_is_three_samples_in_a_row_at_full_scale(samples: list[float], c
 
 def test_a_few_clips_of_the_test_split(root: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     first(root, "go", "testing").write_bytes(b"no sound")
-    first(root, "go", "testing", 1).write_bytes(recording("flac", "FLAC"))
+    flac = recording("flac", "FLAC")
+    first(root, "go", "testing", 1).with_suffix(".flac").write_bytes(flac)  # two that would become one file
+    first(root, "go", "testing", 3).write_bytes(flac)
 
     def written(count: int) -> set[str]:
         (folder := tmp_path / str(count)).mkdir()
         clips.write(folder, dataset_of(root), count)
         assert clips.is_former(folder)
-        names = set(json.loads((folder / "clips.json").read_text())["clips"])
-        assert all(soundfile.info(folder / name).format == "WAV" for name in names)
-        return names
+        names = json.loads((folder / "clips.json").read_text())["clips"]
+        assert [soundfile.info(folder / name).format for name in set(names)] == ["WAV"] * len(names)
+        return set(names)
 
     every, some = written(1000), written(2)
-    assert len(every) == len(dataset_of(root).of_split("testing", LABELS)) - 1
+    assert len(every) == len(dataset_of(root).of_split("testing", LABELS)) - 2
     assert (len(some), some <= every) == (4, True)
     assert "broken, passed over" in caplog.text
     for clip in dataset_of(root).of_split("testing", ("stop",)):
