@@ -103,8 +103,9 @@ def scan(root: Path, notes: list[str]) -> dict[str, list[str]]:
         found[kind].append(path.relative_to(root).as_posix())
     notes += [text.format(len(found[kind]), some(found[kind], 5)) for kind, text in _USELESS.items() if found[kind]]
     if media := Counter((suffix_of(name), name.rpartition("/")[0] or ".") for name in found["media"]):
-        listed = ", ".join(f"{count} {suffix} in {folder}" for (suffix, folder), count in sorted(media.items()))
-        notes.append(f"recordings that are not read: {listed}; {CONVERT}")
+        listed = [f"{count} {suffix} in {folder}" for (suffix, folder), count in sorted(media.items())]
+        more = f" and {len(listed) - 8} more folders" if len(listed) > 8 else ""
+        notes.append(f"recordings that are not read: {', '.join(listed[:8])}{more}; {CONVERT}")
     return found
 
 

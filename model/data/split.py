@@ -141,22 +141,15 @@ def _draw(clips: Sequence[Clip], missing: Sequence[str], labels: set[str]) -> tu
     Where the rule leaves a keyword without clips in a split, as it may with few of them, the keywords' speakers (or
     the clips of a word) are ranked by the same number and the first tenths taken, one at least.
     """
-    percents = {clip.name: _percent(clip.speaker or clip.name.rpartition("/")[2]) for clip in clips}
-    drawn = {name: _by_percent(percent, missing) for name, percent in percents.items()}
+    units = {clip.name: ("", clip.speaker) if clip.speaker else (clip.word, Path(clip.name).name) for clip in clips}
+    percents = {unit: _percent(unit[1]) for unit in units.values()}
+    drawn = {name: _by_percent(percents[unit], missing) for name, unit in units.items()}
     there = {(clip.word, drawn[clip.name]) for clip in clips if clip.word in labels}
     if all((word, split) in there for word, _ in there for split in ("training", *missing)):
         return drawn, False
-    groups: dict[str, set[float]] = defaultdict(set)  # each ranked by itself
-    for clip in clips:
-        if clip.word in labels or not clip.speaker:
-            groups["" if clip.speaker else clip.word].add(percents[clip.name])
-    tenths = {
-        (group, percent): HELD_OUT * (rank // max(1, round(len(percents_) * HELD_OUT / 100)))
-        for group, percents_ in groups.items()
-        for rank, percent in enumerate(sorted(percents_))
-    }
-    for clip in clips:
-        percent = percents[clip.name]
-        at = tenths.get(("" if clip.speaker else clip.word, percent), percent)
-        drawn[clip.name] = _by_percent(at, missing)
-    return drawn, True
+    ranked = {units[clip.name] for clip in clips if clip.word in labels or not clip.speaker}
+    for word in {word for word, _ in ranked}:  # or all speakers together
+        order = sorted((percents[unit], unit) for unit in ranked if unit[0] == word)
+        tenth = max(1, round(len(order) * HELD_OUT / 100))
+        percents |= {unit: HELD_OUT * (rank // tenth) for rank, (_, unit) in enumerate(order)}
+    return {name: _by_percent(percents[unit], missing) for name, unit in units.items()}, True
