@@ -142,7 +142,7 @@ def check(
     found = checking.check(open_dataset(make_settings({**chosen, "dataset": dataset_ or chosen["dataset"]})), min_clips)
     console.log.info("%s", checking.render(found))
     if not found["passed"]:
-        raise CheckFailed(checking.failure_lines(found))
+        raise CheckFailed(found["failures"])
 
 
 @app.command()

@@ -19,7 +19,7 @@ from kws.detection import SILENCE, UNKNOWN, is_keyword
 from model import features
 from model.data import noise
 from model.data.layout import SPLITS, Clip
-from model.data.recording import Audit, Found, from_pcm, read_clip
+from model.data.recording import Audit, Found, read_clip
 from model.data.source import DataSet, digest_of
 from model.data.speech import Recording, Speech, crops, open_speech
 from model.errors import UserError
@@ -96,10 +96,10 @@ class Corpus:
         waveforms = np.empty((len(clips), CLIP_SAMPLES), np.float32)
         for row, clip in enumerate(clips):
             path = self.dataset.root / clip.name
-            pcm, found = read_clip(path.read_bytes())
-            if pcm is None:
+            waveform, found = read_clip(path.read_bytes())
+            if waveform is None:
                 raise UserError(f"'{path}' changed while it was in use ({found.broken}); run again")
-            waveforms[row] = from_pcm(pcm)
+            waveforms[row] = waveform
         return waveforms
 
 
@@ -146,7 +146,7 @@ def load(dataset: DataSet, settings: Settings, progress: features.Progress = lam
         splits[name] = _split(name, known, audit, stored[name], labels, pieces[name], running.without[name])
     others = {name: tuple(clip for _, clip in rows if clip.word in heard_words) for name, rows in readable.items()}
     unseen = tuple(sorted(clip for rows in readable.values() for _, clip in rows if clip.word in settings.unseen_words))
-    digests["speech"] = running.digest(settings.workers)
+    digests["speech"] = running.digest()
     digest = hashlib.sha256("".join(f"{name}\t{digests[name]}\n" for name in sorted(digests)).encode()).hexdigest()
     power = [features.mel_power(torch.from_numpy(piece)[None])[0].T for piece in pieces["training"]]
     noise_power = torch.cat([torch.empty(0, features.N_MELS), *power])

@@ -23,9 +23,9 @@ from torch import Tensor
 
 from kws.audio import SAMPLE_RATE, AudioError, decode
 from model import files
-from model.data.recording import Found, from_pcm, read_clip
-from model.data.source import cache_root
+from model.data.recording import Found, read_clip
 from model.data.speech import MAX_SECONDS
+from model.files import cache_root
 from model.settings import CLIP_SAMPLES, Settings
 
 N_FFT = 512  # the window's length, too: 32 ms
@@ -244,8 +244,8 @@ def _read(root: Path, names: Sequence[str]) -> tuple[Tensor, list[Found]]:
     waveforms = torch.zeros(len(names), CLIP_SAMPLES)
     found = []
     for row, name in enumerate(names):
-        pcm, seen = read_clip((root / name).read_bytes())
+        waveform, seen = read_clip((root / name).read_bytes())
         found.append(seen)
-        if pcm is not None:
-            waveforms[row] = torch.from_numpy(from_pcm(pcm))
+        if waveform is not None:
+            waveforms[row] = torch.from_numpy(waveform)
     return waveforms, found

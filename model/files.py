@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import fcntl
+import hashlib
 import json
 import os
 import shutil
@@ -26,6 +27,12 @@ def write_json(path: Path, value: Any) -> None:
 def normal(path: Path) -> Path:
     """Absolute and without ``..``, links as they are."""
     return Path(os.path.abspath(path))  # noqa: PTH100 - Path.absolute keeps "..", resolve follows links
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file as 64 hex digits."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 @contextmanager
@@ -53,6 +60,27 @@ def atomic_directory(output: Path, is_former: Callable[[Path], bool]) -> Iterato
             _replace(working, output)
         finally:
             shutil.rmtree(working, ignore_errors=True)
+
+
+def cache_root() -> Path:
+    """``KWS_CACHE``, else ``kws`` in the user's cache folder (XDG base directory specification)."""
+    if own := os.environ.get("KWS_CACHE"):
+        return Path(own)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kws"
+
+
+def cached(kind: str, key: Any, fill: Callable[[Path], object]) -> Path:
+    """A folder of the cache, which ``fill`` writes unless it is there; ``key`` is all that its content depends on.
+
+    It is there whole or not at all: one of several runs fills it, and the others wait.
+    """
+    name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:32]
+    entry = cache_root() / kind / name
+    with locked(entry.with_suffix(".lock")):
+        if not entry.is_dir():
+            with atomic_directory(entry, lambda _: False) as folder:
+                fill(folder)
+    return entry
 
 
 @contextmanager

@@ -1,8 +1,5 @@
 """Unpack an archive, safely and whole or not at all: tar with any compression, or ZIP; others are named."""
 
-import bz2
-import gzip
-import hashlib
 import json
 import lzma
 import os
@@ -13,62 +10,57 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import IO
 
 import zstandard
 
 from kws.audio import AUDIO_SUFFIXES, media_kind
-from model import files
+from model import console, files
 from model.data.layout import MEDIA_SUFFIXES, TEXT_FILES, is_leftover, some, suffix_of
 from model.errors import UserError
 
-Progress = Callable[[int, int], None]  # bytes done, bytes in all
 Members = Iterator[tuple[tarfile.TarInfo, IO[bytes] | None]]  # each is to be read before the next is asked for
 
+RECIPE = 1  # raise it when the same archive shall unpack otherwise
 MAX_MEMBERS = 5_000_000
 MAX_RATIO = 100  # unpacked to packed; recordings come to 20 at most, long digital silence apart
 ALWAYS_ALLOWED = 1 << 30  # bytes unpacked, whatever the ratio
 KEPT_FREE = 256 << 20  # bytes of the disk
-NOTES = ".notes.json"  # what was passed over; written last
-# What an entry of the cache depends on, beside the archive: raise the number when the same archive unpacks otherwise.
-RECIPE = hashlib.sha256(f"1 {sorted(AUDIO_SUFFIXES | MEDIA_SUFFIXES)}".encode()).hexdigest()[:8]
+NOTES = ".notes.json"  # what was passed over
 
 _CORRUPT = (tarfile.TarError, zipfile.BadZipFile, EOFError, lzma.LZMAError, zlib.error, zstandard.ZstdError)
-_PACKED: dict[bytes, Callable[[IO[bytes]], Any]] = {  # first bytes -> decompressor
-    b"\x1f\x8b": gzip.open,
-    b"BZh": bz2.open,
-    b"\xfd7zXZ": lzma.open,
-    b"\x5d\x00\x00": lzma.open,
-    b"\x28\xb5\x2f\xfd": lambda raw: zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True),
-}
+_ZIP, _ZSTD = (b"PK\x03\x04", b"PK\x05\x06"), b"\x28\xb5\x2f\xfd"
+_COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x5d\x00\x00", _ZSTD)
 _REPACK = "unpack it with `bsdtar -xf {}` and give the folder"
 _NOT_READ = {  # first bytes -> what it is, with the remedy
     b"7z\xbc\xaf\x27\x1c": f"a 7z archive; {_REPACK}",
     b"Rar!": f"a RAR archive; {_REPACK}",
-    b"\x1f\x9d": f"a file of `compress`; {_REPACK}",
     b"\x04\x22\x4d\x18": f"an LZ4 file; {_REPACK}",
-    b"LZIP": f"an lzip file; {_REPACK}",
     b"PAR1": "a Parquet file; write its recordings into a folder a word and give the folder",
-    b"version https://git-lfs": "a Git LFS pointer in place of the archive; fetch it with `git lfs pull`",
+    b"version https://git-lfs": "a Git LFS pointer in its place; fetch it with `git lfs pull`",
 }
 
 
-def unpack(archive: Path, into: Path, progress: Progress = lambda *_: None) -> tuple[str, ...]:
-    """Unpack an archive into the folder ``into``, unless it is there already; the caller holds a lock on ``into``.
+def unpack(archive: Path, sha256: str = "") -> tuple[Path, list[str]]:
+    """The folder in the cache with what an archive holds, and what of use was passed over, a sentence each.
 
     Links stay links; recordings in formats that are not read become empty files: their names are all that counts.
-    Gives back what of use was passed over, a sentence each. Raises UserError: no archive, truncated, damaged,
-    encrypted, or with a recording that is unsafe; OSError: no space left, among others.
+    Raises UserError: no archive, truncated, damaged, encrypted, or with a recording that is unsafe; OSError: no space
+    left, among others.
     """
-    if (into / NOTES).is_file():
-        return tuple(json.loads((into / NOTES).read_text()))
+    key = [RECIPE, sorted(AUDIO_SUFFIXES | MEDIA_SUFFIXES), sha256 or files.sha256_of(archive)]
+    root = files.cached("unpacked", key, lambda folder: _fill(folder, archive))
+    return root, json.loads((root / NOTES).read_text())
+
+
+def _fill(folder: Path, archive: Path) -> None:
     packed = archive.stat().st_size
     try:
-        with files.atomic_directory(into, lambda _: True) as folder, archive.open("rb") as raw:
-            links = _write_files(archive, _members(archive, raw), folder, lambda: progress(raw.tell(), packed))
-            notes = _make_links(archive, links, folder)
-            (folder / NOTES).write_text(json.dumps(notes))
-        return tuple(notes)
+        with archive.open("rb") as raw, console.bar("unpacking (MB)", 1_000_000) as show:
+            links = _write_files(_members(raw), folder, packed, lambda: show(raw.tell(), packed))
+            files.write_json(folder / NOTES, _make_links(links, folder))
+    except UserError as error:
+        raise UserError(f"archive '{archive}' {error}") from error
     except RuntimeError as error:  # of zipfile: encrypted, or a method that it does not know
         raise UserError(f"archive '{archive}' is not read here ({error}); unpack it and give the folder") from error
     except (*_CORRUPT, OSError) as error:
@@ -77,36 +69,31 @@ def unpack(archive: Path, into: Path, progress: Progress = lambda *_: None) -> t
         raise UserError(f"archive '{archive}' is truncated or corrupt ({error}); fetch or pack it again") from error
 
 
-def _members(archive: Path, raw: IO[bytes]) -> Members:
+def _members(raw: IO[bytes]) -> Members:
     """The members of an archive in their order. What is damaged may be found at the end only."""
     first = raw.read(512)
     raw.seek(0)
-    if first.startswith((b"PK\x03\x04", b"PK\x05\x06")):
+    if first.startswith(_ZIP):
         yield from _of_zip(zipfile.ZipFile(raw))
         return
-    opener = next((opener for start, opener in _PACKED.items() if first.startswith(start)), None)
-    if opener:
-        first = opener(raw).read(512)
-        if not first:
-            raise EOFError("it ends early")
-        raw.seek(0)
-    stream = opener(raw) if opener else raw
     try:
-        tar = tarfile.open(fileobj=stream, mode="r|")  # noqa: SIM115 - nothing to close
+        if first.startswith(_ZSTD):
+            stream = zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True)
+            tar = tarfile.open(fileobj=stream, mode="r|")  # noqa: SIM115 - nothing to close
+        else:
+            tar = tarfile.open(fileobj=raw, mode="r:*")  # noqa: SIM115
     except tarfile.ReadError as error:
-        for _ in range(256):  # damaged, perhaps: what is not, has its checksum at the end
-            stream.read(1 << 20)
-        what = media_kind(first) or ("no archive that is known here" if first else "an empty file")
-        if first.startswith((b"RIFF", b"RF64", b"fLaC", b"OggS", b"ID3", b"\xff\xfb")):
-            what = "one recording"
-        other = f"{what}; give a folder with a folder of recordings a word, or a .tar.gz or .zip of one"
+        if first.startswith(_COMPRESSED):
+            raise tarfile.ReadError("no tar is in it") from error
+        kind = media_kind(first) or ("of no kind that is read here" if first else "an empty file")
+        other = f"{kind}; give a folder with a folder of recordings a word, or a .tar.gz or .zip of one"
         other = next((text for start, text in _NOT_READ.items() if first.startswith(start)), other)
-        raise UserError(f"data set '{archive}' is {other.format(archive.name)}") from error
+        raise UserError(f"is {other.format(raw.name)}") from error
     while info := tar.next():
         yield info, tar.extractfile(info) if info.isfile() else None
         tar.members = []  # type: ignore[attr-defined]
-    # tarfile takes a truncation between two members for the end; the decompressor finds what is wrong by its own end.
-    if not tar.fileobj.read(512):
+    # tarfile takes damage between two members for the end; the decompressor finds what is wrong by its own end.
+    if tar.fileobj.read(512) != bytes(512):
         raise tarfile.ReadError("its end is missing")
     while tar.fileobj.read(1 << 20):
         pass
@@ -126,10 +113,9 @@ def _of_zip(archive: zipfile.ZipFile) -> Members:
         yield info, archive.open(member)
 
 
-def _write_files(archive: Path, members: Members, folder: Path, tell: Callable[[], None]) -> dict[str, tarfile.TarInfo]:
-    """Files and folders of an archive into ``folder``; gives back its links by their names there."""
-    packed, free, unpacked = archive.stat().st_size, shutil.disk_usage(folder).free - KEPT_FREE, 0
-    most = max(ALWAYS_ALLOWED, MAX_RATIO * packed)
+def _write_files(members: Members, folder: Path, packed: int, tell: Callable[[], None]) -> dict[str, tarfile.TarInfo]:
+    """Files and folders of an archive, whose size is ``packed`` bytes; gives back its links by their names there."""
+    most, free, unpacked = max(ALWAYS_ALLOWED, MAX_RATIO * packed), shutil.disk_usage(folder).free - KEPT_FREE, 0
     names: dict[str, str] = {}  # below the folder -> as the archive has it
     links = {}
     for number, (info, stream) in enumerate(members):
@@ -139,53 +125,53 @@ def _write_files(archive: Path, members: Members, folder: Path, tell: Callable[[
         unpacked += 0 if is_media or not info.isfile() else info.size
         if unpacked > most or number >= MAX_MEMBERS:
             size = f"({packed / 1e6:,.1f} MB) is more than {most / 1e6:,.0f} MB or {MAX_MEMBERS:,} members unpacked"
-            raise UserError(f"archive '{archive}' {size}, as no recordings are; pack those alone, or give a folder")
+            raise UserError(f"{size}, as no recordings are; pack those alone, or give a folder")
         if unpacked > free:
-            raise UserError(f"archive '{archive}' does not fit on the disk of the cache; free some, or set KWS_CACHE")
+            raise UserError("does not fit on the disk of the cache; free some, or set KWS_CACHE")
         if path.is_absolute() or ".." in path.parts:
-            _refuse(archive, info, "leads out of it")
+            _refuse(info, "leads out of it")
         elif info.isdir():
             (folder / path).mkdir(parents=True, exist_ok=True)
         elif former := names.get(str(path)):
-            _refuse(archive, info, f"would become the same file as '{former}'")
-        elif info.issym() or info.islnk():
-            links[str(path)] = info
-        elif not info.isfile():
-            _refuse(archive, info, "is a device")
+            _refuse(info, f"would become the same file as '{former}'")
+        elif not (info.isfile() or info.issym() or info.islnk()):
+            _refuse(info, "is a device")
         else:
+            names[str(path)] = info.name
+            if not info.isfile():
+                links[str(path)] = info
+                continue
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             with (folder / path).open("wb") as file:
                 if stream and not is_media:
                     shutil.copyfileobj(stream, file, 1 << 18)
-        if not info.isdir():
-            names.setdefault(str(path), info.name)
     return links
 
 
-def _make_links(archive: Path, links: dict[str, tarfile.TarInfo], folder: Path) -> list[str]:
+def _make_links(links: dict[str, tarfile.TarInfo], folder: Path) -> list[str]:
     """Links after all files, so that nothing is written through one; those that lead out are refused or removed."""
     top, made = Path(os.path.realpath(folder)), {}
     for name, info in links.items():
         path = top / name
         if os.path.realpath(path.parent) != str(path.parent):
-            _refuse(archive, info, "is below a link")
+            _refuse(info, "is below a link")
         elif not path.is_symlink() and not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             path.symlink_to(os.path.relpath(top / info.linkname, path.parent) if info.islnk() else info.linkname or ".")
             made[path] = info
     out = [path for path in made if not Path(os.path.realpath(path)).is_relative_to(top)]
     for path in out:
-        _refuse(archive, made[path], "leads out of it")
+        _refuse(made[path], "leads out of it")
         path.unlink()
     named = [made[path].name for path in out if not suffix_of(path.name)]  # folders of recordings, perhaps
     told = f"{len(named)} links lead out of the archive: {some(named)}; pack what they point to (`tar -h`)"
     return [told] if named else []
 
 
-def _refuse(archive: Path, info: tarfile.TarInfo, why: str) -> None:
+def _refuse(member: tarfile.TarInfo, why: str) -> None:
     """Raises UserError, unless the member is no data and can be passed over."""
-    path = PurePosixPath(info.name.replace("\\", "/"))
+    path = PurePosixPath(member.name.replace("\\", "/"))
     leftover = any(is_leftover(part) for part in path.parts if part not in ("..", "/"))
     wanted = path.name in TEXT_FILES or suffix_of(path.name) in AUDIO_SUFFIXES | MEDIA_SUFFIXES
     if wanted and not leftover:
-        raise UserError(f"archive '{archive}' is unsafe: member '{info.name}' {why}; pack plain files and folders")
+        raise UserError(f"is unsafe: member '{member.name}' {why}; pack plain files and folders")

@@ -7,17 +7,14 @@ counted and named.
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from kws.audio import SILENT_DBFS
 from model.data.layout import SPLITS, Clip
-from model.data.recording import CLIPPED_RUN, Audit, Found, read_clip
+from model.data.recording import CLIPPED_RUN, EXAMPLES, Audit, Found, read_clip
 from model.data.source import DataSet
 from model.settings import processors
-
-_EXAMPLES = 20  # names a finding
 
 
 def check(dataset: DataSet, min_clips: int = 10) -> dict[str, Any]:
@@ -27,24 +24,18 @@ def check(dataset: DataSet, min_clips: int = 10) -> dict[str, Any]:
     """
     audits, groups = _read(dataset)
     found = _leaks(dataset, groups)
+    failures = [f"leak: {line}" for line in found["examples"]]
+    if (more := found["speakers"] + found["recordings"] - len(failures)) > 0:
+        failures.append(f"leak: and {more} more")
     counts = Counter((clip.word, clip.split) for clip in dataset.clips if not audits[clip.split][clip.name].broken)
-    more = found["speakers"] + found["recordings"] - len(found["examples"])
-    few = [(label, split) for label in dataset.labels for split in SPLITS if counts[label, split] < min_clips]
-    failures = [
-        *(f"leak: {line}" for line in found["examples"] + [f"and {more} more"] * (more > 0)),
-        *(
-            f"label '{label}' has {counts[label, split]} readable clips in the {split} split, fewer than {min_clips}"
-            for label, split in few
-        ),
-    ]
-    splits = {
-        split: {
-            **audit.to_dict(_EXAMPLES),
-            "speakers": len({clip.speaker for clip in dataset.of_split(split)} - {""}),
-            "duplicate": sum(max(0, sum(clip.split == split for clip in group) - 1) for group in groups),
-        }
-        for split, audit in audits.items()
-    }
+    splits = {}
+    for split, audit in audits.items():
+        speakers = {clip.speaker for clip in dataset.of_split(split)} - {""}
+        twice = sum(max(0, sum(clip.split == split for clip in group) - 1) for group in groups)
+        splits[split] = {**audit.to_dict(), "speakers": len(speakers), "duplicate": twice}
+        few = [f"{label} ({counts[label, split]})" for label in dataset.labels if counts[label, split] < min_clips]
+        if few:
+            failures.append(f"fewer than {min_clips} readable clips in the {split} split: {', '.join(few)}")
     groups.sort(key=lambda group: group[0].word == group[-1].word)  # under two words first: one of them is wrong
     return {
         **{name: getattr(dataset, name) for name in ("name", "licence", "split_rule", "speakers_known")},
@@ -53,7 +44,7 @@ def check(dataset: DataSet, min_clips: int = 10) -> dict[str, Any]:
         "min_clips": min_clips,
         "words": {word: {split: counts[word, split] for split in SPLITS} for word, _ in sorted(counts)},
         "splits": splits,
-        "duplicates": [[clip.name for clip in group] for group in groups[:_EXAMPLES]],
+        "duplicates": [[clip.name for clip in group] for group in groups[:EXAMPLES]],
         "leaks": found,
         "passed": not failures,
         "failures": failures,
@@ -66,46 +57,36 @@ def leaks(dataset: DataSet) -> dict[str, Any]:
 
 
 def render(check: dict[str, Any]) -> str:
-    """The result of ``check`` as Markdown that also reads well on a terminal, without a heading."""
-    columns = ("read", "speakers", *Found._fields, "duplicate")
-    words = [[word, *counts.values()] for word, counts in check["words"].items() if word in check["labels"]]
-    if others := [counts.values() for word, counts in check["words"].items() if word not in check["labels"]]:
-        words.append([f"{len(others)} other words", *(sum(counts) for counts in zip(*others, strict=True))])
-    broken = [each for split in check["splits"].values() for each in split["broken_clips"].items()]
-    notes = [
-        *check["notes"],
-        *(f"the same recording: {', '.join(group)}" for group in check["duplicates"][:5]),
-        *(f"broken: {name} ({why})" for name, why in broken[:5]),
-    ]
-    parts = [
-        f"{check['name']}; split by {check['split_rule']}; licence: {check['licence'] or 'not stated'}.",
-        _table(["split", *columns], [[name, *map(split.get, columns)] for name, split in check["splits"].items()]),
+    """The result of ``check`` as lines for a terminal."""
+    kinds = (*Found._fields, "duplicate")
+    lines = [f"{check['name']}; split by {check['split_rule']}; licence: {check['licence'] or 'not stated'}."]
+    for split, found in check["splits"].items():
+        counts = ", ".join(f"{found[kind]} {kind}" for kind in kinds)
+        lines.append(f"{split}: {found['read']} clips of {found['speakers'] or 'unknown'} speakers; {counts}")
+    lines.append(
         f"Padded, cut: shorter or longer than a second. Silent: below {SILENT_DBFS:.0f} dBFS. Clipped: {CLIPPED_RUN} "
-        "samples or more at full scale in a row. Broken: not decodable or empty. Duplicate: as an earlier clip.",
-        _table(["readable clips of", *SPLITS], words),
-        "\n".join(f"- {note}" for note in notes),
-        "\n\n".join(failure_lines(check))
-        or f"No leak; every label has {check['min_clips']} readable clips or more in every split.",
-    ]
-    return "\n\n".join(part for part in parts if part)
-
-
-def failure_lines(check: dict[str, Any], most: int = 10) -> list[str]:
-    """What a person is told of a failed check: the first lines, and how many more there are."""
-    failures = list(check["failures"])
-    return failures[:most] + [f"and {len(failures) - most} more"] * (len(failures) > most)
+        "samples or more at full scale in a row. Broken: not decodable or empty. Duplicate: as an earlier clip."
+    )
+    lines.append(f"Readable clips in {', '.join(SPLITS)}:")
+    lines += [f"- {word}: {', '.join(map(str, counts.values()))}" for word, counts in check["words"].items()]
+    lines += [f"note: {note}" for note in check["notes"]]
+    lines += [f"the same recording: {', '.join(group)}" for group in check["duplicates"][:5]]
+    broken = [each for found in check["splits"].values() for each in found["broken_clips"].items()]
+    lines += [f"broken: {name} ({why})" for name, why in broken[:5]]
+    passed = f"No leak; every label has {check['min_clips']} readable clips or more in every split."
+    return "\n".join([*lines, *(check["failures"] or [passed])])
 
 
 def _read(dataset: DataSet) -> tuple[dict[str, Audit], list[list[Clip]]]:
     """What is found in the clips of each split, and groups of clips with the same samples."""
 
     def read(clip: Clip) -> tuple[Found, bytes]:
-        pcm, found = read_clip((dataset.root / clip.name).read_bytes())
-        if pcm is None or not pcm.any():  # digital silence is nobody's recording
+        waveform, found = read_clip((dataset.root / clip.name).read_bytes())
+        if waveform is None or not waveform.any():  # digital silence is nobody's recording
             return found, b""
-        return found, hashlib.sha256(pcm.tobytes()).digest()
+        return found, hashlib.sha256(waveform.tobytes()).digest()
 
-    audits, groups = {split: Audit() for split in SPLITS}, defaultdict(list)
+    audits, groups = {split: Audit() for split in SPLITS}, defaultdict[bytes, list[Clip]](list)
     with ThreadPoolExecutor(processors()) as pool:  # decoding happens in C, outside Python's lock
         for clip, (found, content) in zip(dataset.clips, pool.map(read, dataset.clips), strict=True):
             audits[clip.split][clip.name] = found
@@ -123,11 +104,4 @@ def _leaks(dataset: DataSet, groups: list[list[Clip]]) -> dict[str, Any]:
     found = {key: [split for split in SPLITS if split in of_key] for key, of_key in splits.items() if len(of_key) > 1}
     counts = Counter(kind for kind, _ in found)
     lines = [f"{kind} '{name}' is in {' and '.join(of_key)}" for (kind, name), of_key in found.items()]
-    return {"speakers": counts["speaker"], "recordings": counts["recording"], "examples": lines[:_EXAMPLES]}
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    widths = [max(len(str(cell)) for cell in column) for column in zip(header, *rows, strict=True)]
-    lines = [header, ["-" * width for width in widths], *rows]
-    padded = [[str(cell).ljust(width) for cell, width in zip(line, widths, strict=True)] for line in lines]
-    return "\n".join(f"| {' | '.join(line)} |" for line in padded)
+    return {"speakers": counts["speaker"], "recordings": counts["recording"], "examples": lines[:EXAMPLES]}

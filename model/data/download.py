@@ -1,51 +1,48 @@
 """Fetch the official archive over HTTP: resumed where it stopped, verified by SHA-256."""
 
-import hashlib
 import http.client
 import logging
 import re
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 
-from model import files
-from model.data.archive import Progress
+from model import console, files
 from model.errors import UserError
 
 log = logging.getLogger(__name__)
 
 _TIMEOUT = 60.0
 _ATTEMPTS = 8
+_PAUSE = 2.0  # seconds, longer each time
 
 
-def official(url: str, sha256: str, cache: Path, progress: Progress = lambda *_: None, pause: float = 2.0) -> Path:
-    """The archive at ``url``, which appears in the folder ``cache`` only when it is complete and has this SHA-256.
+def official(url: str, sha256: str) -> Path:
+    """The archive at ``url``, which appears in the cache only when it is complete and has this SHA-256.
 
     What has arrived stays in a part when the connection or the process dies, and is gone on with (HTTP Range, RFC
-    9110). A complete part that turns out wrong is thrown away, and fetched anew if it was an old one.
-
-    Raises:
-        UserError: a bad URL or digest, an unreachable server, an incomplete transfer or a wrong checksum.
+    9110). A complete part that turns out wrong is thrown away, and fetched anew if it was an old one. Raises UserError:
+    a bad URL or digest, an unreachable server, an incomplete transfer or a wrong checksum.
     """
     if not re.fullmatch("[0-9a-f]{64}", sha256.lower()):
         raise UserError(f"--dataset-sha256 '{sha256}' is no SHA-256; give its 64 hex digits")
     if not url.startswith(("http://", "https://")):
         raise UserError(f"--dataset-url '{url}' is not an http(s) address; correct it, or give a path to --dataset")
-    archive = cache / sha256[:32].lower()
+    archive = files.cache_root() / "downloads" / sha256[:32].lower()
     part = archive.with_suffix(".part")
-    with files.locked(archive.with_suffix(".lock")):
+    with files.locked(archive.with_suffix(".lock")), console.bar("downloading (MB)", 1_000_000) as show:
         if archive.exists():
             return archive
         log.info("downloading %s", url)
         part.touch()
         for attempt in range(_ATTEMPTS):
-            time.sleep(pause * attempt)
+            time.sleep(_PAUSE * attempt)
             start = part.stat().st_size
-            problem = _fetch(url, part, start, progress)
-            if problem:
+            if problem := _fetch(url, part, start, show):
                 continue
-            if (actual := sha256_of(part)) == sha256.lower():
+            if (actual := files.sha256_of(part)) == sha256.lower():
                 return part.rename(archive)
             part.unlink()
             if start == 0:
@@ -54,13 +51,7 @@ def official(url: str, sha256: str, cache: Path, progress: Progress = lambda *_:
     raise UserError(f"cannot download {url}: {problem}; check the network and run again to go on")
 
 
-def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file as 64 hex digits."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _fetch(url: str, part: Path, start: int, progress: Progress) -> str:
+def _fetch(url: str, part: Path, start: int, progress: Callable[[int, int], None]) -> str:
     """One request, from byte ``start``; what went wrong, empty where the file is complete."""
     request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})  # noqa: S310
     try:

@@ -15,10 +15,10 @@ A folder around all of it does not matter. The Speech Commands archive (Warden 2
 import codecs
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 from kws.audio import AUDIO_SUFFIXES, CONVERT
 from kws.detection import SILENCE, UNKNOWN
@@ -30,6 +30,7 @@ SPLITS = ("training", "validation", "testing")
 NOISE_FOLDER = "_background_noise_"
 VALIDATION_LIST, TESTING_LIST, INFO_FILE = "validation_list.txt", "testing_list.txt", "dataset.json"
 TEXT_FILES = (VALIDATION_LIST, TESTING_LIST, INFO_FILE)
+TRANSCRIPT = ".trans.txt"  # how the names of LibriSpeech's transcripts end
 MEDIA_SUFFIXES = {  # of audio and video that libsndfile does not read
     *(".3gp", ".aac", ".ac3", ".amr", ".ape", ".avi", ".dsf", ".flv", ".m4a", ".m4b", ".mka", ".mkv", ".mov"),
     *(".mp4", ".mpeg", ".mpg", ".pcm", ".raw", ".webm", ".wma", ".wv"),
@@ -54,8 +55,7 @@ _USELESS = {  # what a folder may hold that nobody can use
 Paths = dict[str, tuple[str, ...]]  # a recording's name -> the folders of it that are still to be read, and its file
 
 
-@dataclass(frozen=True, order=True)
-class Clip:
+class Clip(NamedTuple):
     """One recording. ``word`` is a word, ``UNKNOWN`` or ``SILENCE``; what is not known is empty."""
 
     name: str  # its path below the data set
@@ -65,42 +65,48 @@ class Clip:
     below: str = ""  # its path below the word's folder
 
 
-@dataclass(frozen=True)
-class Layout:
+class Layout(NamedTuple):
     """A data set by its paths."""
 
-    clips: tuple[Clip, ...]  # sorted by name; their splits as far as folders say them, no speakers yet
+    clips: list[Clip]  # sorted by name; their splits as far as folders say them, no speakers yet
     noise: tuple[str, ...]
     texts: dict[str, Path]  # those of TEXT_FILES that are there
     labels: tuple[str, ...]
-    notes: tuple[str, ...]
 
 
-def read_layout(root: Path, labels: tuple[str, ...] = ()) -> Layout:
-    """Walk over a folder once and read its paths; ``labels`` are the words that the user named.
+def read_layout(root: Path, labels: tuple[str, ...], notes: list[str]) -> Layout:
+    """What a folder's paths say; ``labels`` are the words that the user named. ``notes`` gets what is not used.
 
     Raises UserError: a folder cannot be read.
     """
     labels = tuple(unicodedata.normalize("NFC", label) for label in labels)
     sought = frozenset(labels or DEFAULT_LABELS)
-    found: dict[str, list[str]] = defaultdict(list)
-    for path, is_folder in _walk(root, frozenset()):
-        found[_kind(path, is_folder)].append(path.relative_to(root).as_posix())
-    notes = [text.format(len(found[kind]), some(found[kind], 5)) for kind, text in _USELESS.items() if found[kind]]
-    if media := Counter((suffix_of(name), name.rpartition("/")[0] or ".") for name in found["media"]):
-        listed = [f"{count} {suffix} in {folder}" for (suffix, folder), count in sorted(media.items())]
-        more = f" and {len(listed) - 8} more folders" if len(listed) > 8 else ""
-        notes.append(f"recordings that are not read: {', '.join(listed[:8])}{more}; {CONVERT}")
+    found = scan(root, notes)
     every = {name: tuple(name.split("/")) for name in sorted(found["audio"])}
     noise = {name: parts for name, parts in every.items() if NOISE_FOLDER in {_word(part, sought) for part in parts}}
-    paths = _unwrap({name: parts for name, parts in every.items() if name not in noise}, sought)
-    clips = _read(_divide(paths, sought, notes), sought, notes)
+    clips = _clips({name: parts for name, parts in every.items() if name not in noise}, sought, notes)
     words = sorted({clip.word for clip in clips} - {UNKNOWN, SILENCE})
     if not labels and words and not set(words).issuperset(DEFAULT_LABELS):
         notes.append(f"the keywords are all words of the data set: {', '.join(words)}; --labels names others")
         labels = tuple(words)
     texts = {Path(name).name: root / name for name in sorted(found["text"], key=lambda name: -name.count("/"))}
-    return Layout(tuple(sorted(clips)), tuple(noise), texts, labels or DEFAULT_LABELS, tuple(notes))
+    return Layout(clips, tuple(noise), texts, labels or DEFAULT_LABELS)
+
+
+def scan(root: Path, notes: list[str]) -> dict[str, list[str]]:
+    """The names below a folder by kind: ``audio``, ``text``, ``transcript``, in the order of their paths.
+
+    Walks over it once; ``notes`` gets what cannot be used. Raises UserError: a folder cannot be read.
+    """
+    found: dict[str, list[str]] = defaultdict(list)
+    for path, kind in _walk(root, frozenset()):
+        found[kind].append(path.relative_to(root).as_posix())
+    notes += [text.format(len(found[kind]), some(found[kind], 5)) for kind, text in _USELESS.items() if found[kind]]
+    if media := Counter((suffix_of(name), name.rpartition("/")[0] or ".") for name in found["media"]):
+        listed = [f"{count} {suffix} in {folder}" for (suffix, folder), count in sorted(media.items())]
+        more = f" and {len(listed) - 8} more folders" if len(listed) > 8 else ""
+        notes.append(f"recordings that are not read: {', '.join(listed[:8])}{more}; {CONVERT}")
+    return found
 
 
 def is_leftover(name: str) -> bool:
@@ -131,24 +137,8 @@ def read_text(path: Path) -> str:
         raise UserError(f"'{path}' is not a text file in UTF-8; save it as one, or remove it") from error
 
 
-def _kind(path: Path, is_folder: bool) -> str:
-    """Audio, media, text, one of ``_USELESS``, or empty where nobody misses it."""
-    suffix = suffix_of(path.name)
-    if is_folder:
-        return "empty"
-    if path.name in TEXT_FILES:
-        return "text"
-    if suffix not in AUDIO_SUFFIXES | MEDIA_SUFFIXES:
-        return ""
-    if any("\ud800" <= character <= "\udfff" for character in str(path)):
-        return "misnamed"
-    if suffix in MEDIA_SUFFIXES:
-        return "media"
-    return "audio" if path.is_file() else "links"
-
-
-def _walk(folder: Path, above: frozenset[tuple[int, int]]) -> Iterator[tuple[Path, bool]]:
-    """Files and empty folders, and which of the two; links are followed, but not into a folder around them."""
+def _walk(folder: Path, above: frozenset[tuple[int, int]]) -> Iterator[tuple[Path, str]]:
+    """Files and empty folders with their kinds; links are followed, but not into a folder around them."""
     try:
         state, inside = folder.stat(), sorted(folder.iterdir())
     except OSError as error:
@@ -156,14 +146,22 @@ def _walk(folder: Path, above: frozenset[tuple[int, int]]) -> Iterator[tuple[Pat
         raise UserError(f"folder '{folder}' cannot be read {remedy}") from error
     here = (state.st_dev, state.st_ino)
     if above and not inside:
-        yield folder, True
+        yield folder, "empty"
     for path in inside if here not in above else ():
-        if is_leftover(path.name):
-            continue
-        if path.is_dir():
-            yield from _walk(path, above | {here})
-        else:
-            yield path, False
+        if not is_leftover(path.name):
+            yield from _walk(path, above | {here}) if path.is_dir() else [(path, _kind(path))]
+
+
+def _kind(path: Path) -> str:
+    """Audio, media, text, transcript, one of ``_USELESS``, or empty where nobody misses it."""
+    suffix = suffix_of(path.name)
+    if path.name in TEXT_FILES or path.name.endswith(TRANSCRIPT):
+        return "text" if path.name in TEXT_FILES else "transcript"
+    if suffix not in AUDIO_SUFFIXES | MEDIA_SUFFIXES:
+        return ""
+    if any("\ud800" <= character <= "\udfff" for character in str(path)):
+        return "misnamed"
+    return "media" if suffix in MEDIA_SUFFIXES else "audio" if path.is_file() else "links"
 
 
 @cache
@@ -175,61 +173,56 @@ def _word(folder: str, sought: frozenset[str]) -> str:
     return word if word in sought else others.get(word.casefold(), _CLASS_FOLDERS.get(plain, word))
 
 
-def _unwrap(paths: Paths, words: Collection[str]) -> Paths:
+def _unwrap(paths: Paths, sought: frozenset[str]) -> Paths:
     """The paths without the folders that are around all the others, and are no words, classes or splits."""
     while True:
         tops = {parts[0] for parts in paths.values() if len(parts) > 1}
         if len(tops) != 1 or not any(len(parts) > 2 for parts in paths.values()):
             return paths
-        word = _word(*tops, frozenset(words))
-        if word in (*words, UNKNOWN, SILENCE) or _SPLIT_FOLDERS.get(word.lower(), "training") != "training":
+        word = _word(*tops, sought)
+        if word in (*sought, UNKNOWN, SILENCE) or _SPLIT_FOLDERS.get(word.lower(), "training") != "training":
             return paths
         paths = {name: parts[1:] if len(parts) > 1 else parts for name, parts in paths.items()}
 
 
 def _divide(paths: Paths, sought: frozenset[str], notes: list[str]) -> dict[str, tuple[str, tuple[str, ...]]]:
     """Each recording's split by the folders on top, empty where these are no division, and the rest of its path."""
-    tops: dict[str, Paths] = defaultdict(dict)
-    for name, parts in paths.items():
-        tops[parts[0] if len(parts) > 1 else ""][name] = parts
-    splits = {
-        top: _SPLIT_FOLDERS[top.lower()]
-        for top, below in tops.items()
-        if top.lower() in _SPLIT_FOLDERS and any(len(parts) > 2 for parts in below.values())
-    }
-    inside = _unwrap({name: parts[1:] for top in splits for name, parts in tops[top].items()}, sought)
-    words = {top: {_word(inside[name][0], sought) for name in tops[top] if len(inside[name]) > 1} for top in splits}
-    beside = {top: _word(top, sought) for top in tops if top and top not in splits}
-    rest = {top: word for top, word in beside.items() if any(word in found for found in words.values())}
-    if not splits or not (len(set(splits.values())) > 1 or rest or not beside):
+    tops = Counter(parts[0] for parts in paths.values() if len(parts) > 1)
+    deep = {parts[0] for parts in paths.values() if len(parts) > 2}
+    splits = {top: _SPLIT_FOLDERS[top.lower()] for top in deep if top.lower() in _SPLIT_FOLDERS}
+    inside = _unwrap({name: parts[1:] for name, parts in paths.items() if parts[0] in splits}, sought)
+    words: dict[str, set[str]] = {top: {_word(top, sought)} for top in tops if top not in splits}
+    divided = {_word(parts[0], sought) for parts in inside.values() if len(parts) > 1}
+    rest = {top for top, own in words.items() if own & divided}  # the words beside a test folder, say
+    if not splits or not (len(set(splits.values())) > 1 or rest or not words):
         return {name: ("", parts) for name, parts in paths.items()}
 
-    for top, word in rest.items():  # the words beside a test folder, say
-        splits[top], words[top] = "training", {word}
-        inside |= tops[top]
+    for name, parts in inside.items():
+        words.setdefault(paths[name][0], set()).update({_word(parts[0], sought)} if len(parts) > 1 else ())
+    splits |= dict.fromkeys(rest, "training")
     trained = {word for top, split in splits.items() if split == "training" for word in words[top]}
     used = {top: split for top, split in splits.items() if not trained or words[top] & trained}
-    if left_out := sorted(tops.keys() - used.keys() - {""}):
-        count = f"{sum(len(tops[top]) for top in left_out)} recordings are not in folders of the same words"
+    if left_out := sorted(tops.keys() - used.keys()):
+        count = f"{sum(tops[top] for top in left_out)} recordings are not in folders of the same words"
         notes.append(f"beside the folders of splits, {count} and left out: {some(left_out, 5)}")
     if set(used.values()) == {"training"}:
         used = dict.fromkeys(used, "")
-    divided = {name: (split, inside[name]) for top, split in used.items() for name in tops[top]}
-    return divided | {name: ("", parts) for name, parts in tops[""].items()}
+    kept = {name: parts for name, parts in paths.items() if len(parts) == 1 or parts[0] in used}
+    return {name: (used.get(parts[0], ""), inside.get(name, parts)) for name, parts in kept.items()}
 
 
-def _read(divided: Mapping[str, tuple[str, tuple[str, ...]]], sought: frozenset[str], notes: list[str]) -> list[Clip]:
-    """The clips in folders of words and classes."""
+def _clips(paths: Paths, sought: frozenset[str], notes: list[str]) -> list[Clip]:
+    """The clips in folders of words and classes, sorted by name."""
+    divided = _divide(_unwrap(paths, sought), sought, notes)
     found = [
         Clip(name, _word(parts[0], sought), split, below="/".join(parts[1:]))
         for name, (split, parts) in divided.items()
         if len(parts) > 1
     ]
-    if loose := sorted(divided.keys() - {each.name for each in found}):
+    if loose := sorted(name for name, (_, parts) in divided.items() if len(parts) == 1):
         notes.append(f"{len(loose)} recordings are in no word's folder and left out: {some(loose)}")
     if deeper := [each.name for each in found if "/" in each.below]:
         notes.append(f"{len(deeper)} recordings are in a folder below a word's, read as WORD/SPEAKER: {some(deeper)}")
-    kept = [each for each in found if not each.word.startswith("_") or each.word in (UNKNOWN, SILENCE)]
-    if others := sorted({each.word for each in found} - {each.word for each in kept}):
-        notes.append(f"folders that begin with '_' are no words and left out: {some(others, 5)}")
-    return kept
+    if others := {each.word for each in found if each.word.startswith("_")} - {UNKNOWN, SILENCE}:
+        notes.append(f"folders that begin with '_' are no words and left out: {some(sorted(others), 5)}")
+    return sorted(each for each in found if each.word not in others)

@@ -9,9 +9,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 from kws.audio import SILENT_DBFS, AudioError, Waveform, decode, rms
 from model.settings import CLIP_SAMPLES
 
+EXAMPLES = 20  # names a finding
 CLIPPED_RUN = 3  # samples in a row at full scale: what audio editors call clipped
-Pcm = npt.NDArray[np.int16]
-Samples = npt.NDArray[np.floating[Any]]
 
 
 class Found(NamedTuple):
@@ -31,15 +30,15 @@ class Audit(dict[str, Found]):
         """The files that are padded, cut, silent, clipped or broken."""
         return [name for name, found in self.items() if getattr(found, kind)]
 
-    def to_dict(self, examples: int = 20) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Counts, and the names of what a person may want to look at."""
         counts = {kind: len(self.named(kind)) for kind in Found._fields}
-        broken = {name: self[name].broken for name in self.named("broken")[:examples]}
-        return {"read": len(self), **counts, "silent_clips": self.named("silent")[:examples], "broken_clips": broken}
+        broken = {name: self[name].broken for name in self.named("broken")[:EXAMPLES]}
+        return {"read": len(self), **counts, "silent_clips": self.named("silent")[:EXAMPLES], "broken_clips": broken}
 
 
-def read_clip(data: bytes) -> tuple[Pcm | None, Found]:
-    """The bytes of a file -> the clip ``int16[CLIP_SAMPLES]``, or None where it is broken; and what was found."""
+def read_clip(data: bytes) -> tuple[Waveform | None, Found]:
+    """The bytes of a file -> the clip ``float32[CLIP_SAMPLES]``, or None where it is broken; and what was found."""
     try:
         samples = decode(data).waveform
     except AudioError as error:
@@ -48,7 +47,9 @@ def read_clip(data: bytes) -> tuple[Pcm | None, Found]:
     silent = 20 * np.log10(rms(clip) + 1e-12) < SILENT_DBFS
     full = np.abs(clip) >= 32767 / 32768
     clipped = full.sum() >= CLIPPED_RUN and sliding_window_view(full, CLIPPED_RUN).all(axis=1).any()
-    return to_pcm(clip), Found(samples.size < CLIP_SAMPLES, samples.size > CLIP_SAMPLES, bool(silent), bool(clipped))
+    return as_recorded(clip), Found(
+        samples.size < CLIP_SAMPLES, samples.size > CLIP_SAMPLES, bool(silent), bool(clipped)
+    )
 
 
 def fit(samples: Waveform, length: int = CLIP_SAMPLES) -> Waveform:
@@ -60,16 +61,7 @@ def fit(samples: Waveform, length: int = CLIP_SAMPLES) -> Waveform:
     return samples[start : start + length]
 
 
-def to_pcm(samples: Samples) -> Pcm:
-    """``float32`` at full scale 1 -> ``int16``, clipped; exact for samples that were 16 bits before."""
-    return np.clip(np.rint(samples * 32768.0), -32768, 32767).astype(np.int16)
-
-
-def from_pcm(pcm: Pcm) -> Waveform:
-    """``int16`` -> ``float32`` at full scale 1."""
-    return pcm.astype(np.float32) / 32768.0
-
-
-def as_recorded(samples: Samples) -> Waveform:
+def as_recorded(samples: npt.NDArray[np.floating[Any]]) -> Waveform:
     """What 16 bits hold of samples at full scale 1: their steps, and nothing beyond full scale."""
-    return from_pcm(to_pcm(samples))
+    steps = np.rint(samples * 32768.0) + 0.0  # 16 bits have no negative zero
+    return np.clip(steps, -32768, 32767).astype(np.float32) / 32768.0

@@ -2,20 +2,19 @@
 
 import hashlib
 import json
-import os
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from kws.detection import SILENCE, UNKNOWN
-from model import console, files
+from model import files
 from model.data import archive, download
 from model.data.layout import INFO_FILE, NOISE_FOLDER, SPLITS, Clip, Layout, read_layout, read_text
 from model.data.split import divide
 from model.errors import UserError
-from model.settings import DEFAULT_LABELS, Settings
+from model.settings import DEFAULT_LABELS, OFFICIAL_SHA256, Settings
 
 CC_BY = "CC BY 4.0"
 _WARDEN = "Pete Warden, Speech Commands: a dataset for limited-vocabulary speech recognition, arXiv:1804.03209"
@@ -25,7 +24,7 @@ _CHUNK = 256  # files that a thread reads in one go
 
 # Archives whose content, and so whose licence, is known: SHA-256 -> name.
 KNOWN_ARCHIVES = {
-    "af14739ee7dc311471de98f5f9d2c9191b18aedfe957f4a6ff791c709868ff58": "Speech Commands v0.02",
+    OFFICIAL_SHA256: "Speech Commands v0.02",
     "743935421bb51cccdb6bdd152e04c5c70274e935c82119ad7faeec31780d811d": "Speech Commands v0.01",
     "353845981fd5f3f27ed0e6b9e46bde7968336969896e137c6f61b24e5b71fc5a": "Speech Commands v0.01, a subset",
 }
@@ -58,27 +57,26 @@ def open_dataset(settings: Settings) -> DataSet:
 
     Raises UserError: it is not there, cannot be read, or lacks a keyword.
     """
-    root, origin, passed_over = _find(settings)
-    layout = read_layout(root, settings.labels)
-    info = dict(origin)
-    if INFO_FILE in layout.texts and "licence" not in origin:
-        info |= {key: value for key, value in _read_info(layout.texts[INFO_FILE]).items() if value}
-    few = _require_words(layout, origin["name"])
-    notes = [*passed_over, *layout.notes]
-    clips, rule, speakers_known = divide(layout, settings.speaker_pattern, notes)
+    root, origin, notes = _find(settings)
+    layout = read_layout(root, settings.labels, notes)
+    few = _require_words(layout, origin["name"], notes)
+    clips, rule, known = divide(layout, settings.speaker_pattern, notes)
     if test_only := TEST_SET in origin["name"]:
-        clips, rule = tuple(replace(clip, split="testing") for clip in clips), "a test set, whole"
+        clips, rule = tuple(clip._replace(split="testing") for clip in clips), "a test set, whole"
+    info = {"licence": "", "attribution": ""} | origin
+    if INFO_FILE in layout.texts and "licence" not in origin:
+        info |= _read_info(layout.texts[INFO_FILE])
     return DataSet(
         root,
         info["name"],
-        settings.licence.strip() or info.get("licence", ""),
-        settings.attribution.strip() or info.get("attribution", ""),
+        settings.licence.strip() or info["licence"],
+        settings.attribution.strip() or info["attribution"],
         settings.dataset == "synthetic",
         layout.labels,
         clips,
         layout.noise,
         rule,
-        speakers_known,
+        known,
         (*notes, *few),
         test_only,
     )
@@ -87,71 +85,52 @@ def open_dataset(settings: Settings) -> DataSet:
 def require_clips(dataset: DataSet, splits: Sequence[str] = SPLITS) -> None:
     """Raises UserError: a keyword has no clip in one of the splits."""
     there = {(clip.word, clip.split) for clip in dataset.clips}
-    for label in dataset.labels:
-        for split in splits:
-            if (label, split) not in there:
-                raise UserError(
-                    f"label '{label}' has no clips in the {split} split of data set '{dataset.name}' "
-                    f"({dataset.split_rule}); add clips of more speakers, or list some in {split}_list.txt"
-                )
+    for label, split in ((label, split) for label in dataset.labels for split in splits):
+        if (label, split) not in there:
+            where = f"in the {split} split of data set '{dataset.name}' ({dataset.split_rule})"
+            remedy = f"add clips of more speakers, or list some in {split}_list.txt"
+            raise UserError(f"label '{label}' has no clips {where}; {remedy}")
 
 
-def cache_root() -> Path:
-    """``KWS_CACHE``, else ``kws`` in the user's cache folder (XDG base directory specification)."""
-    if own := os.environ.get("KWS_CACHE"):
-        return Path(own)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kws"
-
-
-def _find(settings: Settings) -> tuple[Path, dict[str, str], tuple[str, ...]]:
+def _find(settings: Settings) -> tuple[Path, dict[str, str], list[str]]:
     """The folder that ``--dataset`` stands for, what is known of its origin, and what was not unpacked."""
     given, path, sha256 = settings.dataset, Path(settings.dataset), ""
     if given == "synthetic":
         from model.data import synthetic
 
-        labels, folder = settings.labels or DEFAULT_LABELS, cache_root() / "synthetic"
-        with console.bar("speaking (words)") as speaking:
-            root = synthetic.make(labels, settings.synthetic_size, settings.synthetic_seed, folder, speaking)
-        return root, {"name": given}, ()
+        labels = settings.labels or DEFAULT_LABELS
+        return synthetic.make(labels, settings.synthetic_size, settings.synthetic_seed), {"name": given}, []
     if given == "speech-commands":
         sha256 = settings.dataset_sha256.lower()
-        with console.bar("downloading (MB)", 1_000_000) as downloading:
-            path = download.official(settings.dataset_url, sha256, cache_root() / "downloads", downloading)
+        path = download.official(settings.dataset_url, sha256)
     elif path.is_dir():
-        return path, {"name": path.resolve().name}, ()
+        return path, {"name": path.resolve().name}, []
     elif not path.is_file():
         hint = "a folder, an archive, speech-commands or synthetic; an address is for --dataset-url"
         raise UserError(f"data set '{given}' {'is no file' if path.exists() else 'does not exist'}; give {hint}")
-    sha256 = sha256 or download.sha256_of(path)
-    root, notes = unpacked(path, sha256)
+    sha256 = sha256 or files.sha256_of(path)
+    root, notes = archive.unpack(path, sha256)
     if name := KNOWN_ARCHIVES.get(sha256):
         return root, {"name": name, "licence": CC_BY, "attribution": _WARDEN}, notes
     return root, {"name": path.name}, notes
 
 
-def unpacked(path: Path, sha256: str = "") -> tuple[Path, tuple[str, ...]]:
-    """The folder in the cache that an archive is unpacked into, unless it is there, and what was not unpacked."""
-    root = cache_root() / "unpacked" / f"{(sha256 or download.sha256_of(path))[:32]}-{archive.RECIPE}"
-    with files.locked(root.with_suffix(".lock")), console.bar("unpacking (MB)", 1_000_000) as unpacking:
-        return root, archive.unpack(path, root, unpacking)
-
-
 def _read_info(path: Path) -> dict[str, str]:
-    """``dataset.json``; what is null there is empty."""
+    """What ``dataset.json`` says; null is nothing."""
     try:
         info = json.loads(read_text(path))
     except ValueError as error:
         raise UserError(f"'{path}' is not JSON ({error}); restore or remove it") from error
     if not isinstance(info, dict):
         raise UserError(f"'{path}' is not a JSON object; restore or remove it")
-    return {str(key): str(value or "").strip() for key, value in info.items()}
+    return {str(key): text for key, value in info.items() if (text := str(value or "").strip())}
 
 
-def _require_words(layout: Layout, what: str) -> list[str]:
+def _require_words(layout: Layout, what: str, told: Sequence[str]) -> list[str]:
     """Refuses a data set without words or without one of the labels; gives back a note of words with few clips."""
     counts = Counter(clip.word for clip in layout.clips)
     words = sorted(counts.keys() - {UNKNOWN, SILENCE})
-    notes = "".join(f"; {note}" for note in layout.notes)
+    notes = "".join(f"; {note}" for note in told)
     if not words:
         notes = notes or "; it holds no recordings"
         raise UserError(f"data set '{what}' has no words{notes}; give a folder of recordings a word")

@@ -13,12 +13,11 @@ from typing import NamedTuple
 import numpy as np
 from torchaudio.datasets import librispeech
 
-from kws.audio import AUDIO_SUFFIXES, AudioError, Waveform, decode
-from model import console
-from model.data import download, synthetic
+from kws.audio import AudioError, Waveform, decode
+from model import files
+from model.data import archive, download, synthetic
 from model.data.espeak import pronounced
-from model.data.layout import SPLITS, is_leftover, read_text, suffix_of
-from model.data.source import cache_root, digest_of, unpacked
+from model.data.layout import SPLITS, read_text, scan
 from model.errors import UserError
 from model.settings import CLIP_SAMPLES, Settings
 
@@ -53,10 +52,11 @@ class Speech:
         """What training takes crops of: speech without a keyword, then the user's own recordings."""
         return [*self.without["training"], *self.negatives]
 
-    def digest(self, workers: int) -> str:
-        """Over the names and contents of all that training and the choice of the rule depend on."""
-        used = [*self.without["training"], *self.without["validation"], *self.negatives]
-        return digest_of(Path("/"), [str(one.path)[1:] for one in used], "speech", workers)
+    def digest(self) -> str:
+        """Over the names and contents of all that training and the choice of the rule depend on, wherever it lies."""
+        used = [one.path for one in (*self.without["training"], *self.without["validation"], *self.negatives)]
+        content = "".join(f"{path.name}\t{files.sha256_of(path)}\n" for path in used)
+        return hashlib.sha256(content.encode()).hexdigest()
 
 
 def open_speech(settings: Settings, keywords: Collection[str]) -> Speech:
@@ -67,30 +67,28 @@ def open_speech(settings: Settings, keywords: Collection[str]) -> Speech:
     official, found = settings.dataset == "speech-commands", Speech()
     if settings.only_keywords:
         return found
+    notes = found.notes
     try:
-        found.source, own = _open(settings, "--speech", LIBRISPEECH if official else SPOKEN, keywords)
-        found.evaluation, others = _open(settings, "--speech-evaluation", LIBRISPEECH if official else NONE, keywords)
+        defaults = (LIBRISPEECH, LIBRISPEECH) if official else (SPOKEN, NONE)
+        found.source, own = _open(settings, "--speech", defaults[0], keywords, notes)
+        found.evaluation, others = _open(settings, "--speech-evaluation", defaults[1], keywords, notes)
     except UserError as error:
         if not official or settings.speech or settings.speech_evaluation:
             raise
         lacks = "the model does not learn what running speech is and is not to be left listening"
-        found.notes.append(f"Running speech was not to be had ({error}): {lacks}.")
+        notes.append(f"Running speech was not to be had ({error}): {lacks}.")
         own, others = [], []
     alike = _alike(keywords, [*own, *others])
-    divided = _divide(own, SPLITS[: 2 if others else 3], found.notes)
+    divided = _divide(own, SPLITS[: 2 if others else 3], notes)
     for split, recordings in (divided | ({"testing": others} if others else {})).items():
         for one in recordings:
             (found.without if one.words is None or alike.isdisjoint(one.words) else found.holding)[split].append(one)
-    counts = {split: len(found.holding[split]) for split in SPLITS if found.holding[split]}
-    if counts:
-        told = ", ".join(f"{count} {split}" for split, count in counts.items())
-        found.notes.append(
-            f"Of the speech, recordings with a keyword or a word that sounds like one are apart: {told}."
-        )
+    if told := ", ".join(f"{len(apart)} {split}" for split, apart in found.holding.items() if apart):
+        notes.append(f"Of the speech, recordings with a keyword or a word that sounds like one are apart: {told}.")
     if unknown := sum(one.words is None for one in (*own, *others)):
-        found.notes.append(f"{unknown} recordings of speech have no transcript: they are taken to hold no keyword.")
+        notes.append(f"{unknown} recordings of speech have no transcript: they are taken to hold no keyword.")
     if settings.negatives:
-        found.negatives = _recordings(Path(settings.negatives), "--negatives")
+        found.negatives = _recordings(Path(settings.negatives), "--negatives", notes)
     return found
 
 
@@ -109,37 +107,37 @@ def crops(recordings: Sequence[Recording], count: int) -> Waveform:
     return found
 
 
-def _open(settings: Settings, option: str, default: str, keywords: Collection[str]) -> tuple[str, list[Recording]]:
+def _open(
+    settings: Settings, option: str, default: str, keywords: Collection[str], notes: list[str]
+) -> tuple[str, list[Recording]]:
     """What an option names: its name, and its recordings."""
     given = getattr(settings, option[2:].replace("-", "_")) or default
     path, sha256, name = Path(given), "", Path(given).name
     if given == NONE:
         return NONE, []
     if given == SPOKEN:
-        with console.bar("speaking (voices)") as show:
-            return SPOKEN, _recordings(synthetic.make_speech(keywords, cache_root() / "synthetic", show), option)
+        path, name = synthetic.make_speech(keywords), SPOKEN
     if given == LIBRISPEECH:
         name, file = f"LibriSpeech {PARTS[option]}", f"{PARTS[option]}.tar.gz"
         sha256 = next(sum_ for url, sum_ in librispeech._CHECKSUMS.items() if url.endswith(f"/{file}"))
-        with console.bar("downloading (MB)", 1_000_000) as show:
-            address = f"{settings.speech_url.rstrip('/')}/{file}"
-            path = download.official(address, sha256, cache_root() / "downloads", show)
+        path = download.official(f"{settings.speech_url.rstrip('/')}/{file}", sha256)
     if not path.exists():
         raise UserError(f"{option} '{given}' does not exist; give a folder or archive of recordings, or {LIBRISPEECH}")
-    return name, _recordings(path if path.is_dir() else unpacked(path, sha256)[0], option)
+    if not path.is_dir():
+        path, passed_over = archive.unpack(path, sha256)
+        notes += passed_over
+    return name, _recordings(path, option, notes)
 
 
-def _recordings(root: Path, option: str) -> list[Recording]:
-    """Every recording below a folder, sorted by path."""
-    words: dict[Path, frozenset[str]] = {}
-    files = [path for path in sorted(root.rglob("*")) if not any(map(is_leftover, path.relative_to(root).parts))]
-    for path in (path for path in files if path.name.endswith(".trans.txt")):
+def _recordings(root: Path, option: str, notes: list[str]) -> list[Recording]:
+    """Every recording below a folder, in the order of the paths; ``notes`` gets what is not used."""
+    scanned, words = scan(root, notes), dict[Path, frozenset[str]]()
+    for path in (root / name for name in scanned["transcript"]):
         for name, _, text in (line.partition(" ") for line in read_text(path).splitlines()):
             words[path.with_name(name)] = frozenset(text.casefold().split())
     found = []
-    for path in (path for path in files if suffix_of(path.name) in AUDIO_SUFFIXES and path.is_file()):
-        folder = str(path.parent.relative_to(root))
-        told = words.get(path.with_suffix(""))
+    for path in (root / name for name in scanned["audio"]):
+        told, folder = words.get(path.with_suffix("")), str(path.parent.relative_to(root))
         reader = path.stem.partition("-")[0] if told is not None and "-" in path.stem else folder
         found.append(Recording(path.absolute(), reader if reader != "." else path.stem, told))
     if not found:
@@ -158,9 +156,8 @@ def _divide(recordings: Sequence[Recording], splits: Sequence[str], notes: list[
     if recordings and not by_reader:
         notes.append("The speech has few readers: recordings of one may be trained on and judged with.")
     if missing := [split for split in splits if recordings and not divided[split]]:
-        notes.append(
-            f"The speech has too few recordings for {' and '.join(missing)}: cut long ones into shorter files."
-        )
+        few = f"The speech has too few recordings for {' and '.join(missing)}"
+        notes.append(f"{few}: cut long ones into shorter files.")
     return divided
 
 

@@ -1,7 +1,6 @@
 """The look at a data set, its leaks, the few clips for a test client, and what is made of noise."""
 
 import json
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -53,10 +52,10 @@ def test_a_clean_data_set_passes_with_its_counts(root: Path) -> None:
 
 def test_a_speaker_in_two_splits_is_a_leak(root: Path) -> None:
     dataset = dataset_of(root)
-    lists = {split: "".join(f"{clip.name}\n" for clip in dataset.of_split(split)) for split in SPLITS[1:]}
-    write_files(root, files_of([], validation_list=lists["validation"], testing_list=lists["testing"]))
+    lists = ["".join(f"{clip.name}\n" for clip in dataset.of_split(split)) for split in SPLITS[1:]]
     speaker = dataset.of_split("testing")[0].speaker
-    write_files(root, files_of([f"stop/{speaker}_nohash_1.wav"]))  # not listed: training
+    beside = [f"stop/{speaker}_nohash_1.wav"]  # not listed: training
+    write_files(root, files_of(beside, validation_list=lists[0], testing_list=lists[1]))
     line = f"speaker '{speaker}' is in training and testing"
     assert check.leaks(dataset_of(root)) == {"speakers": 1, "recordings": 0, "examples": [line]}
     assert checked(root)["failures"] == [f"leak: {line}"]
@@ -65,21 +64,19 @@ def test_a_speaker_in_two_splits_is_a_leak(root: Path) -> None:
 @pytest.mark.parametrize("form", ["{word}/{number:08x}_nohash_0.wav", "{word}/{number}.wav"])  # speakers known or not
 def test_an_identical_recording_in_two_splits_is_a_leak_whatever_its_format(tmp_path: Path, form: str) -> None:
     write_files(tmp_path, files_of(numbered(LABELS, 120, form)))
-    training, testing = first(tmp_path, "go", "training"), first(tmp_path, "go", "testing")
-    training.write_bytes(recording("the same"))
-    testing.write_bytes(recording("the same", "FLAC"))
-    found = check.leaks(dataset_of(tmp_path))
-    names = " = ".join(sorted(f"go/{path.name}" for path in (training, testing)))
-    examples = [f"recording '{names}' is in training and testing"]
-    assert found == {"speakers": 0, "recordings": 1, "examples": examples}
-    assert not checked(tmp_path)["passed"]
+    twins = first(tmp_path, "go", "training"), first(tmp_path, "go", "testing")
+    for path, kind in zip(twins, ("WAV", "FLAC"), strict=True):
+        path.write_bytes(recording("the same", kind))
+    names = " = ".join(sorted(f"go/{path.name}" for path in twins))
+    found = checked(tmp_path)
+    assert found["leaks"]["examples"] == [f"recording '{names}' is in training and testing"]
+    assert (found["leaks"]["recordings"], found["passed"]) == (1, False)
 
 
 def test_what_is_counted_and_passes(root: Path) -> None:
-    silence = recording("silence")[:44] + bytes(800)
-    for number in range(2):
-        first(root, "go", "training", number).write_bytes(silence)
-    first(root, "stop", "testing").write_bytes(silence)  # nobody's recording: no leak, no duplicate
+    silence = recording("silence")[:44] + bytes(800)  # nobody's: no leak, no duplicate
+    for split, word, number in (("training", "go", 0), ("training", "go", 1), ("testing", "stop", 0)):
+        first(root, word, split, number).write_bytes(silence)
     soundfile.write(first(root, "go", "training", 2), np.clip(4 * np.sin(np.arange(16_000) / 20), -1, 1), 16_000)
     first(root, "go", "training", 3).write_bytes(b"no sound")
     twice = first(root, "go", "training", 4)
@@ -90,10 +87,10 @@ def test_what_is_counted_and_passes(root: Path) -> None:
     assert [training[name] for name in ("clipped", "silent", "duplicate", "broken")] == [1, 2, 1, 1]
     assert result["duplicates"] == [[f"go/{twice.name}", f"other/{twice.name}"]]
     assert list(training["broken_clips"].values()) == ["The file is no audio"]
-    assert "- broken: go/" in check.render(result)
+    assert "\nbroken: go/" in check.render(result)
     for clip in dataset_of(root).of_split("testing", ("stop",))[2:]:
         (root / clip.name).write_bytes(b"")
-    assert checked(root, 3)["failures"] == ["label 'stop' has 2 readable clips in the testing split, fewer than 3"]
+    assert checked(root, 3)["failures"] == ["fewer than 3 readable clips in the testing split: stop (2)"]
 
 
 @pytest.mark.parametrize(
@@ -105,24 +102,26 @@ def test_clipped_is_three_samples_in_a_row_at_full_scale(samples: list[float], c
 
 def test_a_few_clips_of_the_test_split(root: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     first(root, "go", "testing").write_bytes(b"no sound")
-    first(root, "go", "testing", 1).write_bytes(recording("flac", "FLAC"))
-    found = {}
-    for count in (1000, 2):
-        folder = tmp_path / str(count)
-        folder.mkdir()
-        with caplog.at_level(logging.WARNING):
-            clips.write(folder, dataset_of(root), count)
-        found[count] = {each["file"] for each in json.loads((folder / "clips.json").read_text())["clips"]}
-        assert all(soundfile.info(folder / name).format == "WAV" for name in found[count])
+    flac = recording("flac", "FLAC")
+    first(root, "go", "testing", 1).with_suffix(".flac").write_bytes(flac)  # two that would become one file
+    first(root, "go", "testing", 3).write_bytes(flac)
+
+    def written(count: int) -> set[str]:
+        (folder := tmp_path / str(count)).mkdir()
+        clips.write(folder, dataset_of(root), count)
         assert clips.is_former(folder)
-    assert len(found[1000]) == len(dataset_of(root).of_split("testing", LABELS)) - 1
-    assert (len(found[2]), found[2] <= found[1000]) == (4, True)
+        names = json.loads((folder / "clips.json").read_text())["clips"]
+        assert [soundfile.info(folder / name).format for name in set(names)] == ["WAV"] * len(names)
+        return set(names)
+
+    every, some = written(1000), written(2)
+    assert len(every) == len(dataset_of(root).of_split("testing", LABELS)) - 2
+    assert (len(some), some <= every) == (4, True)
     assert "broken, passed over" in caplog.text
     for clip in dataset_of(root).of_split("testing", ("stop",)):
         (root / clip.name).write_bytes(b"")
-    (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="label 'stop' has no readable clips in the testing split"):
-        clips.write(tmp_path / "empty", dataset_of(root), 2)
+        written(3)
 
 
 def test_background_recordings_are_cut_in_time() -> None:

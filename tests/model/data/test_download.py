@@ -6,9 +6,11 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from model.data import download
 from model.data.download import official
 from model.errors import UserError
 
@@ -41,10 +43,9 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_error(server.status if server.status != 200 else 416)
             return
         self.send_response(206 if start else 200)
-        rest = BODY[start:]
-        self.send_header("Content-Length", str(len(rest)))
+        self.send_header("Content-Length", str(len(BODY) - start))
         self.end_headers()
-        self.wfile.write(rest if server.drop_after is None else rest[: server.drop_after])
+        self.wfile.write(BODY[start:][: server.drop_after])
 
     def log_message(self, *arguments: object) -> None:
         pass
@@ -53,77 +54,81 @@ class _Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def server() -> Iterator[Server]:
     with Server() as running:
-        threading.Thread(target=running.serve_forever, daemon=True).start()
+        threading.Thread(target=running.serve_forever, args=(0.01,), daemon=True).start()
         yield running
         running.shutdown()
 
 
-def left(cache: Path) -> list[str]:
-    return sorted(path.name for path in cache.iterdir() if path.suffix != ".lock" and path.stat().st_size)
+@pytest.fixture(autouse=True)
+def downloads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("KWS_CACHE", str(tmp_path))
+    monkeypatch.setattr(download, "_PAUSE", 0)
+    (tmp_path / "downloads").mkdir()
+    return tmp_path / "downloads"
 
 
-def test_a_file_arrives_whole_once_with_its_progress_told(server: Server, tmp_path: Path) -> None:
-    told: list[tuple[int, int]] = []
-    for _ in range(2):
-        path = official(server.url, SHA256.upper(), tmp_path, lambda *now: told.append(now), pause=0)
-        assert path.read_bytes() == BODY
-    assert told[-1] == (len(BODY), len(BODY))
-    assert (server.requests, left(tmp_path)) == ([""], [WHOLE])
+def left(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if path.suffix != ".lock" and path.stat().st_size)
 
 
-@pytest.mark.parametrize(
-    ("part", "dropped", "ranges", "requests"),
-    [
-        (b"", 400_000, True, ["", "bytes=400000-", "bytes=800000-"]),  # the connection ends early
-        (BODY[:1000], None, True, ["bytes=1000-"]),  # a killed run
-        (BODY, None, True, [f"bytes={len(BODY)}-"]),
-        (b"x" * 1000, None, True, ["bytes=1000-", ""]),  # of another file
-        (BODY[:1000], None, False, ["bytes=1000-"]),  # a server that sends all again
-    ],
-)
-def test_what_has_arrived_is_gone_on_with(
-    server: Server, tmp_path: Path, part: bytes, dropped: int | None, ranges: bool, requests: list[str]
+# What the server does and what of the archive is there already -> the Range of each request.
+WORKS: dict[str, tuple[dict[str, Any], bytes, list[str]]] = {
+    "at once": ({}, b"", [""]),
+    "the connection ends early": ({"drop_after": 400_000}, b"", ["", "bytes=400000-", "bytes=800000-"]),
+    "after a killed run": ({}, BODY[:1000], ["bytes=1000-"]),
+    "all is there": ({}, BODY, [f"bytes={len(BODY)}-"]),
+    "the part is of another file": ({}, b"x" * 1000, ["bytes=1000-", ""]),
+    "a server that sends all again": ({"ranges": False}, BODY[:1000], ["bytes=1000-"]),
+}
+
+
+@pytest.mark.parametrize(("served", "part", "requests"), WORKS.values(), ids=WORKS)
+def test_a_file_arrives_whole_once_and_what_has_arrived_is_gone_on_with(
+    server: Server,
+    downloads: Path,
+    served: dict[str, Any],
+    part: bytes,
+    requests: list[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    server.drop_after, server.ranges = dropped, ranges
-    (tmp_path / PART).write_bytes(part)
-    assert official(server.url, SHA256, tmp_path, pause=0).read_bytes() == BODY
-    assert (server.requests, left(tmp_path)) == (requests, [WHOLE])
+    vars(server).update(served)
+    (downloads / PART).write_bytes(part)
+    with caplog.at_level("INFO", "model"):
+        assert [official(server.url, sha256).read_bytes() for sha256 in (SHA256, SHA256.upper())] == [BODY, BODY]
+    assert (server.requests, left(downloads)) == (requests, [WHOLE])
+    assert caplog.messages[0] == f"downloading {server.url}"
+    assert (caplog.messages[-1] == "downloading (MB): 1 of 1") is (part != BODY)
 
 
 @pytest.mark.parametrize(
-    ("status", "dropped", "sha256", "message", "requests", "kept"),
+    ("served", "sha256", "message", "requests", "kept"),
     [
-        (200, None, "0" * 64, f"wrong checksum: SHA-256 {SHA256}; give the right --dataset-sha256", 1, []),
-        (200, 5000, SHA256, r"the connection ended early; .*run again to go on", 8, [PART]),
-        (404, None, SHA256, "HTTP 404 Not Found; check --dataset-url", 1, []),
-        (503, None, SHA256, "HTTP 503", 8, []),
+        ({}, "0" * 64, f"wrong checksum: SHA-256 {SHA256}; give the right --dataset-sha256", 1, []),
+        ({"drop_after": 5000}, SHA256, r"the connection ended early; .*run again to go on", 8, [PART]),
+        ({"status": 404}, SHA256, "HTTP 404 Not Found; check --dataset-url", 1, []),
+        ({"status": 503}, SHA256, "HTTP 503", 8, []),
     ],
 )
 def test_a_failing_server_is_named(
-    server: Server, tmp_path: Path, status: int, dropped: int | None, sha256: str, message: str, requests: int,
-    kept: list[str],
-) -> None:  # fmt: skip
-    server.status, server.drop_after, server.ranges = status, dropped, False
+    server: Server, downloads: Path, served: dict[str, Any], sha256: str, message: str, requests: int, kept: list[str]
+) -> None:
+    vars(server).update(served, ranges=False)
     with pytest.raises(UserError, match=message):
-        official(server.url, sha256, tmp_path, pause=0)
-    assert (len(server.requests), left(tmp_path)) == (requests, kept)
-
-
-def test_an_unreachable_server_is_named(tmp_path: Path) -> None:
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))
-        port = closed.getsockname()[1]
-    with pytest.raises(UserError, match=rf"cannot download http://127.0.0.1:{port}/a: .*check the network"):
-        official(f"http://127.0.0.1:{port}/a", SHA256, tmp_path, pause=0)
+        official(server.url, sha256)
+    assert (len(server.requests), left(downloads)) == (requests, kept)
 
 
 @pytest.mark.parametrize(
     ("url", "sha256", "message"),
     [
+        ("http://127.0.0.1:{port}/a", SHA256, r"cannot download http://127.0.0.1:\d+/a: .*refused; check the network"),
         ("file:///etc/passwd", SHA256, r"is not an http\(s\) address"),
         ("http://127.0.0.1/a", "abc", "--dataset-sha256 'abc' is no SHA-256"),
     ],
 )
-def test_bad_options_are_refused(url: str, sha256: str, message: str, tmp_path: Path) -> None:
+def test_what_cannot_be_asked_for_is_named(url: str, sha256: str, message: str) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        port = closed.getsockname()[1]
     with pytest.raises(UserError, match=message):
-        official(url, sha256, tmp_path)
+        official(url.format(port=port), sha256)
