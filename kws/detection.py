@@ -120,7 +120,7 @@ class Detector:
         self._recent = np.empty((0, len(labels)), np.float32)  # that the next average takes, too
         self._windows = rule.smoothing - 1  # the next window that has an average
         self._last = (-1, 0.0)  # of the window before: the keyword that is over the threshold, if any, how sure it is
-        self._stay = self._counted = 0  # number of the last stay of one keyword there, and of the last that counted
+        self._counted = False  # whether that keyword was detected since it is over the threshold
         self._free = 0  # the first window that may be a detection again
 
     def feed(self, probabilities: Probabilities, ends: bool = False) -> list[Hit]:
@@ -130,18 +130,16 @@ class Detector:
         smooth = averages(known, rule.smoothing)
         best, sure = smooth.argmax(axis=1), smooth.max(axis=1)
         over = self._keyword[best] & (sure >= rule.threshold)
-        # With the window before, for one is the top when the next is known; after the end comes nothing.
-        labels = np.concatenate([[self._last[0]], np.where(over, best, -1), [-1] * ends])
-        sure = np.concatenate([[self._last[1]], np.where(over, sure, 0), [0.0] * ends])
-        stays = self._stay + np.append(0, np.cumsum(labels[1:] != labels[:-1]))
-        for top in np.flatnonzero((labels[:-1] >= 0) & (sure[1:] <= sure[:-1])).tolist():
-            window = self._windows - 1 + top
-            if window >= self._free and stays[top] != self._counted:
-                found.append((window, int(labels[top]), float(sure[top])))
+        labels, tops = np.where(over, best, -1).tolist(), np.where(over, sure, 0.0).tolist()
+        for label, now in [*zip(labels, tops, strict=True), *[(-1, 0.0)] * ends]:
+            (last, top), window = self._last, self._windows - 1
+            if last >= 0 and now <= top and not self._counted and window >= self._free:
+                found.append((window, last, top))
                 self._free = window + max(1, round(rule.refractory_seconds / rule.hop_seconds))
-                self._counted = int(stays[top])
-        self._recent, self._windows = known[len(smooth) :], self._windows + len(smooth)
-        self._last, self._stay = (int(labels[-1]), float(sure[-1])), int(stays[-1])
+                self._counted = True
+            self._counted &= label == last
+            self._last, self._windows = (label, now), self._windows + 1
+        self._recent = known[len(smooth) :]
         return found
 
 
