@@ -151,9 +151,10 @@ async def test_publish_alone_takes_what_was_judged(engine: Engine, signed: Given
 
 async def test_the_provenance_names_parameters_and_materials(engine: Engine, signed: Given) -> None:
     engine.answers["glob"] = ["inference/platforms/linux-arm64/error.txt"]
-    await settings(**signed, labels=["up", "no"], seed=3, package_index="https://pypi.mirror").pipeline()
+    given = {"labels": ["up", "no"], "seed": 3, "package_index": "https://pypi.mirror", "unsigned": True}
+    await settings(**signed, **given).pipeline()
     command = next(command for command in engine.ran if "provenance" in command)
-    parameters = {"labels=up,no", "seed=3", "package-index=https://pypi.mirror"}
+    parameters = {"labels=up,no", "seed=3", "package-index=https://pypi.mirror", "unsigned=true"}
     assert {"--untested=linux/arm64", *(f"--parameter={each}" for each in parameters)} <= set(command)
     names = {part.split("=")[1] for part in command if part.startswith("--material")}
     assert names > {"cosign", "syft", "regctl", "uv.lock", "gates.toml", "osv-scanner.toml"}

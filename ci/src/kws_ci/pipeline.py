@@ -98,6 +98,7 @@ async def provenance(kws: Toolbox, artifacts: dagger.Directory) -> dagger.File:
         command.append(f"--untested={path.split('/')[2].replace('-', '/')}")
     command += options(builder=kws.builder, invocation=kws.invocation)
     given = {each.name: value for each in fields(kws) if isinstance(value := getattr(kws, each.name), str | int | list)}
+    given |= {name: "true" for name, value in given.items() if value is True}
     command += [f"--parameter={option.removeprefix('--')}" for option in options(**given)]
     for name, address in kws.images.items():
         found = await dag.container().from_(address).image_ref()
