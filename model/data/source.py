@@ -87,7 +87,7 @@ def require_clips(dataset: DataSet, splits: Sequence[str] = SPLITS) -> None:
     there = {(clip.word, clip.split) for clip in dataset.clips}
     for label, split in ((label, split) for label in dataset.labels for split in splits):
         if (label, split) not in there:
-            where = f"in the {split} split of data set '{dataset.name}' ({dataset.split_rule})"
+            where = f"in the {split} split of data set '{dataset.name}', split by {dataset.split_rule}"
             remedy = f"add clips of more speakers, or list some in {split}_list.txt"
             raise UserError(f"label '{label}' has no clips {where}; {remedy}")
 
