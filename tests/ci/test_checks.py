@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from release.gates import Part
+
 from .conftest import BASE, Ended, Engine, Given, query_error, settings
 from .graph import chain, marked, marks, written
 
@@ -71,7 +73,9 @@ async def test_test_predict_alone_is_judged_by_the_same_gates(engine: Engine) ->
     model = marked("m").file("m")
     found = await settings().test_predict(model=model, bounds=["min_clip_accuracy=0.9"])
     assert [args["path"] for _, args in chain(found)[-2:]] == ["/artifacts", "inference"]
-    assert engine.said("judge", "--bound=min_clip_accuracy=0.9 ", "--without=model --without=image --without=start")
+    assert engine.said("judge", "--bound=min_clip_accuracy=0.9 ", "--without=model --without=image")
+    left_out = {word.partition("=")[2] for words in engine.ran for word in words if word.startswith("--without=")}
+    assert left_out == {Part.MODEL, Part.IMAGE}  # what the judge does not know it refuses
     with pytest.raises(ValueError, match="--reference and --model exclude each other"):
         await settings().test_predict(model=model, reference="latest")
     engine.programs["image digest"] = (0, BASE, "")

@@ -91,7 +91,7 @@ async def answers(
 ) -> dagger.Directory:
     """What the test client finds, judged alone. Raises ProgramError, with a line a failed gate."""
     found = dag.directory().with_directory("inference", await images.findings(kws, image, clips))
-    parts = [f"--without={part}" for part in ("model", "image", "start")]
+    parts = [f"--without={part}" for part in ("model", "image")]
     failed, judged = await Judge(kws, bounds, "only /predict was tested").over(found, *parts)
     if failed:
         raise ProgramError(failed)
