@@ -74,7 +74,7 @@ def make_speech(keywords: Collection[str]) -> Path:
 
 
 def _recipe() -> dict[str, Any]:
-    """What all that is spoken depends on, whatever is said."""
+    """The versions that everything spoken depends on, whatever the words."""
     packages = ("espeakng-loader", "numpy", "scipy", "soxr", "soundfile")
     return {"recipe": _RECIPE, **{package: version(package) for package in packages}}
 
@@ -110,7 +110,7 @@ def _speak(folder: Path, size: int, seed: int, variants: dict[str, list[str]], w
     """Speak a word's clips; to be called in a fresh process. Raises UserError: the word has no sound."""
     for number in range(size):
         rng = _generator(seed, word, number)
-        # Of each ten clips of a word one is for validation and one for testing, whatever the corpus's size.
+        # One in ten clips of a word is for validation and one for testing, whatever the corpus's size.
         split = {8: "validation", 9: "testing"}.get(number % 10, "training")
         variant, accent = str(rng.choice(variants[split])), str(rng.choice(ACCENTS))
         text = word.replace("_", " ") + str(rng.choice(_ENDINGS))
