@@ -207,5 +207,8 @@ def test_a_label_needs_clips_in_the_splits_that_are_asked_for(tmp_path: Path) ->
     lists = {"validation_list": "go/1.wav", "testing_list": "go/2.wav\nno/1.wav"}
     dataset = opened(write_files(tmp_path, files_of(["go/1.wav", "go/2.wav", "no/1.wav"], **lists)))
     require_clips(dataset, ("testing",))
-    with pytest.raises(UserError, match=r"label 'go' has no clips in the training split .*lists of the data set"):
+    with pytest.raises(
+        UserError,
+        match=r"label 'go' has no clips in the training split .*lists of the data set; add clips of more speakers$",
+    ):
         require_clips(dataset)
