@@ -151,7 +151,7 @@ def predict(
     model: ModelPath = Path("artifacts/model/model.onnx"),
     as_json: Annotated[bool, typer.Option("--json", help="A JSON object a file, a line each.")] = False,
 ) -> None:
-    """Tell what the model hears in recordings. Of a longer one the loudest second speaks."""
+    """Tell what the model hears in recordings. In a longer one the loudest second counts."""
     from model import predict as predicting
 
     loaded, unread = open_model(model), []

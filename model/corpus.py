@@ -172,9 +172,9 @@ def _split(
     pieces: list[Waveform],
     speech: Sequence[Recording],
 ) -> Split:
-    """Of what can be read, what a split holds: training all; the others as many other words, and as much silence, as a
-    keyword has clips on average, whatever training's shares are: what is judged does not depend on the recipe. Where
-    there are no other words, crops of running speech stand for them."""
+    """What a split holds of the readable clips. Training holds all; the others hold as many other words, and as much
+    silence, as a keyword has clips on average, so that what is judged does not depend on the recipe. Where there are
+    no other words, crops of running speech stand for them."""
     counts, keywords = Counter(clip.word for _, clip in known), [label for label in labels if is_keyword(label)]
     more, made = tuple[Clip, ...](), np.empty((0, CLIP_SAMPLES), np.float32)
     if name != "training":

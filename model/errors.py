@@ -31,11 +31,11 @@ class Interrupted(BaseException):
 
 
 def first_sentence(error: Exception) -> str:
-    """What a library's error says at first; PyTorch's go on for paragraphs, with advice that is no good here."""
+    """The first sentence of a library's error; PyTorch's go on for paragraphs, with advice that does not help here."""
     return re.split(r"\.\s|\n", str(error).strip(), maxsplit=1)[0] or type(error).__name__
 
 
 def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
-    """What two runs have otherwise, for a message; empty where they are alike."""
+    """What differs between two runs, for a message; empty where nothing does."""
     names = [name for name in {**there, **here} if there.get(name) != here.get(name)]
     return "; ".join(f"{name} {there.get(name)} there, {here.get(name)} here" for name in names)

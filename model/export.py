@@ -50,8 +50,8 @@ class Classifier(nn.Module):
 class FoldedMelPower(nn.Module):
     """``float32[batch, CLIP_SAMPLES]`` -> mel power ``float32[batch, N_MELS, FRAMES]``, as ``features.mel_power``.
 
-    ONNX Runtime's own Fourier transform is slow on a CPU, a DFT as one convolution costs 8 million multiplications. Of
-    every second bin the basis repeats after half a window: the halves of a windowed frame, two hops, are added up
+    ONNX Runtime's own Fourier transform is slow on a CPU, a DFT as one convolution costs 8 million multiplications. The
+    basis of every second bin repeats after half a window: the halves of a windowed frame, two hops, are added up
     first. What is left is symmetric, and a frame's phase does not matter: with ``x`` counted from one end and ``y``
     from the other, the cosine part needs only ``x + y`` and the sine part ``x - y``. Each fold halves the work.
     """

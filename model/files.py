@@ -4,6 +4,7 @@ import contextlib
 import errno
 import fcntl
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -22,6 +23,12 @@ _LOCK = ".lock"
 def write_json(path: Path, value: Any) -> None:
     """Readable JSON with a newline at the end."""
     path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def write_saved(path: Path, save: Callable[[io.BytesIO], object]) -> None:
+    """Write what ``save`` puts into a buffer: soundfile and torch themselves do not tell that a disk is full."""
+    save(buffer := io.BytesIO())
+    path.write_bytes(buffer.getvalue())
 
 
 def normal(path: Path) -> Path:

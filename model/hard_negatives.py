@@ -1,6 +1,6 @@
 """Crops of running speech for training, half of them where the model is surest of a keyword that is not there.
 
-Which these are the training pass itself tells: no extra pass over the speech is made.
+The training pass itself finds these places, without an extra pass over the speech.
 """
 
 import logging

@@ -116,7 +116,8 @@ def run(settings: Settings, folder: Path, state: Path, resume: bool, former: Map
         "history": [asdict(epoch) for epoch in trained.history],
     }
     config = {**settings.to_dict(), "front_end": features.FRONT_END, "temperature": temperature}
-    torch.save(export.checkpoint(network, data.labels, config), folder / CHECKPOINT)
+    checkpoint = export.checkpoint(network, data.labels, config)
+    files.write_saved(folder / CHECKPOINT, lambda file: torch.save(checkpoint, file))
     (folder / ONNX).write_bytes(exported)
     files.write_json(folder / METRICS, metrics)
     files.write_json(folder / EVALUATION, evaluation)

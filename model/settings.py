@@ -30,7 +30,7 @@ _data, _recipe, _run = (partial(_option, panel) for panel in (DATA, RECIPE, RUN)
 
 @dataclass(frozen=True)
 class Settings:
-    """What a run is told. Of these and of the data the result follows, on one machine."""
+    """What a run is told. On one machine, these and the data determine the result."""
 
     dataset: str = _data("speech-commands", "speech-commands, synthetic, or a folder or archive with a folder a word.")
     labels: tuple[str, ...] = _data(

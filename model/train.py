@@ -29,6 +29,7 @@ from model.calibration import calibrate
 from model.corpus import CROP, HARD, NO_CLIP, Corpus, Sampler, Split
 from model.errors import UserError, differences, first_sentence
 from model.features import log_mel
+from model.files import write_saved
 from model.network import TCResNet8
 from model.parallel import CPU, gather, side_by_side
 from model.provenance import versions
@@ -224,7 +225,8 @@ def identity_of(settings: Settings, corpus: Corpus, device: torch.device) -> dic
 def save_state(path: Path, identity: dict[str, Any], state: dict[str, Any]) -> None:
     """Replace the state that is kept."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    torch.save({"identity": identity, "state": state}, new := path.with_suffix(".new"))
+    new, content = path.with_suffix(".new"), {"identity": identity, "state": state}
+    write_saved(new, lambda file: torch.save(content, file))
     new.replace(path)
 
 

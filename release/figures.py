@@ -69,7 +69,7 @@ def _disturbed(run: Artifacts) -> Found:
 
 
 def _speakers(run: Artifacts) -> Found:
-    """Of names that tell no speaker, none is found in two splits: that is no measurement."""
+    """Where names tell no speaker, no speaker can be found in two splits: then nothing was measured."""
     data = run.read(EVALUATION)["data"]
     if data["speakers_known"] is False:
         return None, "the names of the data tell no speaker: see `model check`, or set the bound to false"

@@ -191,7 +191,9 @@ def _answers(name: str, file: str, part: str, run: Artifacts) -> Iterator[Gate]:
     version, there = (run.get(each, "model_version") for each in (EVALUATION, file))
     # A service that is tested alone has no model of this run to compare with.
     ours = "model" if "error" in run.read(EVALUATION) and "error" not in run.read(file) else part
-    yield _gate(f"{name} model", f"version {version}", f"version {there}", bool(version) and there == version, ours)
+    bound = f"version {version}" if version else "the trained model's version"
+    value = f"version {there}" if there else "not known, nothing was answered"
+    yield _gate(f"{name} model", bound, value, bool(version) and there == version, ours)
 
 
 def _licences(components: list[Component], run: Artifacts, denied: Any) -> Gate:

@@ -40,7 +40,7 @@ def judge(text: str, denied: Collection[str]) -> str:
 
 
 def _of_tree(node: Any, text: str, denied: Collection[str]) -> str:
-    """The verdict on a parsed expression that is written ``text``; None: on what is none."""
+    """The verdict on a parsed expression that is written ``text``; None: the text is no expression."""
     if isinstance(node, (SPDX.AND, SPDX.OR)):
         found = {_of_tree(part, part.render(), denied) for part in node.args}
         # "GNU AGPLv3 or later" is no choice: beside what is denied, what is unknown does not help.
@@ -52,7 +52,7 @@ def _of_tree(node: Any, text: str, denied: Collection[str]) -> str:
         return DENIED
     if keys and all(key in SPDX.known_symbols for key in keys):
         return ALLOWED
-    # Of what is no SPDX licence: denied where a denied family's name stands in it, as ``AGPL`` in "GNU AGPLv3".
+    # A text that is no SPDX licence is denied if it contains a denied family's name, as "GNU AGPLv3" does ``AGPL``.
     families = [pattern.strip("*-").lower() for pattern in denied]
     return DENIED if any(family and family in text.lower() for family in families) else UNKNOWN
 

@@ -27,7 +27,7 @@ def tags(
 ) -> str:
     """Print the tags that a release may get, a line each, latest last: TAG's, or commit, branch and version.
 
-    Ask before any work: what is no tag is refused, one that is another's, and a latest that is not to be had.
+    Ask before any work: refused are what is no tag, what is another's tag, and a latest that is not allowed.
     """
     name = re.sub(r"[^A-Za-z0-9._-]", "-", branch)
     number = re.sub(r"^v(?=\d)", "", version).replace("+", "-")

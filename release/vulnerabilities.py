@@ -1,6 +1,6 @@
 """Known vulnerabilities of what an SBOM lists, asked by osv-scanner: ``osv.json``.
 
-Two ways in which the scanner would find too little without a word are mended on the way: it knows Debian's packages by
+Two ways in which the scanner would silently find too little are mended on the way: it knows Debian's packages by
 their source packages and release number alone, and offline it compares Python's names letter by letter.
 """
 
@@ -20,7 +20,7 @@ from release.artifacts import InputError, Output, ToolError, read_file, run_tool
 
 MOST = timedelta(days=90)
 ECOSYSTEMS = {"pkg:pypi": "PyPI", "pkg:deb": "Debian"}
-# Of other distributions there are advisories that would not be looked for.
+# Other distributions have advisories too, which would not be looked for.
 DISTRIBUTIONS = {"apk", "rpm", "alpm", "deb"}
 
 

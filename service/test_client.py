@@ -12,20 +12,46 @@ from collections import Counter
 from contextlib import suppress
 from itertools import cycle, islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 from urllib.parse import urlsplit
 
 import httpx
 import jsonschema
 import typer
+from typer.core import TyperCommand
 
 cli = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+_UsageError: Any = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
 UPLOADS = ("multipart", "raw")
 Clip = tuple[str, Path]  # the label, the WAV file
 
 
 class ServiceError(Exception):
     """The service does not do what it promises; the message is one line."""
+
+
+class InputError(typer.BadParameter):
+    """A wrong address or folder; the message is one line and says all."""
+
+    def format_message(self) -> str:
+        return str(self.message)
+
+
+class OneLine(TyperCommand):
+    """A command that tells of wrong options in one line (exit code 2)."""
+
+    def main(self, *given: Any, **more: Any) -> NoReturn:
+        try:
+            code = super().main(*given, **more | {"standalone_mode": False})
+        except _UsageError as error:
+            print(f"test client: {error.format_message().rstrip('.')}; see --help", file=sys.stderr)
+            code = 2
+        except OSError as error:  # a full disk, say
+            print(f"test client: {error.filename or '--output'}: {error.strerror}", file=sys.stderr)
+            code = 2
+        except typer.Abort:  # SIGINT
+            code = 130
+        sys.exit(code or 0)
 
 
 class Client:
@@ -111,7 +137,7 @@ def find_clips(folder: Path) -> list[Clip]:
     labels = sorted(entry for entry in folder.glob("[!.]*") if entry.is_dir())
     clips = [(label.name, path) for label in labels for path in sorted(label.glob("*.[wW][aA][vV]"))]
     if empty := {label.name for label in labels} - {label for label, _ in clips}:
-        raise ValueError(f"{folder / min(empty)} holds no .wav file")
+        raise ValueError(f"{folder / min(empty)} holds no .wav file; `python -m model clips` writes some")
     if not clips:
         raise ValueError(f"{folder} holds no clips: wanted {folder}/<label>/*.wav")
     return clips
@@ -152,13 +178,16 @@ def _url(text: str) -> str:
     with suppress(ValueError):
         if (parts := urlsplit(text)).scheme in ("http", "https") and parts.hostname and parts.port != 0:
             return text.rstrip("/")
-    raise typer.BadParameter(f"{text!r} is not an address like http://127.0.0.1:8000")
+    wrong = f"{text!r} is no address: " if text else ""
+    raise InputError(f"{wrong}give the service's address, such as http://127.0.0.1:8000")
 
 
-@cli.command(context_settings={"auto_envvar_prefix": "KWS_PROBE"})
+@cli.command(cls=OneLine, context_settings={"auto_envvar_prefix": "KWS_PROBE"})
 def main(
-    url: Annotated[str, typer.Argument(help="Base address of the service.", callback=_url, envvar="KWS_PROBE_URL")],
     clips: Annotated[Path, typer.Option(help="Labelled clips: CLIPS/<label>/*.wav.")],
+    url: Annotated[
+        str, typer.Argument(help="Base address of the service.", callback=_url, envvar="KWS_PROBE_URL")
+    ] = "",
     output: Annotated[Path, typer.Option(help="Folder for what was found.")] = Path("artifacts/inference"),
     requests: Annotated[int, typer.Option(help="Timed requests, after each clip was sent once.", min=1)] = 200,
     ready_timeout: Annotated[float, typer.Option(help="Seconds to wait for /readyz.", min=0)] = 30,
@@ -174,9 +203,9 @@ def main(
         found = find_clips(clips)
         output.mkdir(parents=True, exist_ok=True)
     except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--clips") from None
+        raise InputError(f"--clips: {error}") from None
     except OSError as error:
-        raise typer.BadParameter(f"{output}: {error.strerror}", param_hint="--output") from None
+        raise InputError(f"--output: {output} cannot be written ({error.strerror}); give another") from None
     failures: dict[str, None] = {}  # each once, in their order
     client = Client(url, timeout, model_version)
     metrics: dict[str, Any] = {"url": url}

@@ -35,7 +35,8 @@ def check(dataset: DataSet, min_clips: int = 10) -> dict[str, Any]:
         splits[split] = {**audit.to_dict(), "speakers": len(speakers), "duplicate": twice}
         few = [f"{label} ({counts[label, split]})" for label in dataset.labels if counts[label, split] < min_clips]
         if few:
-            failures.append(f"fewer than {min_clips} readable clips in the {split} split: {', '.join(few)}")
+            where, or_ = f"in the {split} split: {', '.join(few)}", ", or lower --min-clips: training needs one"
+            failures.append(f"fewer than {min_clips} readable clips {where}; record more people{or_ * (min_clips > 1)}")
     groups.sort(key=lambda group: group[0].word == group[-1].word)  # under two words first: one of them is wrong
     return {
         **{name: getattr(dataset, name) for name in ("name", "licence", "split_rule", "speakers_known")},

@@ -4,10 +4,9 @@ import hashlib
 import logging
 from pathlib import Path
 
-import soundfile
-
-from kws.audio import SAMPLE_RATE, AudioError, decode
+from kws.audio import AudioError, decode
 from model import files
+from model.data.recording import write_clip
 from model.data.source import DataSet, require_clips
 from model.errors import UserError
 
@@ -41,7 +40,7 @@ def write(folder: Path, dataset: DataSet, per_label: int) -> None:
             except AudioError as error:
                 log.warning("broken, passed over: %s (%s)", name, error)
                 continue
-            soundfile.write(folder / file, waveform, SAMPLE_RATE, subtype="PCM_16")
+            write_clip(folder / file, waveform)
             listed.append(file)
             if len(listed) == most:
                 break

@@ -105,7 +105,9 @@ def scan(root: Path, notes: list[str]) -> dict[str, list[str]]:
     if media := Counter((suffix_of(name), name.rpartition("/")[0] or ".") for name in found["media"]):
         listed = [f"{count} {suffix} in {folder}" for (suffix, folder), count in sorted(media.items())]
         more = f" and {len(listed) - 8} more folders" if len(listed) > 8 else ""
-        notes.append(f"recordings that are not read: {', '.join(listed[:8])}{more}; {CONVERT}")
+        notes.append(
+            f"recordings that are not read: {', '.join(listed[:8])}{more}; {CONVERT.replace(' it ', ' them ')}"
+        )
     return found
 
 
@@ -220,7 +222,7 @@ def _clips(paths: Paths, sought: frozenset[str], notes: list[str]) -> list[Clip]
         if len(parts) > 1
     ]
     if loose := sorted(name for name, (_, parts) in divided.items() if len(parts) == 1):
-        notes.append(f"{len(loose)} recordings are in no word's folder and left out: {some(loose)}")
+        notes.append(f"recordings in no word's folder are left out: {some(loose)}")
     if deeper := [each.name for each in found if "/" in each.below]:
         notes.append(f"{len(deeper)} recordings are in a folder below a word's, read as WORD/SPEAKER: {some(deeper)}")
     if others := {each.word for each in found if each.word.startswith("_")} - {UNKNOWN, SILENCE}:

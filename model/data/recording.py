@@ -1,12 +1,15 @@
 """From the bytes of a file to a clip of exactly one second, with what was wrong with it counted."""
 
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import soundfile
 from numpy.lib.stride_tricks import sliding_window_view
 
-from kws.audio import SILENT_DBFS, AudioError, Waveform, decode, rms
+from kws.audio import SAMPLE_RATE, SILENT_DBFS, AudioError, Waveform, decode, rms
+from model import files
 from model.settings import CLIP_SAMPLES
 
 EXAMPLES = 20  # names a finding
@@ -65,3 +68,9 @@ def as_recorded(samples: npt.NDArray[np.floating[Any]]) -> Waveform:
     """What 16 bits hold of samples at full scale 1: their steps, and nothing beyond full scale."""
     steps = np.rint(samples * 32768.0) + 0.0  # 16 bits have no negative zero
     return np.clip(steps, -32768, 32767).astype(np.float32) / 32768.0
+
+
+def write_clip(path: Path, samples: npt.NDArray[Any]) -> None:
+    """Write ``float[samples]`` at ``SAMPLE_RATE`` with 16 bits, as its suffix says. Raises OSError."""
+    kind = path.suffix.removeprefix(".")
+    files.write_saved(path, lambda file: soundfile.write(file, samples, SAMPLE_RATE, "PCM_16", format=kind))

@@ -87,9 +87,9 @@ def require_clips(dataset: DataSet, splits: Sequence[str] = SPLITS) -> None:
     there = {(clip.word, clip.split) for clip in dataset.clips}
     for label, split in ((label, split) for label in dataset.labels for split in splits):
         if (label, split) not in there:
-            where = f"in the {split} split of data set '{dataset.name}' ({dataset.split_rule})"
-            remedy = f"add clips of more speakers, or list some in {split}_list.txt"
-            raise UserError(f"label '{label}' has no clips {where}; {remedy}")
+            where = f"in the {split} split of data set '{dataset.name}', split by {dataset.split_rule}"
+            listed = f", or list some in {split}_list.txt" if split != "training" else ""
+            raise UserError(f"label '{label}' has no clips {where}; add clips of more speakers{listed}")
 
 
 def _find(settings: Settings) -> tuple[Path, dict[str, str], list[str]]:

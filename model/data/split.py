@@ -46,10 +46,10 @@ def divide(layout: Layout, speaker_pattern: str, notes: list[str]) -> tuple[tupl
     rest = [clip for clip in clips if splits.get(clip.name, "training") == "training"]
     missing = [split for split in ("validation", "testing") if split not in held and rest]
     drawn, ranked = _draw(rest, missing, labels)
-    unit = "speaker" if any(speakers) else "recording's name"
-    by = f"{'rank of the ' * ranked}SHA-1 of the {unit}"
+    unit = "speakers'" if any(speakers) else "recordings'"
+    by = f"the {unit} names ({'rank of the ' * ranked}SHA-1{'' if held or ranked else ', the official rule'})"
     if not held:
-        rule = by if ranked else f"{by} (official rule)"
+        rule = by
     elif missing:
         rule += f"; {' and '.join(missing)} drawn from the rest by {by}"
         notes.append(f"the data set names no recordings for {' and '.join(missing)}: drawn by {by}")

@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import soundfile
 import soxr
 from scipy.signal import fftconvolve
 
@@ -27,6 +26,7 @@ from model import console, files
 from model.data import espeak
 from model.data.layout import INFO_FILE, NOISE_FOLDER, SPLITS, TRANSCRIPT
 from model.data.noise import NOISES, noise
+from model.data.recording import write_clip
 from model.errors import UserError
 from model.settings import CLIP_SAMPLES, processors
 
@@ -54,7 +54,7 @@ def make(words: tuple[str, ...], size: int, seed: int) -> Path:
         (folder / NOISE_FOLDER).mkdir()
         for kind in NOISES:
             samples = 0.1 * noise(kind, 20 * SAMPLE_RATE, _generator(seed, "noise", kind))
-            soundfile.write(folder / NOISE_FOLDER / f"{kind}.wav", samples, SAMPLE_RATE, subtype="PCM_16")
+            write_clip(folder / NOISE_FOLDER / f"{kind}.wav", samples)
         variants = assign_variants(espeak.variants(), seed)
         _in_processes(partial(_speak, folder, size, seed, variants), words, "speaking (words)")
 
@@ -74,7 +74,7 @@ def make_speech(keywords: Collection[str]) -> Path:
 
 
 def _recipe() -> dict[str, Any]:
-    """What all that is spoken depends on, whatever is said."""
+    """The versions that everything spoken depends on, whatever the words."""
     packages = ("espeakng-loader", "numpy", "scipy", "soxr", "soundfile")
     return {"recipe": _RECIPE, **{package: version(package) for package in packages}}
 
@@ -110,7 +110,7 @@ def _speak(folder: Path, size: int, seed: int, variants: dict[str, list[str]], w
     """Speak a word's clips; to be called in a fresh process. Raises UserError: the word has no sound."""
     for number in range(size):
         rng = _generator(seed, word, number)
-        # Of each ten clips of a word one is for validation and one for testing, whatever the corpus's size.
+        # One in ten clips of a word is for validation and one for testing, whatever the corpus's size.
         split = {8: "validation", 9: "testing"}.get(number % 10, "training")
         variant, accent = str(rng.choice(variants[split])), str(rng.choice(ACCENTS))
         text = word.replace("_", " ") + str(rng.choice(_ENDINGS))
@@ -122,7 +122,7 @@ def _speak(folder: Path, size: int, seed: int, variants: dict[str, list[str]], w
         speaker = hashlib.sha256(f"{variant}/{accent}".encode()).hexdigest()[:8]
         path = folder / split / word / f"{speaker}_nohash_{number}.wav"
         path.parent.mkdir(parents=True, exist_ok=True)
-        soundfile.write(path, clip, SAMPLE_RATE, subtype="PCM_16")
+        write_clip(path, clip)
 
 
 def _speak_sentences(folder: Path, words: list[str], variants: list[str]) -> None:
@@ -141,7 +141,7 @@ def _speak_sentences(folder: Path, words: list[str], variants: list[str]) -> Non
             background = noise(str(rng.choice(NOISES)), len(spoken), rng)
             level = 10 ** (rng.uniform(-26, -6) / 20) / max(np.abs(spoken).max(initial=0.0), 1e-6)
             noisy = level * (spoken + background * rms(spoken) * 10 ** (-rng.uniform(10, 40) / 20))
-            soundfile.write(folder / name / f"{name}-{number}.flac", np.clip(noisy, -1, 1), SAMPLE_RATE)
+            write_clip(folder / name / f"{name}-{number}.flac", np.clip(noisy, -1, 1))
             lines.append(f"{name}-{number} {' '.join(said)}\n")
         (folder / name / f"{name}{TRANSCRIPT}").write_text("".join(lines))
 

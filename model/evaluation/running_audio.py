@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 HOP_SECONDS = 0.1
 SMOOTHING = (5, 7, 9)  # averages that are tried
-# What --sensitivity can be asked for: the false accepts that it allows, as a multiple of those that the run allows.
+# The sensitivities of the service: the false accepts that each allows, as a multiple of those that the run allows.
 SENSITIVITIES = {"low": 0.1, "medium": 1.0, "high": 5.0}
 QUIET_DBFS = (-65.0, -48.0)  # of the noise around a command
 BEFORE, AFTER = (1.0, 1.5), (1.2, 1.8)  # seconds of the pauses
@@ -164,7 +164,7 @@ def _at(
     count, hours = sum(len(each.detections(labels, rule)) for each in negatives), _hours(negatives)
 
     def missed(recordings: Sequence[Heard]) -> dict[str, npt.NDArray[np.bool_]]:
-        """Of each keyword, which of the times that it is said it is not detected."""
+        """For each keyword a flag for every recording that says it: whether it was not detected there."""
         found = [(each.said, {one[0] for one in each.detections(labels, rule)}) for each in recordings]
         keywords = filter(is_keyword, labels)
         return {word: np.array([word not in heard for said, heard in found if word in said], bool) for word in keywords}

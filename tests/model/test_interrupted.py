@@ -6,10 +6,13 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from model import export, files, run
+from model.data.recording import write_clip
 from model.errors import Interrupted, UserError
+from model.train import save_state
 
 from .conftest import QUICK, Cli, one_line
 
@@ -89,3 +92,19 @@ def test_an_output_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
         with pytest.raises(type(error)), files.atomic_directory(output, lambda _: True):
             raise error
     assert {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")} == {"out", "out/first"}
+
+
+@pytest.mark.parametrize(
+    ("name", "write"),
+    [
+        ("clip.wav", lambda path: write_clip(path, np.zeros(100))),
+        ("clip.flac", lambda path: write_clip(path, np.zeros(100))),
+        ("state.new", lambda path: save_state(path.with_suffix(".pt"), {}, {})),
+    ],
+)
+def test_a_full_disk_is_told_as_one(tmp_path: Path, name: str, write: Any) -> None:
+    """soundfile and torch, which write by themselves, would raise errors of their own: a traceback."""
+    (tmp_path / name).symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left") as raised:
+        write(tmp_path / name)
+    assert files.no_space(raised.value)

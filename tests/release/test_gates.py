@@ -96,13 +96,14 @@ REASONS = [
     (OSV, {"error": "127: no such host\nmore"}, "known vulnerabilities: not measured (127: no such host)"),
     (EVALUATION, leaks(0, 0, False), "speakers in two splits: not measured (the names of the data tell no speaker"),
     (EVALUATION, UNHEARD, "commands missed: not measured (no running speech)"),
+    (INFERENCE, {"failures": ["x"], "model_version": None}, "/predict model: not known, nothing was answered"),
     (EVALUATION, labels("up"), "recall of what is no keyword: not measured (no such class: add other words"),
 ]
 
 
 @pytest.mark.parametrize(("file", "keys", "line"), REASONS)
 def test_why_a_figure_is_missing(change: Change, file: str, keys: dict[str, Any], line: str) -> None:
-    assert judged(change(file, **keys)).headline().startswith(f"❌ {line}")
+    assert any(gate.line().startswith(line) for gate in judged(change(file, **keys)).those(FAILED))
 
 
 LAST = {"figures": {"loss": 0.05}, "run": {"test_clips_digest": "c1", "model_version": "old"}}

@@ -32,7 +32,7 @@ class Image:
 
 
 async def platforms(kws: Toolbox) -> list[str]:
-    """Of the image, the engine's own first. Raises UserError on what cannot be built, or not be tested."""
+    """The image's platforms, the engine's own first. Raises UserError on what cannot be built, or not be tested."""
     own, wanted = await dag.default_platform(), kws.platforms or []
     if wanted and (own not in wanted or {*wanted} - {own, *PLATFORMS}):
         raise UserError(f"--platforms: choose of {', '.join(PLATFORMS)}, and {own}, the engine's own, which is tested")
@@ -46,7 +46,7 @@ def packages(kws: Toolbox, platform: str = "") -> dagger.Directory:
 
 
 def container(kws: Toolbox, onnx: dagger.File, platform: str = "") -> dagger.Container:
-    """What answers requests, in layers from the one that changes least. Of a foreign platform nothing is run."""
+    """What answers requests, in layers from the one that changes least. Nothing of a foreign platform is run."""
     code = dag.directory().with_directory("kws", kws.kws_source).with_directory("service", kws.service_source)
     return (
         kws.base(platform)
@@ -109,7 +109,7 @@ async def build(kws: Toolbox, onnx: dagger.File) -> Image:
     manifest = found
     while "layers" not in (manifest := await read(f"blobs/{manifest['digest'].replace(':', '/')}")):
         manifest = manifest["manifests"][0]
-    # Of the base image's layers nothing is changed: what a registry has of them already is not pushed again.
+    # The base image's layers stay as they are: those that a registry has already are not pushed again.
     time = f"set={kws.moment},base-layers={len(manifest['layers']) - LAYERS}"
     source, sealed = f"ocidir:///oci@{found['digest']}", "ocidir:///oci:sealed"
     run = layout.with_exec(["regctl", "image", "mod", source, "--create=sealed", "--time", time])

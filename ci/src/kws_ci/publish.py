@@ -147,11 +147,11 @@ class Releases:
     async def attest(self, digest: str, files: dict[str, dagger.File]) -> None:
         """Sign, and attest what is missing of ``files``, named as in ``TYPES``; each is then verified by its type."""
         key = ["--key", KEY, "--signing-config", SIGNING, "--trusted-root", ROOT]
-        # Keyless without a token it fails at once, in place of asking for a browser.
+        # Without a key and without a token it fails at once, in place of asking for a browser.
         signing = ["--yes", *(key if self.settings.signing_key is not None else ["--fulcio-auth-flow=token"])]
-        missing = False  # what an interrupted run left is the first of them: after one that is missing all are
+        missing = False  # an interrupted run left the first of them: after one that is missing, all are
         for name, kind in {"": SIGNATURE, **{name: TYPES[name] for name in files}}.items():
-            # Of the figures any of this image count: a repeated run measures others.
+            # Any attested figures of this image count: a repeated run measures others.
             equals = None if kind in (SIGNATURE, EVALUATION) else files[name]
             missing = missing or isinstance(await self.attestation(digest, kind, equals), str)
             if not missing:

@@ -51,7 +51,7 @@ async def span(name: str, step: Awaitable[Any]) -> Any:
 
 
 def uncached(container: dagger.Container) -> dagger.Container:
-    """What runs from here on runs in every call: it asks the outside, whose answer of yesterday is none."""
+    """From here on every call runs anew: it asks the outside, where yesterday's answer does not count."""
     return container.with_env_variable("KWS_RUN", uuid.uuid4().hex)
 
 

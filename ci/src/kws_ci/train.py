@@ -35,7 +35,7 @@ def container(kws: Toolbox) -> dagger.Container:
 
 
 def _sources(kws: Toolbox) -> dict[str, dagger.File | dagger.Directory]:
-    """What the caller brings, by the trainer's option; what a mounted archive is, the trainer sees by the content."""
+    """What the caller brings, by the trainer's option; the trainer tells a mounted archive's format by its content."""
     named = {option: [getattr(kws, name) for name in names] for option, names in MOUNTED.items()}
     return {option: source for option, sources in named.items() for source in sources if source is not None}
 

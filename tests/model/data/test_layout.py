@@ -75,7 +75,7 @@ def test_a_split_that_a_division_lacks_is_drawn_from_training_and_told(
     dataset = opened(write_files(tmp_path, files_of(names)))
     splits = {clip.split for clip in dataset.clips if clip.name.startswith(f"{given[0]}/")}
     assert splits == ({"training", drawn} if drawn else {"testing"})
-    drawn_by = f"; {drawn} drawn from the rest by SHA-1 of the speaker" if drawn else ""
+    drawn_by = f"; {drawn} drawn from the rest by the speakers' names (SHA-1)" if drawn else ""
     assert dataset.split_rule == f"folders of the data set{drawn_by}"
     assert (f"no recordings for {drawn}" in told(dataset)) is bool(drawn)
 
@@ -85,7 +85,7 @@ OTHER_WORDS = "recordings are not in folders of the same words and left out:"
 TOLD: list[tuple[list[str], list[str], str]] = [
     ([*TRIPLE, "train/a/1"], ["extra/x", "old/audio/c"], f"2 {OTHER_WORDS} 'extra', 'old'"),
     (["train/audio/go/1", "train/audio/stop/1"], ["test/audio/clip_1"], f"1 {OTHER_WORDS} 'test'"),
-    (["go/1", "no/1"], ["loose"], "1 recordings are in no word's folder and left out: 'loose.wav'"),
+    (["go/1", "no/1"], ["loose"], "recordings in no word's folder are left out: 'loose.wav'"),
     (["go/1", "no/1"], ["_odd/1"], "begin with '_' are no words and left out: '_odd'"),
     ([name[:-4] for name in (*PLAIN, "scripts/demo.wav")], [], "with few clips: scripts (1)"),
     (["ann/go/1", "ben/go/1"], [], "2 recordings are in a folder below a word's, read as WORD/SPEAKER: 'ann"),
@@ -126,7 +126,7 @@ def test_formats_by_suffix_and_what_cannot_be_used_is_counted(tmp_path: Path, pa
     media = [*(f"yes/{number}.m4a" for number in range(30)), "no/1.WEBM"]
     dataset = opened(pack(tmp_path / "d", dict.fromkeys([*clips, *misnamed, *media, "no/notes.txt"], b"-")))
     assert [clip.name for clip in dataset.clips] == sorted(clips)
-    assert "not read: 30 .m4a in yes, 1 .webm in no; convert it with `ffmpeg" in told(dataset)
+    assert "not read: 30 .m4a in yes, 1 .webm in no; convert them with `ffmpeg" in told(dataset)
     assert "2 names are not in UTF-8 and left out: 'yes/\\xfcber.wav', '\\xfcber/1.wav'; rename" in told(dataset)
 
 
@@ -150,7 +150,7 @@ def test_a_folder_of_links_works_and_dangling_ones_are_counted(tmp_path: Path) -
 
 REFUSED: list[tuple[list[str], dict[str, Any], str]] = [
     ([], {}, r"has no words; it holds no recordings; give a folder of recordings a word"),
-    (["1.wav"], {}, r"has no words; 1 recordings are in no word's folder"),
+    (["1.wav"], {}, r"has no words; recordings in no word's folder are left out: '1.wav'; give"),
     (["yes/1.m4a", "no/1.m4a"], {}, r"has no words; recordings that are not read: 1 .m4a in no, .*`ffmpeg"),
     (["go/1.wav"], {}, r"has the one word 'go' and nothing to tell it from"),
     (
@@ -207,5 +207,8 @@ def test_a_label_needs_clips_in_the_splits_that_are_asked_for(tmp_path: Path) ->
     lists = {"validation_list": "go/1.wav", "testing_list": "go/2.wav\nno/1.wav"}
     dataset = opened(write_files(tmp_path, files_of(["go/1.wav", "go/2.wav", "no/1.wav"], **lists)))
     require_clips(dataset, ("testing",))
-    with pytest.raises(UserError, match=r"label 'go' has no clips in the training split .*lists of the data set"):
+    with pytest.raises(
+        UserError,
+        match=r"label 'go' has no clips in the training split .*lists of the data set; add clips of more speakers$",
+    ):
         require_clips(dataset)

@@ -27,7 +27,7 @@ def test_the_official_rule_gives_the_official_lists() -> None:
 
 def test_without_lists_the_official_rule_decides(tmp_path: Path) -> None:
     dataset = opened(write_files(tmp_path, files_of(PLAIN)))
-    assert dataset.split_rule == "SHA-1 of the speaker (official rule)"
+    assert dataset.split_rule == "the speakers' names (SHA-1, the official rule)"
     assert all(clip.split == official_split(clip.name) for clip in dataset.clips)
     assert {clip.speaker for clip in dataset.clips} == {f"{number:08x}" for number in range(40)}
     assert dataset.speakers_known
@@ -80,13 +80,13 @@ def test_a_list_without_the_other_leaves_the_rest_to_the_rule(tmp_path: Path) ->
     assert [clip.name for clip in dataset.of_split("testing")] == [B, A]
     by_rule = {name for name in PLAIN if official_split(name) == "validation"}
     assert {clip.name for clip in dataset.of_split("validation")} == by_rule - {A, B}
-    assert dataset.split_rule == "lists of the data set; validation drawn from the rest by SHA-1 of the speaker"
+    assert dataset.split_rule == "lists of the data set; validation drawn from the rest by the speakers' names (SHA-1)"
 
 
 @pytest.mark.parametrize("form", ["{word}/{number:04d}.wav", "{word}/ann-{word}-{number}.wav"])
 def test_names_without_a_speaker_are_split_by_recording_and_told(tmp_path: Path, form: str) -> None:
     dataset = opened(write_files(tmp_path, files_of(numbered(USUAL, 100, form))))
-    assert (dataset.speakers_known, dataset.split_rule) == (False, "SHA-1 of the recording's name (official rule)")
+    assert (dataset.speakers_known, dataset.split_rule) == (False, "the recordings' names (SHA-1, the official rule)")
     assert all(clip.split == official_split(clip.name) and not clip.speaker for clip in dataset.clips)
     (note,) = dataset.notes
     assert note.startswith("400 recordings do not say who speaks")
