@@ -11,7 +11,7 @@ import re
 import secrets
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 
 from flask import Flask
@@ -24,14 +24,6 @@ from service.settings import Settings
 _HEALTH = {"/livez", "/readyz", "/healthz", "/v2/health/live", "/v2/health/ready"}
 # A browser asks the person for the Basic one; its own later requests from the page then carry it.
 _CHALLENGE = [("WWW-Authenticate", 'Basic realm="kws", charset="UTF-8"'), ("WWW-Authenticate", 'Bearer realm="kws"')]
-
-
-def merged(headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
-    """Headers by their names; several of one name as one, separated by commas."""
-    found: dict[bytes, bytes] = {}
-    for name, value in headers:
-        found[name] = found[name] + b"," + value if name in found else value
-    return found
 
 
 def is_health(path: str) -> bool:
