@@ -63,11 +63,9 @@ class Access:
 
     def client(self, headers: Mapping[bytes, bytes], peer: tuple[str, int] | None) -> str:
         """The address of the client: the peer's, or the one that the outermost trusted proxy names."""
-        address = peer[0] if peer else ""
-        if not (count := self._settings.proxies):
-            return address
-        forwarded = headers.get(b"x-forwarded-for", b"").decode("latin-1").split(",")
-        return (forwarded[-count].strip() if len(forwarded) >= count else "") or address
+        count, forwarded = self._settings.proxies, headers.get(b"x-forwarded-for", b"").decode("latin-1").split(",")
+        named = forwarded[-count].strip() if 0 < count <= len(forwarded) else ""
+        return named or (peer[0] if peer else "")
 
     def check(self, path: str, headers: Mapping[bytes, bytes], client: str) -> None:
         """Let a request for `path` pass. Raises Problem: unauthorized or rate-limited."""

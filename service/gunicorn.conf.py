@@ -96,9 +96,8 @@ def post_worker_init(worker: Any) -> None:
     """Load the model in the worker, before it accepts its first connection."""
     info = (state := worker.asgi.state).load(model)
     metrics.MODEL.labels(info.version, info.revision, info.sha256).set(1)
-    fields = readiness.identity(info) | {"labels": info.labels}
     level = "error" if not state.passes else "warning" if state.wrong or not state.checked else "info"
-    worker.log.error_log.info("model loaded", extra={"fields": fields})
+    worker.log.error_log.info("model loaded", extra={"fields": readiness.identity(info)})
     getattr(worker.log, level)("%s: %s", "ready" if state.passes else "not ready", state.summary)
     connections.accept_fairly(worker)
     connections.stop_gently(worker)

@@ -44,7 +44,7 @@ def model(name: str, version: str = "") -> Response:
         platform="onnxruntime_onnx",
         inputs=[{"name": INPUT, "datatype": "FP32", "shape": [-1, info.clip_samples]}],
         outputs=[{"name": OUTPUT, "datatype": "FP32", "shape": [-1, len(info.labels)]}],
-        parameters=identity(info) | {"labels": list(info.labels), "sample_rate": info.sample_rate},
+        parameters=identity(info) | {"sample_rate": info.sample_rate},
     )
 
 

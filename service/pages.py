@@ -33,10 +33,9 @@ def prometheus() -> Response:
 @blueprint.get("/model-card")
 def model_card() -> Response:
     info = state_of().ready().info
-    seconds = info.clip_samples / info.sample_rate
-    form = {"labels": info.labels, "sample_rate": info.sample_rate, "window_seconds": seconds}
+    audio = {"sample_rate": info.sample_rate, "window_seconds": info.clip_samples / info.sample_rate}
     rule = {"detection": asdict(info.rule), "sensitivities": info.sensitivities}
-    return jsonify(identity(info) | form | rule | {"metadata": info.metadata})
+    return jsonify(identity(info) | audio | rule | {"metadata": info.metadata})
 
 
 @blueprint.get("/")

@@ -6,6 +6,7 @@ ONNX Runtime survives no fork: a process of its own judges; every worker serves 
 import os
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 from flask import Flask, current_app
 
@@ -16,10 +17,10 @@ from service.problems import Problem
 from service.settings import Settings, SettingsError
 
 
-def identity(info: ModelInfo) -> dict[str, str | float]:
+def identity(info: ModelInfo) -> dict[str, Any]:
     """What every place that names the model says of it."""
     names = {"model_version": info.version, "model_revision": info.revision, "model_sha256": info.sha256}
-    return names | {"threshold": info.threshold}
+    return names | {"threshold": info.threshold, "labels": info.labels}
 
 
 @dataclass

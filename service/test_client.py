@@ -101,13 +101,13 @@ class Client:
 
 
 def find_clips(folder: Path) -> list[Clip]:
-    """The clips `folder/<label>/*.wav`, in the order of their names. Raises ValueError: there are none."""
+    """The clips `folder/<label>/*.wav`, in the order of their names. Raises BadParameter: there are none."""
     labels = sorted(entry for entry in folder.glob("[!.]*") if entry.is_dir())
     clips = [(label.name, path) for label in labels for path in sorted(label.glob("*.[wW][aA][vV]"))]
     if empty := {label.name for label in labels} - {label for label, _ in clips}:
-        raise ValueError(f"{folder / min(empty)} holds no .wav file")
+        raise typer.BadParameter(f"{folder / min(empty)} holds no .wav file", param_hint="--clips")
     if not clips:
-        raise ValueError(f"{folder} holds no clips: wanted {folder}/<label>/*.wav")
+        raise typer.BadParameter(f"{folder} holds no clips: wanted {folder}/<label>/*.wav", param_hint="--clips")
     return clips
 
 
@@ -164,11 +164,9 @@ def main(
     Exit codes: 0 all is well, 3 the service fails (one line each on stderr), 2 wrong options; response.json and
     inference_metrics.json are written in either of the first two cases. Bounds are judged by `python -m release`.
     """
+    found = find_clips(clips)
     try:
-        found = find_clips(clips)
         output.mkdir(parents=True, exist_ok=True)
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--clips") from None
     except OSError as error:
         raise typer.BadParameter(f"{output}: {error.strerror}", param_hint="--output") from None
     failures: dict[str, None] = {}  # each once, in their order

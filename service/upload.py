@@ -30,8 +30,8 @@ def inflate(body: bytes, encoding: str, limit: int) -> bytes:
     if name in ("", "identity"):
         return body
     if name not in ("gzip", "x-gzip", "deflate"):
-        told = f"The Content-Encoding is {encoding[:80]!r}."
-        raise Problem("content-encoding", told, ("Accept-Encoding", "gzip, deflate"))
+        accepted = ("Accept-Encoding", "gzip, deflate")
+        raise Problem("content-encoding", f"The Content-Encoding is {encoding[:80]!r}.", accepted)
     try:
         if name == "deflate":
             raw = body[:1] and body[0] & 0x0F != 8  # without zlib's header, as some send it
