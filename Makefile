@@ -64,10 +64,10 @@ report: env ## artifacts/report.md and the verdict of the gates (BOUNDS='min_acc
 	  code=$$?; head -n 1 $(ARTIFACTS)/report.md; exit $$code
 
 bench-service: env ## /predict beside FastAPI, LitServe, BentoML and plain Flask, with wrk (needs a trained model, Linux)
-	@$(BIN)/python -m tools.bench $(MODEL) --output $(ARTIFACTS)/bench/service.md
+	@$(BIN)/python -m tools.bench compare $(MODEL)
 
 soak: env ## 200,000 requests to one server, whose memory and open files must not grow (needs a trained model)
-	@$(BIN)/python -m tools.bench.soak $(MODEL)
+	@$(BIN)/python -m tools.bench soak $(MODEL)
 
 page: env ## docs/page.png anew, in headless Chromium (needs a trained model, chromium, chromium-driver)
 	KWS_TEST_PICTURE=docs/page.png KWS_MODEL=$(MODEL) $(BIN)/pytest -q tests/service/test_page.py -k picture

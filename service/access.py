@@ -11,7 +11,7 @@ import re
 import secrets
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 
 from flask import Flask
@@ -24,14 +24,6 @@ from service.settings import Settings
 _HEALTH = {"/livez", "/readyz", "/healthz", "/v2/health/live", "/v2/health/ready"}
 # A browser asks the person for the Basic one; its own later requests from the page then carry it.
 _CHALLENGE = [("WWW-Authenticate", 'Basic realm="kws", charset="UTF-8"'), ("WWW-Authenticate", 'Bearer realm="kws"')]
-
-
-def merged(headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
-    """Headers by their names; several of one name as one, separated by commas."""
-    found: dict[bytes, bytes] = {}
-    for name, value in headers:
-        found[name] = found[name] + b"," + value if name in found else value
-    return found
 
 
 def is_health(path: str) -> bool:
@@ -71,11 +63,9 @@ class Access:
 
     def client(self, headers: Mapping[bytes, bytes], peer: tuple[str, int] | None) -> str:
         """The address of the client: the peer's, or the one that the outermost trusted proxy names."""
-        address = peer[0] if peer else ""
-        if not (count := self._settings.proxies):
-            return address
-        forwarded = headers.get(b"x-forwarded-for", b"").decode("latin-1").split(",")
-        return (forwarded[-count].strip() if len(forwarded) >= count else "") or address
+        count, forwarded = self._settings.proxies, headers.get(b"x-forwarded-for", b"").decode("latin-1").split(",")
+        named = forwarded[-count].strip() if 0 < count <= len(forwarded) else ""
+        return named or (peer[0] if peer else "")
 
     def check(self, path: str, headers: Mapping[bytes, bytes], client: str) -> None:
         """Let a request for `path` pass. Raises Problem: unauthorized or rate-limited."""

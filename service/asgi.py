@@ -18,10 +18,10 @@ from flask import Flask
 
 from kws.audio import AudioError
 from service import logs, metrics, predict, problems, upload
-from service.access import Access, is_health, merged
+from service.access import Access, is_health
+from service.detect import Streams
 from service.problems import Problem
 from service.readiness import state_of
-from service.websocket import Streams
 
 Answer = tuple[int, list[tuple[str, str]], bytes]
 
@@ -48,8 +48,11 @@ class Request:
 
     def __init__(self, scope: Any) -> None:
         self.begin = time.perf_counter()
-        self.scope, self.method, self.path = scope, scope["method"], scope["path"].rstrip("/") or "/"
-        self.headers = merged(scope["headers"])
+        self.scope, self.path = scope, scope["path"].rstrip("/") or "/"
+        self.method = scope.get("method", "GET")  # of a WebSocket
+        self.headers: dict[bytes, bytes] = {}
+        for name, value in scope["headers"]:  # several of one name count as one, separated by commas
+            self.headers[name] = self.headers[name] + b"," + value if name in self.headers else value
         given = self.headers.get(b"x-request-id", b"")
         self.id = given.decode() if _HARMLESS.fullmatch(given) else os.urandom(16).hex()
         self.length = int(self.headers.get(b"content-length", b"0"))  # gunicorn has checked it
@@ -73,11 +76,11 @@ class Service:
         self.stopping = False
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] == "websocket":
-            await self.streams(scope, receive, send)
-            return
         request = Request(scope)
         request.client = self._access.client(request.headers, scope["client"])
+        if scope["type"] == "websocket":
+            await self.streams(request, receive, send)
+            return
         try:
             answer = await self._answer(request, receive)
         except Exception as error:
@@ -131,7 +134,7 @@ class Service:
             if max(request.length, request.held) > most:
                 raise Problem("too-large", f"A request may have at most {most} bytes.")
             if not request.more:
-                return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+                return b"".join(pieces)
             if self._held > max(most, self._settings.max_held_bytes):
                 raise Problem("overloaded", "The bodies of other requests fill the memory.", ("Retry-After", "1"))
             message = await receive()
@@ -196,5 +199,4 @@ class Service:
 
 
 def _content(media_type: str, body: bytes, *headers: tuple[str, str]) -> list[tuple[str, str]]:
-    fixed = [("Content-Type", media_type), ("Content-Length", str(len(body))), ("Cache-Control", "no-store")]
-    return [*fixed, *headers]
+    return [("Content-Type", media_type), ("Content-Length", str(len(body))), ("Cache-Control", "no-store"), *headers]

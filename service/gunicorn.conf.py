@@ -23,9 +23,9 @@ from prometheus_client.multiprocess import mark_process_dead  # noqa: E402
 
 from kws.model_file import ModelError  # noqa: E402
 from service import connections, metrics, readiness  # noqa: E402
+from service.detect import MAX_MESSAGE  # noqa: E402
 from service.logs import JSONLogger  # noqa: E402
 from service.settings import SettingsError  # noqa: E402
-from service.websocket import MAX_MESSAGE  # noqa: E402
 
 if readiness.current is None:
     try:
@@ -94,12 +94,11 @@ def child_exit(server: Any, worker: Any) -> None:  # noqa: ARG001
 
 def post_worker_init(worker: Any) -> None:
     """Load the model in the worker, before it accepts its first connection."""
-    info, verdict = worker.asgi.state.load(model)
+    info = (state := worker.asgi.state).load(model)
     metrics.MODEL.labels(info.version, info.revision, info.sha256).set(1)
-    fields = readiness.identity(info) | {"labels": info.labels}
-    level = "error" if not verdict.ready else "warning" if verdict.wrong or not verdict.checked else "info"
-    worker.log.error_log.info("model loaded", extra={"fields": fields})
-    getattr(worker.log, level)("%s: %s", "ready" if verdict.ready else "not ready", verdict.summary)
+    level = "error" if not state.passes else "warning" if state.wrong or not state.checked else "info"
+    worker.log.error_log.info("model loaded", extra={"fields": readiness.identity(info)})
+    getattr(worker.log, level)("%s: %s", "ready" if state.passes else "not ready", state.summary)
     connections.accept_fairly(worker)
     connections.stop_gently(worker)
     worker.log.keep_stderr()

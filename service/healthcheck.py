@@ -25,8 +25,7 @@ if __name__ == "__main__":
     listening = (os.environ.get("KWS_HOST") or "127.0.0.1").strip().strip("[]")
     try:
         port = int(os.environ.get("KWS_PORT") or os.environ.get("PORT") or 8000)
-        found = status(_EVERYWHERE.get(listening, listening), port)
+        if (found := status(_EVERYWHERE.get(listening, listening), port)) != 200:
+            raise ValueError(f"/readyz answered {found}")
     except (OSError, ValueError) as error:
         sys.exit(f"healthcheck: {error}")
-    if found != 200:
-        sys.exit(f"healthcheck: /readyz answered {found}")

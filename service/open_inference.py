@@ -44,7 +44,7 @@ def model(name: str, version: str = "") -> Response:
         platform="onnxruntime_onnx",
         inputs=[{"name": INPUT, "datatype": "FP32", "shape": [-1, info.clip_samples]}],
         outputs=[{"name": OUTPUT, "datatype": "FP32", "shape": [-1, len(info.labels)]}],
-        parameters=identity(info) | {"labels": list(info.labels), "sample_rate": info.sample_rate},
+        parameters=identity(info) | {"sample_rate": info.sample_rate},
     )
 
 
@@ -59,7 +59,11 @@ def infer(name: str, version: str = "") -> Response:
         if not isinstance(document, dict) or not 0 <= end <= len(data):
             raise ValueError("no JSON object of that length")
         waveform = _waveform(document, data[end:], info)
-        binary = _wants_binary(document)
+        (wanted,) = document.get("outputs") or [{"name": OUTPUT}]
+        if wanted["name"] != OUTPUT:
+            raise ValueError(f"the one output is {OUTPUT!r}")
+        of_all = (document.get("parameters") or {}).get("binary_data_output")
+        binary = (wanted.get("parameters") or {}).get("binary_data", of_all) is True
     except (ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError) as error:
         raise Problem("bad-request", f"The body is not a request of the protocol: {str(error)[:200]}.") from None
     if not np.abs(waveform).max() <= MAX_AMPLITUDE:  # NaN compares false
@@ -100,12 +104,3 @@ def _waveform(document: dict[str, Any], binary: bytes, info: ModelInfo) -> Wavef
         return np.frombuffer(binary, "<f4").astype(np.float32).reshape(count, size)
     with np.errstate(over="ignore"):  # refused as an impossible sample
         return np.array(tensor["data"], np.float32).reshape(count, size)
-
-
-def _wants_binary(document: dict[str, Any]) -> bool:
-    """Whether the answer's tensor is asked for as bytes, for this output or for all."""
-    (output,) = document.get("outputs") or [{"name": OUTPUT}]
-    if output["name"] != OUTPUT:
-        raise ValueError(f"the one output is {OUTPUT!r}")
-    of_all = (document.get("parameters") or {}).get("binary_data_output")
-    return (output.get("parameters") or {}).get("binary_data", of_all) is True

@@ -22,7 +22,7 @@ def live() -> Response:
 @blueprint.get("/readyz")
 def ready() -> Response:
     info = (state := state_of()).ready().info
-    return jsonify(status="ready", model_version=info.version, labels=info.labels, samples=state.verdict.summary)
+    return jsonify(status="ready", model_version=info.version, labels=info.labels, samples=state.summary)
 
 
 @blueprint.get("/metrics")
@@ -33,13 +33,9 @@ def prometheus() -> Response:
 @blueprint.get("/model-card")
 def model_card() -> Response:
     info = state_of().ready().info
-    seconds = info.clip_samples / info.sample_rate
-    about = {"labels": info.labels, "sample_rate": info.sample_rate, "window_seconds": seconds}
-    return jsonify(
-        identity(info)
-        | about
-        | {"detection": asdict(info.rule), "sensitivities": info.sensitivities, "metadata": info.metadata}
-    )
+    audio = {"sample_rate": info.sample_rate, "window_seconds": info.clip_samples / info.sample_rate}
+    rule = {"detection": asdict(info.rule), "sensitivities": info.sensitivities}
+    return jsonify(identity(info) | audio | rule | {"metadata": info.metadata})
 
 
 @blueprint.get("/")
@@ -61,7 +57,7 @@ def openapi() -> Response:
 
 @blueprint.get("/listen")
 def listen() -> Response:
-    # `service.websocket` answers those who do.
+    # `service.detect.Streams` answers those who do.
     raise Problem("upgrade-required", "The request does not ask for a WebSocket.", ("Upgrade", "websocket"))
 
 

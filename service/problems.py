@@ -13,6 +13,7 @@ MEDIA_TYPE = "application/problem+json"
 # What the page, the OpenAPI document and the remedy below say of formats.
 FORMATS = "WAV, FLAC, Ogg (Vorbis, Opus), MP3, AIFF, CAF or what else libsndfile reads"
 _PCM = "or 16-bit samples as Content-Type: audio/L16;rate=16000 (big-endian) or audio/pcm;rate=16000 (little-endian)"
+_FORMS = 'Send it as the body, the form field "file", or base64 in JSON: {"audio": …}.'
 _LIMITS = "Send fewer and shorter headers and cookies, or have KWS_MAX_HEADER_BYTES and KWS_MAX_HEADERS raised."
 _AGAIN = "Try again after the time in Retry-After."
 
@@ -28,9 +29,7 @@ class ProblemType:
 
 PROBLEMS = {
     "bad-request": ProblemType(400, "The request is malformed", "Correct the request as the detail says."),
-    "nothing-uploaded": ProblemType(
-        400, "No audio was uploaded", 'Send it as the body, the form field "file", or base64 in JSON: {"audio": …}.'
-    ),
+    "nothing-uploaded": ProblemType(400, "No audio was uploaded", _FORMS),
     "several-files": ProblemType(400, "More than one file was uploaded", "Send one request for each audio file."),
     "unauthorized": ProblemType(401, "An API key is needed", "Send Authorization: Bearer KEY, or X-API-Key: KEY."),
     "not-found": ProblemType(404, "No such resource", "See / for what this service offers."),
@@ -43,9 +42,7 @@ PROBLEMS = {
     "audio-empty": ProblemType(422, "The audio holds no samples", "Send a recording that is not empty."),
     "audio-too-long": ProblemType(422, "The audio is too long", "Cut the recording into shorter pieces."),
     "audio-rate": ProblemType(422, "The sample rate is out of range", "Send a sample rate that the detail allows."),
-    "audio-samples": ProblemType(
-        422, "The audio holds impossible samples", "Send finite samples at full scale ±1; normalise other scales."
-    ),
+    "audio-samples": ProblemType(422, "The audio holds impossible samples", "Send finite samples, scaled to ±1."),
     "audio-corrupt": ProblemType(422, "The audio cannot be decoded to its end", "Encode the recording again."),
     "upgrade-required": ProblemType(426, "This path speaks WebSocket", "Ask with a WebSocket client, ws:// or wss://."),
     "rate-limited": ProblemType(429, "Too many requests from this client", _AGAIN),

@@ -6,6 +6,7 @@ ONNX Runtime survives no fork: a process of its own judges; every worker serves 
 import os
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 from flask import Flask, current_app
 
@@ -16,15 +17,23 @@ from service.problems import Problem
 from service.settings import Settings, SettingsError
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """What a model made of the recordings that ship with the service."""
+def identity(info: ModelInfo) -> dict[str, Any]:
+    """What every place that names the model says of it."""
+    names = {"model_version": info.version, "model_revision": info.revision, "model_sha256": info.sha256}
+    return names | {"threshold": info.threshold, "labels": info.labels}
 
-    checked: int  # recordings whose word the model knows
-    wrong: tuple[str, ...]  # those of them that it got wrong, each as one phrase
+
+@dataclass
+class State:
+    """What the views of one application share."""
+
+    settings: Settings
+    loaded: Model | None = None
+    checked: int = 0  # recordings that ship with the service and whose word the model knows
+    wrong: tuple[str, ...] = ()  # those of them that it got wrong, each as one phrase
 
     @property
-    def ready(self) -> bool:
+    def passes(self) -> bool:
         """More than half are right: a weak model may err on one, a broken one is right on chance's quarter."""
         return not self.checked or 2 * len(self.wrong) < self.checked
 
@@ -35,22 +44,7 @@ class Verdict:
         right = f"{self.checked - len(self.wrong)} of {self.checked} samples classified correctly"
         return "; ".join([right, *self.wrong]) + "."
 
-
-def identity(info: ModelInfo) -> dict[str, str | float]:
-    """What every place that names the model says of it."""
-    names = {"model_version": info.version, "model_revision": info.revision, "model_sha256": info.sha256}
-    return names | {"threshold": info.threshold}
-
-
-@dataclass
-class State:
-    """What the views of one application share."""
-
-    settings: Settings
-    loaded: Model | None = None
-    verdict: Verdict = Verdict(0, ())
-
-    def load(self, data: bytes) -> tuple[ModelInfo, Verdict]:
+    def load(self, data: bytes) -> ModelInfo:
         """Load the model in each worker, and try it on the samples. Raises ModelError, SettingsError."""
         model, wrong = Model(data, str(self.settings.model)), list[str]()
         known = [path for path in sorted(self.settings.samples.glob("*.wav")) if path.stem in model.info.labels]
@@ -61,14 +55,14 @@ class State:
                 raise SettingsError(f"KWS_SAMPLES: {path}: {error}") from None
             if result.label != path.stem:
                 wrong.append(f"{path.name} was heard as {result.label!r} ({result.confidence:.2f})")
-        self.loaded, self.verdict = model, Verdict(len(known), tuple(wrong))
-        return model.info, self.verdict
+        self.loaded, self.checked, self.wrong = model, len(known), tuple(wrong)
+        return model.info
 
     def ready(self) -> Model:
         """The model. Raises Problem: it is not loaded, or fails on the samples."""
-        if self.loaded is not None and self.verdict.ready:
+        if self.loaded is not None and self.passes:
             return self.loaded
-        why = f"fails on the service's own samples: {self.verdict.summary}" if self.loaded else "is not loaded."
+        why = f"fails on the service's own samples: {self.summary}" if self.loaded else "is not loaded."
         raise Problem("not-ready", f"The model {why}", ("Retry-After", "1"))
 
 
@@ -88,7 +82,14 @@ def judged(*, reload: bool = False) -> tuple[Settings, bytes]:
     reading, writing = os.pipe()
     if not (judge := os.fork()):
         with suppress(BaseException):
-            os.write(writing, _judge(settings, data, reload).encode())
+            state, reason = State(settings), "served"
+            try:
+                state.load(data)
+                if reload and not state.passes:
+                    reason = f"model '{settings.model}': {state.summary}"
+            except (SettingsError, ModelError) as error:
+                reason = str(error)
+            os.write(writing, reason.encode())
         os._exit(0)
     os.close(writing)
     with os.fdopen(reading) as answer:
@@ -98,12 +99,3 @@ def judged(*, reload: bool = False) -> tuple[Settings, bytes]:
     if reason != "served":
         raise ModelError(reason or f"model '{settings.model}' ends the process that loads it; {REMEDY}")
     return settings, data
-
-
-def _judge(settings: Settings, data: bytes, reload: bool) -> str:
-    """`served`, or why it is not."""
-    try:
-        _, verdict = State(settings).load(data)
-    except (SettingsError, ModelError) as error:
-        return str(error)
-    return f"model '{settings.model}': {verdict.summary}" if reload and not verdict.ready else "served"

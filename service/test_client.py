@@ -69,48 +69,42 @@ class Client:
         begin = time.monotonic()
         while True:
             try:
-                status = self._http.get("/readyz", timeout=max(0.5, min(5.0, seconds))).status_code
-                if status == 200:
-                    break
-                why = f"/readyz answers {status}"
-            except httpx.HTTPError as error:
-                why = str(error) or type(error).__name__
-            if time.monotonic() - begin >= seconds:
-                raise ServiceError(f"{self._http.base_url} is not ready within {seconds:g} s: {why}")
+                self._ask("GET", "/readyz", timeout=max(0.5, min(5.0, seconds)))
+                break
+            except ServiceError as error:
+                if time.monotonic() - begin >= seconds:
+                    raise ServiceError(f"{self._http.base_url} is not ready within {seconds:g} s: {error}") from None
             time.sleep(0.1)
         taken = time.monotonic() - begin
-        self._schema = self._json(self._http.get("/openapi.json"), "/openapi.json")
+        self._schema, _ = self._ask("GET", "/openapi.json")
         return taken
 
     def predict(self, wav: bytes, name: str, upload: str) -> tuple[dict[str, Any], float]:
         """The answer to a WAV sent as `upload`, and the milliseconds that the client waited. Raises ServiceError."""
         request_id = uuid.uuid4().hex
-        form: dict[str, Any] = (
-            {"files": {"file": (name, wav, "audio/wav")}} if upload == "multipart" else {"content": wav}
-        )
-        begin = time.perf_counter()
-        try:
-            response = self._http.post("/predict", headers={"X-Request-ID": request_id}, **form)
-        except httpx.HTTPError as error:
-            why = str(error) or type(error).__name__
-            raise ServiceError(f"{name}: no answer from /predict: {why}") from None
-        milliseconds = (time.perf_counter() - begin) * 1e3
-        self.status = response.status_code
-        answer = self._json(response, f"{name}: /predict")
+        body: Any = {"content": wav} if upload == "raw" else {"files": {"file": (name, wav, "audio/wav")}}
+        answer, spent = self._ask("POST", "/predict", f"{name}: ", headers={"X-Request-ID": request_id}, **body)
         if wrong := self._wrong(answer, request_id):
             raise ServiceError(f"{name}: wrong answer from /predict: {wrong}")
         self.version, self.labels = answer["model_version"], list(answer["probabilities"])
-        return answer, milliseconds
+        return answer, spent
 
-    def _json(self, response: httpx.Response, what: str) -> dict[str, Any]:
-        if response.status_code != 200:
-            raise ServiceError(f"{what} answers {response.status_code}: {response.text[:300].strip()}")
+    def _ask(self, method: str, path: str, of: str = "", **given: Any) -> tuple[dict[str, Any], float]:
+        """The JSON object that is answered, and the milliseconds that took."""
+        begin = time.perf_counter()
+        try:
+            response = self._http.request(method, path, **given)
+        except httpx.HTTPError as error:
+            raise ServiceError(f"{of}no answer from {path}: {error!r}") from None
+        milliseconds = (time.perf_counter() - begin) * 1e3
+        self.status = response.status_code if path == "/predict" else self.status
         media_type, answer = response.headers.get("Content-Type", ""), None
         with suppress(ValueError):
             answer = response.json() if media_type.startswith("application/json") else None
-        if not isinstance(answer, dict):
-            raise ServiceError(f"{what} answers no JSON object but {media_type!r}: {response.text[:100].strip()}")
-        return answer
+        if response.status_code != 200 or not isinstance(answer, dict):
+            why = response.status_code if response.status_code != 200 else f"no JSON object but {media_type!r}"
+            raise ServiceError(f"{of}{path} answers {why}: {response.text[:300].strip()}")
+        return answer, milliseconds
 
     def _wrong(self, answer: dict[str, Any], request_id: str) -> str:
         """What is wrong with an answer, by the service's own description and beyond it; or an empty string."""
@@ -133,13 +127,13 @@ class Client:
 
 
 def find_clips(folder: Path) -> list[Clip]:
-    """The clips `folder/<label>/*.wav`, in the order of their names. Raises ValueError: there are none."""
+    """The clips `folder/<label>/*.wav`, in the order of their names. Raises InputError: there are none."""
     labels = sorted(entry for entry in folder.glob("[!.]*") if entry.is_dir())
     clips = [(label.name, path) for label in labels for path in sorted(label.glob("*.[wW][aA][vV]"))]
     if empty := {label.name for label in labels} - {label for label, _ in clips}:
-        raise ValueError(f"{folder / min(empty)} holds no .wav file; `python -m model clips` writes some")
+        raise InputError(f"--clips: {folder / min(empty)} holds no .wav file; `python -m model clips` writes some")
     if not clips:
-        raise ValueError(f"{folder} holds no clips: wanted {folder}/<label>/*.wav")
+        raise InputError(f"--clips: {folder} holds no clips: wanted {folder}/<label>/*.wav")
     return clips
 
 
@@ -199,11 +193,9 @@ def main(
     Exit codes: 0 all is well, 3 the service fails (one line each on stderr), 2 wrong options; response.json and
     inference_metrics.json are written in either of the first two cases. Bounds are judged by `python -m release`.
     """
+    found = find_clips(clips)
     try:
-        found = find_clips(clips)
         output.mkdir(parents=True, exist_ok=True)
-    except ValueError as error:
-        raise InputError(f"--clips: {error}") from None
     except OSError as error:
         raise InputError(f"--output: {output} cannot be written ({error.strerror}); give another") from None
     failures: dict[str, None] = {}  # each once, in their order

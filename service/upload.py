@@ -55,10 +55,8 @@ def audio_file(body: bytes, content_type: str) -> bytes:
         body = _form_file(body, content_type)
     elif kind.startswith("audio/"):
         body = _with_header(body, content_type)
-    if body[:1] == b"{":
-        body = _json_file(body)
-    elif body[:5] == b"data:":
-        body = _base64(body.partition(b",")[2].decode("latin-1"))
+    if body[:1] == b"{" or body[:5] == b"data:":
+        body = _base64_file(body)
     if not body:
         raise Problem("nothing-uploaded", "The request holds no audio.")
     return body
@@ -71,11 +69,9 @@ def _form_file(body: bytes, content_type: str) -> bytes:
     ended = boundary and any(part.startswith(b"--") for part in parts)
     if len(parts) > MAX_PARTS and not ended:
         raise Problem("too-large", f"The form has more than {MAX_PARTS} parts.")
-    found = []
-    for part in takewhile(lambda part: not part.startswith(b"--"), parts if ended else []):
-        head, _, data = part.partition(b"\r\n\r\n")
-        if _FILE_PART.search(head + b"\r"):
-            found.append(data)
+    whole = takewhile(lambda part: not part.startswith(b"--"), parts if ended else [])
+    heads = (part.partition(b"\r\n\r\n") for part in whole)
+    found = [data for head, _, data in heads if _FILE_PART.search(head + b"\r")]
     if len(found) > 1:
         raise Problem("several-files", f"The form has {len(found)} fields 'file'.")
     if not found:
@@ -83,19 +79,15 @@ def _form_file(body: bytes, content_type: str) -> bytes:
     return found[0]
 
 
-def _json_file(body: bytes) -> bytes:
-    """The member `audio` of a JSON object, base64 or a `data:` address."""
+def _base64_file(body: bytes) -> bytes:
+    """What a `data:` address holds, or the member `audio` of a JSON object: base64, or such an address."""
     try:
-        text = json.loads(body).get("audio")
+        text = json.loads(body).get("audio") if body[:1] == b"{" else body.decode("latin-1")
     except (ValueError, RecursionError):
         raise Problem("not-audio", "The body begins as JSON and is none.") from None
     if not isinstance(text, str):
         raise Problem("nothing-uploaded", "The JSON object has no member 'audio' with the file in base64.")
-    return _base64(text.partition(",")[2] if text.startswith("data:") else text)
-
-
-def _base64(text: str) -> bytes:
-    text = text.translate(_BASE64_ALPHABET).rstrip("=")
+    text = (text.partition(",")[2] if text.startswith("data:") else text).translate(_BASE64_ALPHABET).rstrip("=")
     try:
         return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
     except ValueError:

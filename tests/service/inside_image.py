@@ -54,8 +54,8 @@ def main() -> None:
     guard = {"api_keys": (hashlib.sha256(KEY.encode()).hexdigest(),), "rate_limit": "100000/second"}
     app = create_app(dataclasses.replace(settings, **guard, cors_origins=("https://a.example",), access_log=False))  # type: ignore[arg-type]
     app.state.load(settings.model.read_bytes())
-    info, verdict = app.state.ready().info, app.state.verdict
-    word = next(path.stem for path in settings.samples.glob("*.wav") if path.name not in " ".join(verdict.wrong))
+    info, state = app.state.ready().info, app.state
+    word = next(path.stem for path in settings.samples.glob("*.wav") if path.name not in " ".join(state.wrong))
     samples, rate = soundfile.read(settings.samples / f"{word}.wav", dtype="float32")
     for container, subtype in FORMATS:
         buffer = io.BytesIO()
@@ -74,7 +74,7 @@ def main() -> None:
     assert ask(app, "/", x_api_key="another")[0] == 401
     found = {"torch", "onnx", "google.protobuf", "matplotlib", "pytest", "model"} & set(sys.modules)
     assert not found, found
-    print(f"inside: {len(FORMATS)} formats, {info.version}, {verdict.summary}")
+    print(f"inside: {len(FORMATS)} formats, {info.version}, {state.summary}")
 
 
 if __name__ == "__main__":

@@ -161,3 +161,15 @@ def test_a_service_that_changes_its_mind(fake: Callable[..., str], clips: Path, 
     for members, says in ((lambda: {"model_version": next(versions)}, "is 'other'"), (drifting, "multipart gives")):
         lines, _ = run(3, fake(members), tmp_path, clips)
         assert any(says in line for line in lines)
+
+
+def test_a_service_that_goes_once_it_was_ready(monkeypatch: pytest.MonkeyPatch, clips: Path, tmp_path: Path) -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/readyz":
+            return httpx.Response(200, json={})
+        raise httpx.ReadError("")
+
+    connect = httpx.Client
+    monkeypatch.setattr(httpx, "Client", lambda **given: connect(transport=httpx.MockTransport(answer), **given))
+    lines, _ = run(3, "http://service", tmp_path, clips)
+    assert lines == ["no answer from /openapi.json: ReadError('')"]

@@ -1,4 +1,4 @@
-"""Small views of other frameworks around the same model, decoder and answer; `tools.bench.servers` starts one of them.
+"""Small views of other frameworks around the same model, decoder and answer; `tools.bench` starts one of them.
 
 Each reads a recording, classifies it and answers the probabilities; LitServe and BentoML take forms only.
 """
