@@ -249,13 +249,11 @@ def test_an_interrupted_run_leaves_nothing_behind_and_can_be_repeated(
     environment, log = {**os.environ, "DAGGER_PROGRESS": "plain", "KWS_TEST_PASSWORD": "x"}, tmp_path / "log"
     command = ["dagger", "call", *tools, *arguments]
     with log.open("w") as stderr, subprocess.Popen(command, cwd=ROOT, env=environment, stderr=stderr) as first:
-        deadline = time.monotonic() + 600
         while "image import" not in log.read_text():
             assert first.poll() is None, log.read_text()[-3000:]
-            assert time.monotonic() < deadline, "no push was seen"
             time.sleep(0.2)
         first.send_signal(signal.SIGINT)
-        assert first.wait(timeout=120) != 0
+        assert first.wait() != 0
     assert repository.tags() == []
     assert not output.exists()
     call(*arguments)
