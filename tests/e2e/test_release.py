@@ -215,7 +215,7 @@ def test_the_whole_road_with_a_login_and_a_changed_blob(
     login = [*guarded.options, f"--username={USER}", "--password=env:KWS_TEST_RIGHT"]
     shared = [each for each in first_run.shared if not each.startswith(("--address", "--registry", "--user", "--pass"))]
     done = call(*shared, *login, *PIPELINE, "--tags=a", "export", f"--path={tmp_path / 'artifacts'}")
-    assert guarded.tags() == ["a"]
+    assert guarded.tags() == ["a", "model-a"]
     verify = [*login, f"--public-key={keys / 'cosign.pub'}", "releases", "verify", "--reference=a"]
     verified = call(*verify)
     assert RIGHT not in done.stdout + done.stderr + verified.stdout + verified.stderr
@@ -257,4 +257,4 @@ def test_an_interrupted_run_leaves_nothing_behind_and_can_be_repeated(
     assert repository.tags() == []
     assert not output.exists()
     call(*arguments)
-    assert repository.tags() == ["a"]
+    assert repository.tags() == ["a", "model-a"]
