@@ -140,10 +140,9 @@ def forward(source: socket.socket, target: socket.socket) -> None:
 
 
 def test_a_remote_engine_gives_the_same_model(
-    first_run: Run, remote: str, tools: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    first_run: Run, shared: list[str], remote: str, tools: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(HOST, remote)
-    shared = [each for each in first_run.shared if each.startswith(("--dataset", "--training", "--revision"))]
     done = dagger("call", *tools, *shared, "train", "export", f"--path={tmp_path}")
     assert done.returncode == 0, done.stderr[-6000:]
     # Nothing trains again: the engine is the same, only the way to it is another.
