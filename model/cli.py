@@ -14,10 +14,12 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from kws.audio import AudioError, decode
+from kws.detection import classify, is_keyword
 from kws.model_file import ModelError, open_model
 from model import console, files
 from model.errors import CheckFailed, Interrupted, ParityError, UserError
-from model.settings import DATA, RECIPE, RUN, Settings, make_settings, read_config
+from model.settings import DATA, RECIPE, RUN, Settings, make_settings
 
 app = typer.Typer(
     help="Train a keyword classifier from a data set, and check what comes out.",
@@ -36,9 +38,7 @@ def _variable(name: str, help_: str, *flags: str, **more: Any) -> Any:
 
 Output = Annotated[Path, _variable("OUTPUT", "Folder to write; replaced whole at the end.")]
 ModelPath = Annotated[Path, _variable("MODEL", "The exported model.")]
-Config = Annotated[Path | None, _variable("CONFIG", "A run's config.json gives what is not given here.")]
 Resume = Annotated[bool, _variable("RESUME", "Go on with a run of this output that was stopped.", "--resume")]
-Checkpoint = Annotated[Path | None, _variable("CHECKPOINT", "The model's weights; default: those beside it.")]
 MinClips = Annotated[int, _variable("MIN_CLIPS", "Readable clips that a label needs in each split.", min=1)]
 PerLabel = Annotated[int, _variable("PER_LABEL", "Clips a label.", min=1)]
 
@@ -73,19 +73,13 @@ def with_settings(*panels: str) -> Callable[[Callable[..., None]], Callable[...,
 
 @app.command()
 @with_settings(DATA, RECIPE, RUN)
-def train(
-    chosen: dict[str, Any],
-    output: Output = Path("artifacts/model"),
-    config: Config = None,
-    resume: Resume = False,
-) -> None:
+def train(chosen: dict[str, Any], output: Output = Path("artifacts/model"), resume: Resume = False) -> None:
     """Train, choose the best epoch on validation, test once, export; everything into one folder.
 
     Writes best_model.pth, model.onnx, train.log, train_metrics.json, evaluation.json, config.json, report.md,
     model_card.md and plots/. A run that fails leaves its log beside the folder, as <folder>.log.
     """
-    former = read_config(config) if config else None
-    settings = make_settings(chosen, former and former["settings"])
+    settings = make_settings(chosen)
     from model import run
 
     output = files.normal(output)
@@ -93,7 +87,7 @@ def train(
     with files.atomic_directory(output, files.holding(run.METRICS, *run.ARTEFACTS)) as folder:
         try:
             with console.logged_to(log_file):
-                run.run(settings, folder, state, resume, former)
+                run.run(settings, folder, state, resume)
         except BaseException as error:
             if isinstance(error, Interrupted) and state.is_dir():
                 error.add_note("--resume goes on after the last whole epoch")
@@ -111,16 +105,18 @@ def evaluate(
     chosen: dict[str, Any],
     model: Annotated[Path, typer.Argument(envvar="KWS_MODEL", help="The exported model.")],
     output: Output = Path("artifacts/evaluation"),
-    checkpoint: Checkpoint = None,
 ) -> None:
-    """Judge a model on a data set's test split: evaluation.json, report.md, plots/."""
+    """Judge a model on a data set's test split: evaluation.json, report.md, plots/.
+
+    Parity with PyTorch is measured where the model's best_model.pth is beside it.
+    """
     loaded = open_model(model)
     from model import run
 
     settings = make_settings({**chosen, "labels": chosen["labels"] or loaded.info.keywords})
-    beside = model.with_name(run.CHECKPOINT)
+    checkpoint = model.with_name(run.CHECKPOINT)
     with files.atomic_directory(output, files.holding(run.EVALUATION, "report.md", "plots")) as folder:
-        run.judge(loaded, settings, folder, checkpoint or (beside if beside.is_file() else None))
+        run.judge(loaded, settings, folder, checkpoint if checkpoint.is_file() else None)
     console.log.info("written to %s", output)
 
 
@@ -149,17 +145,20 @@ def check(
 def predict(
     recordings: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Recordings of any format and length.")],
     model: ModelPath = Path("artifacts/model/model.onnx"),
-    as_json: Annotated[bool, typer.Option("--json", help="A JSON object a file, a line each.")] = False,
 ) -> None:
     """Tell what the model hears in recordings. In a longer one the loudest second counts."""
-    from model import predict as predicting
-
     loaded, unread = open_model(model), []
     for recording in recordings:
         try:
-            console.log.info("%s", predicting.predict(loaded, recording, as_json))
-        except UserError as error:
-            unread.append(str(error))
+            found = classify(loaded, decode(recording.read_bytes(), loaded.info.sample_rate).waveform)
+        except AudioError as error:
+            unread.append(f"'{recording}' cannot be heard: {error.detail.rstrip('.')}")
+            continue
+        shares = zip(loaded.info.labels, found.probabilities[found.best].tolist(), strict=True)
+        below = is_keyword(found.label) and not found.accepted
+        heard = found.label + f", below the threshold of {loaded.info.threshold:.2f}" * below
+        shown = ", ".join(f"{label} {100 * share:.1f} %" for label, share in shares)
+        console.log.info("%s: %s (%s)", recording, heard, shown)
     if unread:
         raise UserError("; ".join(unread))
 

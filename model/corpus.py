@@ -71,17 +71,11 @@ class Corpus:
     labels: tuple[str, ...]  # the model's classes: the keywords, then _unknown_ and _silence_ as far as they are there
     splits: dict[str, Split]
     speech: Speech
-    unseen: tuple[Clip, ...]  # every clip of the words held back, of all splits
     others: dict[str, tuple[Clip, ...]]  # all clips of the other words, split by split, of which a split takes a share
     noise: Tensor  # float32[frames, N_MELS]: the mel power of the training part of the background recordings
     noise_waveforms: dict[str, list[Waveform]]  # each part as float32[samples], 16 kHz, a second or more
     noise_audit: Audit
     digest: str  # of names and contents
-
-    @property
-    def unseen_words(self) -> tuple[str, ...]:
-        """The words that no part of training hears."""
-        return tuple(sorted({clip.word for clip in self.unseen}))
 
     def waveforms(self, split: str) -> Waveform:
         """The clips of a split in their order, those that no file holds included: ``float32[clips, CLIP_SAMPLES]``."""
@@ -106,14 +100,10 @@ class Corpus:
 def load(dataset: DataSet, settings: Settings, progress: features.Progress = lambda *_: None) -> Corpus:
     """Read a data set, its mel power from the cache where it is there.
 
-    Raises UserError: a keyword with no readable clip in some split; a word to hold back that is not there.
+    Raises UserError: a keyword with no readable clip in some split.
     """
-    keywords, silence = dataset.labels, set() if settings.only_keywords else {SILENCE}
-    other_words = {clip.word for clip in dataset.clips} - {*keywords, SILENCE} if silence else set()
-    if unknown := [word for word in settings.unseen_words if word not in other_words]:
-        there = ", ".join(sorted(other_words))
-        raise UserError(f"--unseen-words: the data set has no other word '{unknown[0]}' (it has {there})")
-    heard_words = other_words.difference(settings.unseen_words)
+    keywords, silence = dataset.labels, {SILENCE}
+    other_words = {clip.word for clip in dataset.clips} - {*keywords, SILENCE}
     running = open_speech(settings, keywords)
 
     noise_audit, pieces = _read_noise(dataset)
@@ -133,24 +123,23 @@ def load(dataset: DataSet, settings: Settings, progress: features.Progress = lam
     trained = {clip.word for _, clip in readable["testing" if dataset.test_only else "training"]}
     if not (pieces["training"] or SILENCE in trained):
         silence = set()  # recorded in another split than training alone
-    labels = (*keywords, *((UNKNOWN,) if trained & heard_words or running.trained_on else ()), *silence)
+    labels = (*keywords, *((UNKNOWN,) if trained & other_words or running.trained_on else ()), *silence)
     if len(labels) < 2:
         raise UserError(
             f"the word '{labels[0]}' has nothing to be told from; name more --labels, or add other words or noise"
         )
-    splits, used = {}, {*keywords, *heard_words, *silence}
+    splits, used = {}, {*keywords, *other_words, *silence}
     for name in SPLITS:
         read = zip(clips[name], stored[name].found, strict=True)
         audit = Audit({clip.name: found for clip, found in read if clip.word in used})
         known = [(row, clip) for row, clip in readable[name] if clip.word in used]
         splits[name] = _split(name, known, audit, stored[name], labels, pieces[name], running.without[name])
-    others = {name: tuple(clip for _, clip in rows if clip.word in heard_words) for name, rows in readable.items()}
-    unseen = tuple(sorted(clip for rows in readable.values() for _, clip in rows if clip.word in settings.unseen_words))
-    digests["speech"] = running.digest()
+    others = {name: tuple(clip for _, clip in rows if clip.word in other_words) for name, rows in readable.items()}
+    digests["speech"] = running.digest
     digest = hashlib.sha256("".join(f"{name}\t{digests[name]}\n" for name in sorted(digests)).encode()).hexdigest()
     power = [features.mel_power(torch.from_numpy(piece)[None])[0].T for piece in pieces["training"]]
     noise_power = torch.cat([torch.empty(0, features.N_MELS), *power])
-    return Corpus(dataset, labels, splits, running, unseen, others, noise_power, pieces, noise_audit, digest)
+    return Corpus(dataset, labels, splits, running, others, noise_power, pieces, noise_audit, digest)
 
 
 def even_choice(clips: Sequence[Clip], count: int) -> tuple[Clip, ...]:

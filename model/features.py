@@ -5,10 +5,8 @@ root of mel power as float16, and ``files.json``, what was found in each file. H
 in 1,000 of the power over 15 decades, silence to full scale, in half the memory.
 """
 
-import hashlib
 import json
 import mmap
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -25,7 +23,6 @@ from kws.audio import SAMPLE_RATE, AudioError, decode
 from model import files
 from model.data.recording import Found, read_clip
 from model.data.speech import MAX_SECONDS
-from model.files import cache_root
 from model.settings import CLIP_SAMPLES, Settings
 
 N_FFT = 512  # the window's length, too: 32 ms
@@ -50,7 +47,7 @@ FRONT_END = {
 
 SPEEDS = ((9, 10), (11, 10))  # copies at -10 % and +10 %, a cheap vocal-tract change
 POWER, FILES = "power.f16", "files.json"
-RECIPE = 4  # raise it when the same files shall give other features
+RECIPE = 5  # raise it when the same files shall give other features
 _PACKAGES = ("torch", "torchaudio", "numpy", "soundfile", "soxr")  # that compute them
 _CHUNK = 64  # clips in work at once, a thread
 
@@ -192,32 +189,25 @@ def _cached(
 ) -> tuple[list[Any], Tensor, mmap.mmap | None]:
     """An entry of the cache: a note a file, and all numbers, float16[n, row], mapped.
 
-    ``work`` computes notes and numbers of one of the ``parts``, where the entry is not whole.
+    ``work`` computes notes and numbers of one of the ``parts``, where there is no entry yet.
     """
     recipe |= {"speeds": SPEEDS, "front_end": FRONT_END, "recipe": RECIPE}
     recipe["versions"] = {package: version(package) for package in _PACKAGES}
-    key = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:32]
-    entry = cache_root() / "features" / key
-    with files.locked(entry.with_suffix(".lock")):  # nobody makes it meanwhile
-        try:
-            notes, size = json.loads((entry / FILES).read_text(encoding="utf-8"))
-            whole = size == (entry / POWER).stat().st_size
-        except (OSError, ValueError):
-            whole = False
-        if not whole:
-            notes = []
-            with (
-                files.atomic_directory(entry, lambda _: True) as folder,
-                (folder / POWER).open("wb") as file,
-                ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool,
-            ):
-                for found, power in pool.map(work, parts):
-                    file.write(power)
-                    notes += found
-                    told(len(notes))
-                file.flush()
-                os.fsync(file.fileno())
-                (folder / FILES).write_text(json.dumps([notes, file.tell()]), encoding="utf-8")
+
+    def fill(folder: Path) -> None:
+        notes: list[Any] = []
+        with (
+            (folder / POWER).open("wb") as file,
+            ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool,
+        ):
+            for found, power in pool.map(work, parts):
+                file.write(power)
+                notes += found
+                told(len(notes))
+        files.write_json(folder / FILES, notes)
+
+    entry = files.cached("features", recipe, fill)
+    notes = json.loads((entry / FILES).read_text(encoding="utf-8"))
     if not (entry / POWER).stat().st_size:
         return notes, torch.empty(0, recipe["row"], dtype=torch.float16), None
     with (entry / POWER).open("rb") as file:

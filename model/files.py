@@ -87,6 +87,7 @@ def cached(kind: str, key: Any, fill: Callable[[Path], object]) -> Path:
         if not entry.is_dir():
             with atomic_directory(entry, lambda _: False) as folder:
                 fill(folder)
+                os.sync()  # else a power failure may leave the name without the content
     return entry
 
 

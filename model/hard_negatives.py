@@ -27,7 +27,7 @@ def of(corpus: Corpus, settings: Settings) -> "Crops":
         return Crops(Running.none())
     with console.bar("reading (speech)") as show:
         paths = [one.path for one in speech.trained_on]
-        running = running_features(paths, speech.digest(), settings, show)
+        running = running_features(paths, speech.digest, settings, show)
     for path, why in zip(paths, running.broken, strict=True):
         if why:
             log.warning("broken, left out: %s (%s)", path, why)

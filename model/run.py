@@ -2,10 +2,9 @@
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -28,16 +27,13 @@ METRICS, EVALUATION = "train_metrics.json", "evaluation.json"
 ARTEFACTS = {CHECKPOINT, ONNX, LOG, CONFIG, METRICS, EVALUATION, "report.md", "model_card.md", "plots"}
 
 
-def run(settings: Settings, folder: Path, state: Path, resume: bool, former: Mapping[str, Any] | None) -> None:
+def run(settings: Settings, folder: Path, state: Path, resume: bool) -> None:
     """Train, choose on the validation split, test once, and write every artefact but ``train.log`` into ``folder``.
 
-    ``state`` is a folder for what another process needs to go on after a kill, with ``resume``. ``former`` is the
-    ``config.json`` that is repeated, if one is: its data must be these. Raises UserError where data or state do not fit
-    the settings, and ParityError.
+    ``state`` is a folder for what another process needs to go on after a kill, with ``resume``. Raises UserError where
+    data or state do not fit the settings, and ParityError.
     """
     data = _read(settings, SPLITS)
-    if former:
-        _compare(former, settings, data)
     device = torch.accelerator.current_accelerator(check_available=True) or CPU
     log.info("training on %s", device)
 
@@ -79,7 +75,6 @@ def run(settings: Settings, folder: Path, state: Path, resume: bool, former: Map
         "data_digest": data.digest,
         "licence": data.dataset.licence,
         "attribution": data.dataset.attribution,
-        "unseen_words": json.dumps(data.unseen_words),
     }
     graph = export.export_onnx(network, temperature)
 
@@ -128,18 +123,17 @@ def judge(model: Model, settings: Settings, folder: Path, checkpoint: Path | Non
     """Evaluate a model on a data set: ``evaluation.json``, ``report.md`` and plots into ``folder``."""
     network = export.load_checkpoint(checkpoint)[0] if checkpoint else None
     if network and export.weights_sha256(network) != model.info.metadata.get("weights_sha256"):
-        raise UserError(f"checkpoint '{checkpoint}' is not what the model was exported from; give --checkpoint its own")
-    data = _read(settings, ("testing",), tuple(json.loads(model.info.metadata.get("unseen_words", "[]"))))
+        raise UserError(
+            f"checkpoint '{checkpoint}' is not what the model was exported from; put its own there, or none"
+        )
+    data = _read(settings, ("testing",))
     evaluation = evaluate(model, data, settings, network)
     files.write_json(folder / EVALUATION, evaluation)
     report.write(folder, evaluation)
 
 
-def _read(settings: Settings, splits: Sequence[str], held_back: tuple[str, ...] = ()) -> corpus.Corpus:
-    """The data set that the settings name, as a run sees it, with clips in its ``splits``; what was found is logged.
-
-    ``held_back`` are words that a model has not heard: those that the data set has are, unless others are asked for.
-    """
+def _read(settings: Settings, splits: Sequence[str]) -> corpus.Corpus:
+    """The data set that the settings name, as a run sees it, with clips in its ``splits``; what was found is logged."""
     dataset = open_dataset(settings)
     if dataset.test_only and "training" in splits:
         raise UserError(
@@ -147,9 +141,6 @@ def _read(settings: Settings, splits: Sequence[str], held_back: tuple[str, ...] 
             "others'; train on speech-commands, and give it to evaluate"
         )
     require_clips(dataset, splits)
-    if not settings.unseen_words and held_back:
-        there = {clip.word for clip in dataset.clips}
-        settings = replace(settings, unseen_words=tuple(word for word in held_back if word in there))
     log.info("words to tell apart: %s", ", ".join(dataset.labels))
     with console.bar("reading (clips)") as show:
         data = corpus.load(dataset, settings, show)
@@ -163,15 +154,3 @@ def _read(settings: Settings, splits: Sequence[str], held_back: tuple[str, ...] 
         for clip in audit.named("broken"):
             log.warning("broken, left out: %s (%s)", clip, audit[clip].broken)
     return data
-
-
-def _compare(former: Mapping[str, Any], settings: Settings, data: corpus.Corpus) -> None:
-    """Raises UserError where the data of a run that is repeated were others; other versions are told."""
-    if former["settings"]["dataset"] == settings.dataset and former["data_digest"] != data.digest:
-        raise UserError(
-            f"the data set has the digest {data.digest}, but that of --config is {former['data_digest']}; restore its "
-            "data, or give another --dataset to train on others"
-        )
-    for name, here in versions().items():
-        if former["versions"].get(name) != here:
-            log.warning("%s is %s here and was %s: weights may differ", name, here, former["versions"].get(name))

@@ -3,12 +3,10 @@
 The command line, the profiles, ``config.json`` and the checkpoint are all made of ``Settings``. Standard library only.
 """
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from model.errors import UserError
@@ -36,8 +34,6 @@ class Settings:
     labels: tuple[str, ...] = _data(
         (), "The words to tell apart, with commas; default: up,down,yes,no where it has them, else all its words."
     )
-    only_keywords: bool = _data(False, "Neither _unknown_ from other words nor _silence_ from noise.")
-    unseen_words: tuple[str, ...] = _data((), "Other words to hold back from training, to test on, with commas.")
     speaker_pattern: str = _data(
         "",
         "Regular expression whose first group is the speaker in WORD/PATH; default: up to _nohash_, else the folder.",
@@ -106,26 +102,17 @@ PROFILES: dict[str, dict[str, Any]] = {
 }
 
 
-def make_settings(chosen: Mapping[str, Any], former: Mapping[str, Any] | None = None) -> Settings:
+def make_settings(chosen: Mapping[str, Any]) -> Settings:
     """The profile's settings, with what the user chose (``None``: not chosen) on top.
 
-    ``former`` are the settings of a run to repeat: they take the profile's place, but for the recipe where another
-    profile is chosen beside them. Raises UserError: an unknown profile or name, or a value out of its bounds.
+    Raises UserError: an unknown profile, or a value out of its bounds.
     """
     given = {name: value for name, value in chosen.items() if value is not None}
-    panels = {each.name: each.metadata["panel"] for each in fields(Settings)}
-    base = dict(former or {})
-    if unknown := sorted(base.keys() - panels.keys()):
-        raise UserError(f"--config has settings that this version does not know: {', '.join(unknown)}")
-    profile = given.get("profile") or base.get("profile") or Settings.profile
+    profile = given.get("profile") or Settings.profile
     if profile not in PROFILES:
         raise UserError(f"--profile '{profile}' is unknown; choose one of {', '.join(PROFILES)}")
-    if not former or "profile" in given:
-        base = {name: value for name, value in base.items() if panels[name] != RECIPE} | PROFILES[profile]
-    values: dict[str, Any] = {**base, **given}
-    for name in ("labels", "unseen_words"):
-        values[name] = split_words(values.get(name, ()))
-    settings = replace(Settings(), **values)
+    values: dict[str, Any] = {**PROFILES[profile], **given}
+    settings = replace(Settings(), **{**values, "labels": split_words(values.get("labels", ()))})
     for each in fields(Settings):
         value, low, high = getattr(settings, each.name), each.metadata["low"], each.metadata["high"]
         if low is not None and not (isinstance(value, int | float) and low <= value <= high):  # also catches NaN
@@ -138,29 +125,14 @@ def make_settings(chosen: Mapping[str, Any], former: Mapping[str, Any] | None = 
     return settings
 
 
-def read_config(path: Path) -> dict[str, Any]:
-    """The content of a run's ``config.json``. Raises UserError: it is not there, or no such file."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-        kept = {"settings": dict(content["settings"]), "versions": dict(content["versions"])}
-        return {**kept, "data_digest": str(content["data_digest"])}
-    except OSError as error:
-        raise UserError(f"--config '{path}' cannot be read ({error.strerror}); give a run's config.json") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"--config '{path}' is no config.json of a run; give one that train wrote") from error
-
-
 def option_name(name: str) -> str:
     """The command-line option of a settings field: ``batch_size`` -> ``--batch-size``."""
     return "--" + name.replace("_", "-")
 
 
 def split_words(text: str | Sequence[str]) -> tuple[str, ...]:
-    """``"up, down"`` -> ``("up", "down")``; ``"none"`` -> ``()``; words that are apart already stay so."""
-    if not isinstance(text, str):
-        return tuple(text)
-    words = tuple(word.strip() for word in text.split(",") if word.strip())
-    return () if words == ("none",) else words
+    """``"up, down"`` -> ``("up", "down")``; words that are apart already stay so."""
+    return tuple(word.strip() for word in text.split(",") if word.strip()) if isinstance(text, str) else tuple(text)
 
 
 def processors() -> int:

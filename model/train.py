@@ -214,7 +214,6 @@ def identity_of(settings: Settings, corpus: Corpus, device: torch.device) -> dic
     return {
         **{option_name(name): value for name, value in settings.of_weights().items()},
         "labels": list(corpus.labels),
-        "unseen words": list(corpus.unseen_words),
         "data digest": corpus.digest,
         "device": device.type,
         "source": code.hexdigest()[:12],

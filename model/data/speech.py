@@ -7,6 +7,7 @@ the recordings has a line for each, its name and its words.
 import hashlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -52,6 +53,7 @@ class Speech:
         """What training takes crops of: speech without a keyword, then the user's own recordings."""
         return [*self.without["training"], *self.negatives]
 
+    @cached_property
     def digest(self) -> str:
         """Over the names and contents of all that training and the choice of the rule depend on, wherever it lies."""
         used = [one.path for one in (*self.without["training"], *self.without["validation"], *self.negatives)]
@@ -65,8 +67,6 @@ def open_speech(settings: Settings, keywords: Collection[str]) -> Speech:
     Raises UserError: something that was asked for is not there, or has no recordings.
     """
     official, found = settings.dataset == "speech-commands", Speech()
-    if settings.only_keywords:
-        return found
     notes = found.notes
     try:
         defaults = (LIBRISPEECH, LIBRISPEECH) if official else (SPOKEN, NONE)

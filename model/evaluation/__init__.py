@@ -125,7 +125,6 @@ def _data(corpus: Corpus) -> dict[str, Any]:
         "source": dataset.name,
         **{name: getattr(dataset, name) for name in ("licence", "attribution", "split_rule", "synthetic")},
         "speakers_known": dataset.speakers_known,
-        "unseen_words": list(corpus.unseen_words),
         "leaks": check.leaks(dataset),
         "speech": {"source": corpus.speech.source, "evaluation": corpus.speech.evaluation},
         "notes": [*dataset.notes, *corpus.speech.notes],

@@ -19,9 +19,11 @@ from model.features import SPEEDS, change_speed
 from model.settings import CLIP_SAMPLES
 
 _NOISE_DRAWS = 3  # stretches of noise a clip and level: one draw says as much about the draw as about the model
+_CHUNK = 128  # clips that are changed at once
 _TELEPHONE_BAND = (300.0, 3400.0)  # Hz, ITU-T G.712
 
 Run = Callable[[Waveform], Probabilities]
+Change = Callable[[Waveform], Waveform]
 
 
 def measure(run: Run, waveforms: Waveform, targets: Targets, noise: Sequence[Waveform]) -> dict[str, Any]:
@@ -30,7 +32,7 @@ def measure(run: Run, waveforms: Waveform, targets: Targets, noise: Sequence[Wav
     Cases with added noise are there where there is ``noise``: recordings of a clip's length or more.
     """
     rng = np.random.default_rng(0)
-    cases: list[tuple[str, str, Callable[[Waveform], Waveform]]] = [
+    cases: list[tuple[str, str, Change]] = [
         *(("noise", f"noise at {db} dB", partial(add_noise, noise=noise, snr_db=db, rng=rng)) for db in (20, 10, 5, 0)),
         *(("shift", f"shift {ms:+d} ms", partial(shift, milliseconds=ms)) for ms in (-150, 150)),
         *(("gain", f"gain {db:+d} dB", partial(gain, db=db)) for db in (-20, -10, 6, 12)),
@@ -40,14 +42,15 @@ def measure(run: Run, waveforms: Waveform, targets: Targets, noise: Sequence[Wav
     clean, rows = accuracy(run, waveforms, targets), []
     for group, name, change in cases if noise else [case for case in cases if case[0] != "noise"]:
         draws = _NOISE_DRAWS if group == "noise" else 1
-        found = float(np.mean([accuracy(run, change(waveforms), targets) for _ in range(draws)]))
+        found = float(np.mean([accuracy(run, waveforms, targets, change) for _ in range(draws)]))
         rows.append({"group": group, "name": name, "accuracy": found, "difference": found - clean})
     return {"clips": len(targets), "clean": clean, "cases": rows}
 
 
-def accuracy(run: Run, waveforms: Waveform, targets: Targets) -> float:
-    """The share of right answers."""
-    return float((run(waveforms).argmax(axis=1) == targets).mean())
+def accuracy(run: Run, waveforms: Waveform, targets: Targets, change: Change = lambda clips: clips) -> float:
+    """The share of right answers to the clips after ``change``; a few at a time, for it may need much memory."""
+    parts = np.split(waveforms, range(_CHUNK, len(waveforms), _CHUNK))
+    return float((np.concatenate([run(change(part)).argmax(axis=1) for part in parts]) == targets).mean())
 
 
 def add_noise(clips: Waveform, noise: Sequence[Waveform], snr_db: float, rng: np.random.Generator) -> Waveform:

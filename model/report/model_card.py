@@ -14,7 +14,7 @@ _OFTEN = 0.08  # of a word's clips taken for a keyword: the card names the word
 def render(evaluation: dict[str, Any], metrics: dict[str, Any]) -> str:
     """The card of a run, from the content of ``evaluation.json`` and ``train_metrics.json``."""
     data, licence = evaluation["data"], evaluation["data"]["licence"]
-    words = evaluation["operating"]["unseen_words"]
+    words = evaluation["operating"]["other_words"]
     front = {  # JSON, which YAML includes: a name may hold anything
         "licence": _HUB_LICENCES.get(licence, "other"),
         "licence_name": "" if licence in _HUB_LICENCES else json.dumps(licence or "not stated"),

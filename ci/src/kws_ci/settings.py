@@ -28,7 +28,7 @@ MOUNTED: dict[str, tuple[str, ...]] = {
     **{name: (name, f"{name}_folder") for name in OF_FILES},
 }
 # Arguments that are options of the trainer as they are: of every command over a data set, and of a training.
-OF_DATA = ["labels", "only_keywords", "unseen_words", "speaker_pattern", "licence", "attribution"]
+OF_DATA = ["labels", "speaker_pattern", "licence", "attribution"]
 OF_DATA += ["dataset_url", "dataset_sha256", "speech_url", "synthetic_size", "synthetic_seed"]
 OF_TRAINING = ["profile", "seed"]
 
@@ -86,8 +86,6 @@ class Settings:
     dataset_folder: Annotated[dagger.Directory | None, Doc("A folder of recordings, in place of an archive")] = None
     synthetic: Annotated[bool, Doc("Words spoken by espeak-ng in place of recordings: needs no download")] = False
     labels: Annotated[list[str] | None, Doc("The words to tell apart (default: up,down,yes,no, or the data's)")] = None
-    only_keywords: Annotated[bool, Doc("Train without other words")] = False
-    unseen_words: Annotated[list[str] | None, Doc("Other words held back from training, to test on")] = None
     speech: Annotated[dagger.File | None, Doc("An archive of running speech to train on")] = None
     speech_folder: Annotated[dagger.Directory | None, Doc("A folder of it, in place of an archive")] = None
     speech_evaluation: Annotated[dagger.File | None, Doc("An archive of other people's speech, to judge with")] = None
