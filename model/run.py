@@ -2,9 +2,11 @@
 
 import json
 import logging
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from resource import RUSAGE_SELF, getrusage
 
 import torch
 
@@ -15,7 +17,7 @@ from model import calibration, console, corpus, export, features, files, report,
 from model.data.layout import SPLITS
 from model.data.source import open_dataset, require_clips
 from model.errors import UserError
-from model.evaluation import evaluate, headline, running_audio
+from model.evaluation import compared, evaluate, headline, running_audio
 from model.parallel import CPU
 from model.provenance import revision, versions
 from model.settings import CLIP_SAMPLES, Settings
@@ -103,10 +105,12 @@ def run(settings: Settings, folder: Path, state: Path, resume: bool) -> None:
         "best_val_acc": best.val_acc,
         "last_val_acc": trained.history[-1].val_acc,
         "training_time_sec": trained.seconds,
+        "peak_memory_mb": getrusage(RUSAGE_SELF).ru_maxrss / (1 << 20 if sys.platform == "darwin" else 1 << 10),
         "model_version": metadata["model_version"],
         "parameters": parameters,
         "size_bytes": len(exported),
         **origin,
+        "test": compared(evaluation),
         "read": {name: split.audit.to_dict() for name, split in data.splits.items()},
         "history": [asdict(epoch) for epoch in trained.history],
     }

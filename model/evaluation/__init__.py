@@ -110,6 +110,20 @@ def headline(evaluation: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def compared(evaluation: dict[str, Any]) -> dict[str, float | None]:
+    """The figures by which trainings are compared, as the table of ``dagger call sweep`` names them."""
+    operating, running = evaluation["operating"], evaluation["running_audio"]
+    missed = running["misses_at"] if running else {}
+    voices = evaluation["robustness"]["voices"]
+    return {
+        "keywords accepted": operating["recall"]["share"],
+        **{f"{kind} taken": found["share"] for kind, found in operating["false_accepts"].items()},
+        **{f"missed at {rate}": share for rate, share in missed.items()},
+        "calibration error": evaluation["calibration"]["ece"],
+        "synthetic voices": voices and voices["share"],
+    }
+
+
 def _counts(corpus: Corpus, name: str) -> dict[str, int]:
     """Clips of each class in a split, and of how many different words its ``_unknown_`` are."""
     split = corpus.splits[name]

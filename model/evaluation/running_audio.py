@@ -35,6 +35,7 @@ SMOOTHING = (5, 7, 9)  # averages that are tried
 SENSITIVITIES = {"low": 0.1, "medium": 1.0, "high": 5.0}
 QUIET_DBFS = (-65.0, -48.0)  # of the noise around a command
 BEFORE, AFTER = (1.0, 1.5), (1.2, 1.8)  # seconds of the pauses
+RATES = (1, 2, 5)  # false accepts an hour at which the misses are told, whatever the stored rule
 WORST = 20  # false accepts that are named
 _THRESHOLDS = [round(1 / (1 + math.exp(-step / 3)), 5) for step in range(-9, 22)]  # even steps of the logarithm of odds
 _HOP = round(HOP_SECONDS * SAMPLE_RATE)
@@ -119,6 +120,7 @@ def measure(model: Model, corpus: Corpus) -> dict[str, Any] | None:
     tops = _tops(negatives, labels, rule, likeliest=True)
     sure = np.array([_sure(each.windows(rule.smoothing), labels, rule, each.said) for each in commands])
     rates = [(at, int((tops >= at).sum()) / hours, float((sure < at).mean())) for at in _THRESHOLDS]
+    missed = [float((sure <= top).mean()) for top in (*tops, 0.0)]  # over each false accept's threshold
     worst: list[dict[str, Any]] = [
         {"recording": each.name, "seconds": round(at, 2), "label": label, "confidence": confidence}
         for each in negatives
@@ -133,6 +135,7 @@ def measure(model: Model, corpus: Corpus) -> dict[str, Any] | None:
         "operating": {
             name: _at(negatives, commands, holding, labels, replace(rule, threshold=at)) for name, at in table.items()
         },
+        "misses_at": {f"{rate} an hour": float(np.interp(rate * hours, range(len(missed)), missed)) for rate in RATES},
         "curve": [dict(zip(("threshold", "false_accepts_per_hour", "misses"), one, strict=True)) for one in rates],
         "worst": sorted(worst, key=lambda each: -each["confidence"])[:WORST],
     }

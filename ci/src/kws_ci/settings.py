@@ -56,12 +56,12 @@ def moment(created: str) -> str:
     return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def recipe(pairs: list[str], argument: str) -> list[str]:
-    """The trainer's options of NAME=VALUE pairs. Raises UserError, which names the argument, on what is none."""
+def recipe(pairs: list[str], argument: str, *also: str) -> list[str]:
+    """The trainer's options of NAME=VALUE pairs (``also``: others, too). Raises UserError, which names the argument."""
     for pair in pairs:
         if not (found := re.fullmatch(r"([a-z][a-z0-9-]*)=.+", pair)):
             raise UserError(f"--{argument}: {pair!r} is not NAME=VALUE, such as learning-rate=0.01")
-        if found[1].replace("-", "_") in ("dataset", *OF_DATA, *OF_TRAINING):
+        if found[1].replace("-", "_") in {"dataset", *OF_DATA, *OF_TRAINING}.difference(also):
             raise UserError(f"--{argument}: {pair!r} has an option of its own, --{found[1]}")
     return [f"--{pair}" for pair in pairs]
 

@@ -12,7 +12,7 @@ from .settings import recipe
 from .steps import ProgramError, UserError, gather, span
 from .train import train
 
-COLUMNS = ("name", "best_val_acc", "best_val_loss", "training_time_sec", "model_version", "error")
+METRICS = ("best_val_acc", "best_val_loss", "training_time_sec", "peak_memory_mb", "model_version")
 
 
 @object_type
@@ -26,7 +26,7 @@ class Sweep:
 def trials(seeds: list[int], combinations: list[str]) -> dict[str, list[str]]:
     """Name and trainer options of each run: every seed with every combination of settings, apart by spaces."""
     found = {
-        "_".join([*pairs, f"seed={seed}"]).replace("/", "-"): [*recipe(pairs, "settings"), f"--seed={seed}"]
+        "_".join([*pairs, f"seed={seed}"]).replace("/", "-"): [*recipe(pairs, "settings", "profile"), f"--seed={seed}"]
         for pairs in ([combination.split() for combination in combinations] or [[]])
         for seed in seeds
     }
@@ -45,17 +45,22 @@ async def run(kws: Toolbox, named: dict[str, list[str]], parallel: int) -> Sweep
         if model.error:
             return {"name": name, "error": model.error}, model.folder
         metrics = json.loads(await model.folder.file("train_metrics.json").contents())
-        return {"name": name, **{key: metrics[key] for key in COLUMNS[1:-1]}}, model.folder
+        return {"name": name, **{key: metrics[key] for key in METRICS}, **metrics["test"]}, model.folder
 
     runs = await gather(*(one(name, options) for name, options in named.items()))
     ranked = rank([figures for figures, _ in runs])
     results = dag.directory().with_new_file("sweep.json", json.dumps({"runs": ranked}, indent=2) + "\n")
-    rows = [COLUMNS, ["---"] * len(COLUMNS), *([str(each.get(name, "")) for name in COLUMNS] for each in ranked)]
+    columns = list(dict.fromkeys(column for each in ranked for column in each))
+    rows = [columns, ["---"] * len(columns), *([_shown(each.get(name)) for name in columns] for each in ranked)]
     results = results.with_new_file("sweep.md", "".join(f"| {' | '.join(row)} |\n" for row in rows))
     folders = {figures["name"]: folder for figures, folder in runs}
     for name, folder in {**folders, "best": folders[ranked[0]["name"]]}.items():
         results = results.with_directory(name, folder)
     return Sweep(results=results, model=results.file("best/model.onnx"))  # type: ignore[call-arg]
+
+
+def _shown(value: Any) -> str:
+    return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def rank(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
