@@ -93,8 +93,8 @@ async def test_speech_and_negatives_are_mounted_too(engine: Engine) -> None:
 async def test_what_the_constructor_is_told_reaches_every_command_that_it_means(engine: Engine) -> None:
     from kws_ci import train
 
-    kws = settings(labels=["up", "no"], synthetic_seed=0, only_keywords=True, seed=7, training=["epochs=3"])
-    of_data = ["--dataset=speech-commands", "--labels=up,no", "--only-keywords", "--synthetic-seed=0"]
+    kws = settings(labels=["up", "no"], synthetic_seed=0, seed=7, training=["epochs=3"])
+    of_data = ["--dataset=speech-commands", "--labels=up,no", "--synthetic-seed=0"]
     assert commands(await kws.train())[-1][5:] == [*of_data, "--seed=7", "--epochs=3"]
     assert commands(train.clips(kws))[-1][5:] == of_data
 
