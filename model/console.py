@@ -1,29 +1,19 @@
-"""What a run tells: plain lines on stdout, the same with times in a log file, and bars where there is a terminal."""
+"""What a run tells: plain lines on stdout, and the same with times in a log file."""
 
 import logging
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import Progress
-
 log = logging.getLogger("model")
-
-_console = Console(soft_wrap=True, highlight=False, markup=False)
-
-
-class _ConsoleHandler(logging.Handler):
-    """Prints above a bar that is being drawn."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        _console.print(self.format(record))
 
 
 def set_up() -> None:
     """Send the package's log records to stdout."""
-    log.handlers = [_ConsoleHandler()]
+    logging.raiseExceptions = False  # a pipe that was closed is no fault
+    log.handlers = [logging.StreamHandler(sys.stdout)]
     log.setLevel(logging.INFO)
     log.propagate = False
 
@@ -47,21 +37,17 @@ def logged_to(path: Path) -> Iterator[None]:
         handler.close()
 
 
-@contextmanager
-def bar(what: str, scale: int = 1) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar: call what it gives with (done, total). Without a terminal, a line at each fourth of each total.
+def progress(what: str, scale: int = 1) -> Callable[[int, int], None]:
+    """Call what it gives with (done, total): it logs a line at each tenth of a total.
 
     ``scale`` divides the numbers shown (1,000,000 for bytes as MB).
     """
     told: set[tuple[int, int]] = set()
-    with Progress(console=_console, transient=True, disable=not _console.is_terminal) as progress:
-        task = progress.add_task(what, total=None)
 
-        def show(done: int, total: int) -> None:
-            progress.update(task, completed=done, total=total or None)
-            quarter = (total, done * 4 // total if total else 0)
-            if not _console.is_terminal and quarter not in told:
-                told.add(quarter)
-                log.info("%s: %d of %s", what, done // scale, total // scale if total else "?")
+    def show(done: int, total: int) -> None:
+        tenth = (total, done * 10 // total if total else 0)
+        if tenth not in told:
+            told.add(tenth)
+            log.info("%s: %d of %s", what, done // scale, total // scale if total else "?")
 
-        yield show
+    return show

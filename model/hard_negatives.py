@@ -25,9 +25,8 @@ def of(corpus: Corpus, settings: Settings) -> "Crops":
     speech = corpus.speech
     if not speech.trained_on:
         return Crops(Running.none())
-    with console.bar("reading (speech)") as show:
-        paths = [one.path for one in speech.trained_on]
-        running = running_features(paths, speech.digest, settings, show)
+    paths = [one.path for one in speech.trained_on]
+    running = running_features(paths, speech.digest, settings, console.progress("reading (speech)"))
     for path, why in zip(paths, running.broken, strict=True):
         if why:
             log.warning("broken, left out: %s (%s)", path, why)

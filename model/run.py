@@ -146,8 +146,7 @@ def _read(settings: Settings, splits: Sequence[str]) -> corpus.Corpus:
         )
     require_clips(dataset, splits)
     log.info("words to tell apart: %s", ", ".join(dataset.labels))
-    with console.bar("reading (clips)") as show:
-        data = corpus.load(dataset, settings, show)
+    data = corpus.load(dataset, settings, console.progress("reading (clips)"))
     log.info("data set %s, split by %s, digest %s", dataset.name, dataset.split_rule, data.digest[:12])
     for name, audit in {
         **{name: split.audit for name, split in data.splits.items()},

@@ -56,7 +56,8 @@ def unpack(archive: Path, sha256: str = "") -> tuple[Path, list[str]]:
 def _fill(folder: Path, archive: Path) -> None:
     packed = archive.stat().st_size
     try:
-        with archive.open("rb") as raw, console.bar("unpacking (MB)", 1_000_000) as show:
+        show = console.progress("unpacking (MB)", 1_000_000)
+        with archive.open("rb") as raw:
             links = _write_files(_members(raw), folder, packed, lambda: show(raw.tell(), packed))
             files.write_json(folder / NOTES, _make_links(links, folder))
     except UserError as error:

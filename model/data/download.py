@@ -32,7 +32,8 @@ def official(url: str, sha256: str) -> Path:
         raise UserError(f"--dataset-url '{url}' is not an http(s) address; correct it, or give a path to --dataset")
     archive = files.cache_root() / "downloads" / sha256[:32].lower()
     part = archive.with_suffix(".part")
-    with files.locked(archive.with_suffix(".lock")), console.bar("downloading (MB)", 1_000_000) as show:
+    show = console.progress("downloading (MB)", 1_000_000)
+    with files.locked(archive.with_suffix(".lock")):
         if archive.exists():
             return archive
         log.info("downloading %s", url)

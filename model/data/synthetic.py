@@ -98,10 +98,8 @@ def _in_processes(speak: Callable[[Any], None], each: Sequence[Any], what: str) 
     """Call ``speak`` with each of some arguments, in a fresh process each time."""
     context = multiprocessing.get_context("spawn")  # a fork would share espeak's state, and torch's threads
     ignored = (signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends the work in order
-    with (
-        console.bar(what) as show,
-        ProcessPoolExecutor(processors(), context, signal.signal, ignored, max_tasks_per_child=1) as pool,
-    ):
+    show = console.progress(what)
+    with ProcessPoolExecutor(processors(), context, signal.signal, ignored, max_tasks_per_child=1) as pool:
         for done, _ in enumerate(pool.map(speak, each), 1):
             show(done, len(each))
 
