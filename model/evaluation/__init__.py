@@ -110,18 +110,19 @@ def headline(evaluation: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def compared(evaluation: dict[str, Any]) -> dict[str, float | None]:
+def compared(evaluation: dict[str, Any]) -> dict[str, float]:
     """The figures by which trainings are compared, as the table of ``dagger call sweep`` names them."""
     operating, running = evaluation["operating"], evaluation["running_audio"]
     missed = running["misses_at"] if running else {}
     voices = evaluation["robustness"]["voices"]
-    return {
+    found = {
         "keywords accepted": operating["recall"]["share"],
         **{f"{kind} taken": found["share"] for kind, found in operating["false_accepts"].items()},
         **{f"missed at {rate}": share for rate, share in missed.items()},
         "calibration error": evaluation["calibration"]["ece"],
-        "synthetic voices": voices and voices["share"],
+        **({"synthetic voices": voices["share"]} if voices else {}),
     }
+    return {name: round(share, 4) for name, share in found.items()}
 
 
 def _counts(corpus: Corpus, name: str) -> dict[str, int]:

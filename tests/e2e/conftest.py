@@ -78,14 +78,14 @@ def push_image(registry: str, name: str, folder: Path, platform: str = "linux/am
 def tools(registry: str, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """Where the tools' images are: made of this machine's own programs, where it has them all, each time the same."""
     sys.path.insert(0, str(ROOT / "ci" / "src"))
-    from kws_ci.containers import TOOLS as FILES
+    from kws_ci.containers import BINARIES
 
     found = {name: shutil.which(name) for name in TOOLS}
     if not all(found.values()):
         return []
     for name, path in found.items():
         folder = tmp_path_factory.mktemp(name)
-        target = folder / FILES[name][1].lstrip("/")
+        target = folder / BINARIES.get(name, name).lstrip("/")
         target.parent.mkdir(exist_ok=True)
         shutil.copy(str(path), target)
         push_image(registry, f"tools/{name}:here", folder)

@@ -10,15 +10,16 @@ from .settings import Settings
 from .steps import UserError
 
 VENV, APP, ARTIFACTS = "/opt/venv", "/app", "/artifacts"
-# Image and file of each tool: the file alone is taken, so that one container holds several and no entrypoint is in
-# the way. The update bot moves them and adds their digests.
+# The image of each tool, which the update bot moves, and the file in it: that alone is taken, so that one container
+# holds several and no entrypoint is in the way.
 TOOLS = {
-    "regctl": ("ghcr.io/regclient/regctl:v0.11.7", "/regctl"),
-    "syft": ("anchore/syft:v1.57.1", "/syft"),
-    "osv-scanner": ("ghcr.io/google/osv-scanner:v2.6.0", "/osv-scanner"),
-    "cosign": ("ghcr.io/sigstore/cosign/cosign:v3.1.3", "/ko-app/cosign"),
-    "actionlint": ("rhysd/actionlint:1.7.12", "/usr/local/bin/actionlint"),
+    "regctl": "ghcr.io/regclient/regctl:v0.11.5@sha256:dbe356c6cf9f8f85e302b9e47fed481ef3f1b04807350e99b02ab2cadee0a993",  # noqa: E501
+    "syft": "anchore/syft:v1.54.0@sha256:0356562f495d432056237fbea5cbc2d4839c9c75cd500784a66de2e7cc95ca7c",
+    "osv-scanner": "ghcr.io/google/osv-scanner:v2.6.0@sha256:afd838850ac1a0fcc15ff4a041dc9ba11123c3f0d2666217a5f0fcf9222b55fa",  # noqa: E501
+    "cosign": "ghcr.io/sigstore/cosign/cosign:v3.1.3@sha256:9e5c2f2edc34351160407ca3416c61855bdf9403c3c5936e0f0be7fc261611b8",  # noqa: E501
+    "actionlint": "rhysd/actionlint:1.7.12@sha256:b1934ee5f1c509618f2508e6eb47ee0d3520686341fec936f3b79331f9315667",
 }
+BINARIES = {"cosign": "/ko-app/cosign", "actionlint": "/usr/local/bin/actionlint"}  # the others: /NAME
 Files = Mapping[str, Any]  # files and folders by the path at which each is mounted
 
 
@@ -27,7 +28,7 @@ class Toolbox(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.images = {name: address for name, (address, _) in TOOLS.items()}
+        self.images = dict(TOOLS)
         for item in self.tool_images or []:
             name, _, address = item.partition("=")
             if name not in TOOLS or not address:
@@ -65,7 +66,7 @@ class Toolbox(Settings):
     def with_tools(self, container: dagger.Container, *names: str) -> dagger.Container:
         """The container with tools on its PATH."""
         for name in names:
-            binary = dag.container().from_(self.images[name]).file(TOOLS[name][1])
+            binary = dag.container().from_(self.images[name]).file(BINARIES.get(name, f"/{name}"))
             container = container.with_file(f"/usr/local/bin/{name}", binary, permissions=0o755)
         return container
 

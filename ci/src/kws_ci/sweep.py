@@ -51,16 +51,12 @@ async def run(kws: Toolbox, named: dict[str, list[str]], parallel: int) -> Sweep
     ranked = rank([figures for figures, _ in runs])
     results = dag.directory().with_new_file("sweep.json", json.dumps({"runs": ranked}, indent=2) + "\n")
     columns = list(dict.fromkeys(column for each in ranked for column in each))
-    rows = [columns, ["---"] * len(columns), *([_shown(each.get(name)) for name in columns] for each in ranked)]
+    rows = [columns, ["---"] * len(columns), *([str(each.get(name, "")) for name in columns] for each in ranked)]
     results = results.with_new_file("sweep.md", "".join(f"| {' | '.join(row)} |\n" for row in rows))
     folders = {figures["name"]: folder for figures, folder in runs}
     for name, folder in {**folders, "best": folders[ranked[0]["name"]]}.items():
         results = results.with_directory(name, folder)
     return Sweep(results=results, model=results.file("best/model.onnx"))  # type: ignore[call-arg]
-
-
-def _shown(value: Any) -> str:
-    return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def rank(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
