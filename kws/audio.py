@@ -24,9 +24,6 @@ SILENT_DBFS = -60.0  # root mean square over a clip; a whisper beside the microp
 _BLOCK_SAMPLES = 1 << 18
 _CANCELLED = 0.01  # of the first channel's power: channels that do not cancel each other have more on average
 
-_MORE_SUFFIXES = {".wave", ".oga", ".opus", ".aif", ".aifc", ".snd", ".bw64", ".mp2", ".sph"}
-# The names that libsndfile's formats go by.
-AUDIO_SUFFIXES = {f".{name.lower()}" for name in soundfile.available_formats() if name != "RAW"} | _MORE_SUFFIXES
 CONVERT = "convert it with `ffmpeg -i IN -ar 16000 -ac 1 OUT.wav`"
 _OTHER_KINDS = {  # that libsndfile does not read, by their first bytes
     rb"....ftyp": "MP4, M4A, 3GP or QuickTime",
@@ -103,11 +100,6 @@ def decode(data: bytes, sample_rate: int = SAMPLE_RATE, max_seconds: float = MAX
 def media_kind(data: bytes) -> str:
     """What bytes are that libsndfile does not read, by the first of them; empty where they tell nothing."""
     return next((kind for first, kind in _OTHER_KINDS.items() if re.match(first, data[:64], re.DOTALL)), "")
-
-
-def rms(waveform: npt.NDArray[np.floating[Any]]) -> float:
-    """The root mean square of float[samples]; 0 where there are none."""
-    return float(np.sqrt(np.mean(waveform.astype(np.float64) ** 2))) if waveform.size else 0.0
 
 
 class _Bytes(io.BytesIO):

@@ -1,10 +1,9 @@
 """Which window speaks for a clip, and the rule that makes detections of running audio: in trainer and service alike."""
 
-import json
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -99,10 +98,6 @@ class Rule:
         check_bounds("refractory_seconds", self.refractory_seconds, 0, 60)
         if not isinstance(self.smoothing, int):
             raise ValueError(f"its smoothing is {self.smoothing}; it is a whole number of windows")
-
-    def to_json(self) -> str:
-        """For the metadata."""
-        return json.dumps(asdict(self))
 
 
 class Detector:

@@ -86,7 +86,7 @@ def run(settings: Settings, folder: Path, state: Path, resume: bool) -> None:
     threshold = calibration.choose_threshold(so_far()(waveforms), targets, data.labels)
     decided["threshold"] = f"{threshold:.3f}"
     rule, sensitivities = running_audio.choose_rule(so_far(), data, settings.false_accepts_per_hour)
-    decided |= {"detection": rule.to_json(), "sensitivities": json.dumps(sensitivities)}
+    decided |= {"detection": json.dumps(asdict(rule)), "sensitivities": json.dumps(sensitivities)}
     metadata["model_version"] = export.model_version(network, decided)
     log.info("threshold %.3f (validation); model version %s", threshold, metadata["model_version"])
 

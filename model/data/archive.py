@@ -14,9 +14,9 @@ from typing import IO
 
 import zstandard
 
-from kws.audio import AUDIO_SUFFIXES, media_kind
+from kws.audio import media_kind
 from model import console, files
-from model.data.layout import MEDIA_SUFFIXES, TEXT_FILES, is_leftover, some, suffix_of
+from model.data.layout import AUDIO_SUFFIXES, MEDIA_SUFFIXES, TEXT_FILES, is_leftover, some, suffix_of
 from model.errors import UserError
 
 Members = Iterator[tuple[tarfile.TarInfo, IO[bytes] | None]]  # each is to be read before the next is asked for

@@ -20,7 +20,9 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from kws.audio import AUDIO_SUFFIXES, CONVERT
+import soundfile
+
+from kws.audio import CONVERT
 from kws.detection import SILENCE, UNKNOWN
 from model import files
 from model.errors import UserError
@@ -31,6 +33,9 @@ NOISE_FOLDER = "_background_noise_"
 VALIDATION_LIST, TESTING_LIST, INFO_FILE = "validation_list.txt", "testing_list.txt", "dataset.json"
 TEXT_FILES = (VALIDATION_LIST, TESTING_LIST, INFO_FILE)
 TRANSCRIPT = ".trans.txt"  # how the names of LibriSpeech's transcripts end
+# The names that libsndfile's formats go by.
+AUDIO_SUFFIXES = {f".{name.lower()}" for name in soundfile.available_formats() if name != "RAW"}
+AUDIO_SUFFIXES |= {".wave", ".oga", ".opus", ".aif", ".aifc", ".snd", ".bw64", ".mp2", ".sph"}
 MEDIA_SUFFIXES = {  # of audio and video that libsndfile does not read
     *(".3gp", ".aac", ".ac3", ".amr", ".ape", ".avi", ".dsf", ".flv", ".m4a", ".m4b", ".mka", ".mkv", ".mov"),
     *(".mp4", ".mpeg", ".mpg", ".pcm", ".raw", ".webm", ".wma", ".wv"),

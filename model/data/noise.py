@@ -6,10 +6,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy.signal import fftconvolve
 
-from kws.audio import SAMPLE_RATE, Waveform, rms
+from kws.audio import SAMPLE_RATE, Waveform
 from kws.detection import SILENCE
 from model.data.layout import SPLITS, Clip
-from model.data.recording import as_recorded
+from model.data.recording import as_recorded, rms
 from model.settings import CLIP_SAMPLES
 
 NOISES = ("white", "pink", "brown", "hum", "clicks", "gusts")

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import soundfile
 from numpy.lib.stride_tricks import sliding_window_view
 
-from kws.audio import SAMPLE_RATE, SILENT_DBFS, AudioError, Waveform, decode, rms
+from kws.audio import SAMPLE_RATE, SILENT_DBFS, AudioError, Waveform, decode
 from model import files
 from model.settings import CLIP_SAMPLES
 
@@ -53,6 +53,11 @@ def read_clip(data: bytes) -> tuple[Waveform | None, Found]:
     return as_recorded(clip), Found(
         samples.size < CLIP_SAMPLES, samples.size > CLIP_SAMPLES, bool(silent), bool(clipped)
     )
+
+
+def rms(waveform: npt.NDArray[np.floating[Any]]) -> float:
+    """The root mean square of float[samples]; 0 where there are none."""
+    return float(np.sqrt(np.mean(waveform.astype(np.float64) ** 2))) if waveform.size else 0.0
 
 
 def fit(samples: Waveform, length: int = CLIP_SAMPLES) -> Waveform:

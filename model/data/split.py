@@ -11,8 +11,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from kws.audio import AUDIO_SUFFIXES
-from model.data.layout import TESTING_LIST, VALIDATION_LIST, Clip, Layout, read_text, some, suffix_of
+from model.data.layout import AUDIO_SUFFIXES, TESTING_LIST, VALIDATION_LIST, Clip, Layout, read_text, some, suffix_of
 from model.errors import UserError
 
 HELD_OUT = 10.0  # per cent for validation, and as many for testing

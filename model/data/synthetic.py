@@ -21,12 +21,12 @@ import numpy.typing as npt
 import soxr
 from scipy.signal import fftconvolve
 
-from kws.audio import SAMPLE_RATE, rms
+from kws.audio import SAMPLE_RATE
 from model import console, files
 from model.data import espeak
 from model.data.layout import INFO_FILE, NOISE_FOLDER, SPLITS, TRANSCRIPT
 from model.data.noise import NOISES, noise
-from model.data.recording import write_clip
+from model.data.recording import rms, write_clip
 from model.errors import UserError
 from model.settings import CLIP_SAMPLES, processors
 

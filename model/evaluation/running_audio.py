@@ -17,11 +17,11 @@ import soxr
 from numpy.lib.stride_tricks import sliding_window_view
 from scipy.stats import chi2
 
-from kws.audio import SAMPLE_RATE, AudioError, Waveform, decode, rms
+from kws.audio import SAMPLE_RATE, AudioError, Waveform, decode
 from kws.detection import Detector, Probabilities, Rule, averages, is_keyword, middle, running_probabilities
 from kws.model_file import Model
 from model.corpus import Corpus
-from model.data.recording import as_recorded
+from model.data.recording import as_recorded, rms
 from model.data.speech import MAX_SECONDS, Recording
 from model.evaluation.clips import share
 from model.features import SPEEDS
