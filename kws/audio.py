@@ -6,7 +6,7 @@ It reads whatever libsndfile reads, by content, in blocks, to the end of what is
 import io
 import re
 import struct
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
