@@ -27,11 +27,9 @@ def provenance(
     Parameters are NAME=VALUE, materials NAME=FILE or NAME=sha256:HEX, untested are platforms.
     """
     labels = read_file(image).get("labels") or {}
-    told = (
-        labels.get(f"org.opencontainers.image.{name}") for name in ("source", "revision", "base.name", "base.digest")
-    )
-    source, revision, base, digest = told
-    found = [{"uri": f"git+{source or ''}@{revision}", "digest": {"gitCommit": revision}}] if revision else []
+    names = ("source", "revision", "base.name", "base.digest")
+    source, revision, base, digest = (labels.get(f"org.opencontainers.image.{name}", "") for name in names)
+    found = [{"uri": f"git+{source}@{revision}", "digest": {"gitCommit": revision}}] if revision else []
     found += [{"uri": f"docker://{base}", "digest": _digest(digest)}] if digest else []
     materials = {"data set": labels.get("kws.data.digest"), **_split(material)}
     found += [{"name": name, "digest": _digest(said)} for name, said in materials.items() if said]
@@ -47,17 +45,16 @@ def provenance(
 
 
 def _digest(said: str) -> dict[str, str]:
-    if found := re.fullmatch(r"(?:sha256:)?([0-9a-f]{64})", said):
-        return {"sha256": found[1]}
+    found = re.fullmatch(r"(?:sha256:)?([0-9a-f]{64})", said)
     try:
-        return {"sha256": hashlib.sha256(Path(said).read_bytes()).hexdigest()}
+        return {"sha256": found[1] if found else hashlib.sha256(Path(said).read_bytes()).hexdigest()}
     except OSError as error:
         raise InputError(f"{said!r} is neither sha256:HEX nor a file ({error.strerror})") from error
 
 
 def _split(entries: list[str] | None) -> dict[str, str]:
     """NAME=VALUE by name, in their order."""
-    parts = [entry.partition("=") for entry in sorted(entries or [])]
-    if wrong := ["".join(part) for part in parts if not part[0] or not part[2]]:
-        raise InputError(f"{wrong[0]!r} is not NAME=VALUE")
-    return {name: value for name, _, value in parts}
+    parts = {entry: entry.partition("=") for entry in sorted(entries or [])}
+    for entry in [entry for entry, (name, _, value) in parts.items() if not (name and value)]:
+        raise InputError(f"{entry!r} is not NAME=VALUE")
+    return {name: value for name, _, value in parts.values()}
