@@ -7,12 +7,16 @@ from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import typer
-from jinja2 import ChainableUndefined, Environment, FileSystemLoader
+from jinja2 import ChainableUndefined, Environment, PackageLoader
 
 EVALUATION, METRICS = "model/evaluation.json", "model/train_metrics.json"
 INFERENCE, PUBLISHED = "inference/inference_metrics.json", "inference/published/inference_metrics.json"
 IMAGE, SBOM, OSV, LICENCES = (f"image/{name}.json" for name in ("image", "sbom.cdx", "osv", "licences"))
 
+# No HTML: filters escape what must be.
+TEMPLATES = Environment(  # noqa: S701
+    loader=PackageLoader("release"), undefined=ChainableUndefined, trim_blocks=True, lstrip_blocks=True
+)
 # Options that several commands have.
 Output = Annotated[Path, typer.Option(show_default=False)]
 Repeated = Annotated[list[str] | None, typer.Option(help="Repeatable.")]
@@ -37,14 +41,6 @@ def read_file(path: Path, loads: Callable[[str], Any] = json.loads) -> dict[str,
 def write_json(path: Path, content: object) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-
-
-def render(name: str, filters: dict[str, Callable[..., Any]], **values: Any) -> str:
-    """A document from ``templates/``, which is no HTML: its filters escape what must be."""
-    loader = FileSystemLoader(Path(__file__).parent / "templates")
-    form = Environment(loader=loader, undefined=ChainableUndefined, trim_blocks=True, lstrip_blocks=True)  # noqa: S701
-    form.filters |= filters
-    return form.get_template(name).render(values)
 
 
 def run_tool(*command: str, codes: tuple[int, ...] = (0,)) -> subprocess.CompletedProcess[str]:

@@ -26,8 +26,8 @@ Found = tuple[Any, str]  # a figure, and what a reader asks next: which, or why 
 class Figure(NamedTuple):
     """A number of a run, and the bound that judges it: a name of ``gates.toml``, a number for every run, or "".
 
-    ``source``: where in ``file`` it stands, or what computes it. ``unit``: "%" is a share from 0 to 1, "MB" is stored
-    in bytes. ``counts``: it is the number of a list's entries.
+    ``source`` is its place in ``file``, or computes it; "%" is a share from 0 to 1, "MB" is stored in bytes; of a list
+    it ``counts`` the entries.
     """
 
     key: str
@@ -88,10 +88,8 @@ _rejection = partial(_recall, of_keywords=False)
 
 
 def _disturbed(run: Artifacts) -> Found:
-    """The least share of keywords heard under a disturbance; of other speakers, which are another test set, none.
-
-    It is absolute: a bound on what is lost would reward a model that hears nothing to begin with.
-    """
+    """The least share of keywords heard under a disturbance; other speakers are another test set."""
+    # Absolute: a bound on what is lost would reward a model that hears nothing to begin with.
     cases = run.read(EVALUATION)["robustness"]["cases"]
     return _least((case["accuracy"], case["name"]) for case in cases if case["group"] != "voices")
 
@@ -158,10 +156,7 @@ ABOUT |= {"revision": METRICS, "settings": METRICS, "digest": IMAGE}
 
 
 def read_bounds(path: Path, replaced: Sequence[str] = ()) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The bounds of the file with ``NAME=VALUE`` in place of some (False: off), and its table ``[licences]``.
-
-    Raises InputError on a value that cannot be meant; every bound must be there, ``false`` where unwanted.
-    """
+    """The bounds with ``NAME=VALUE`` in place of some (False: off), and the table ``[licences]``. Raises InputError."""
     content, given = artifacts.read_file(path, tomllib.loads), dict[str, Any]()
     by_hand = content.pop("licences") if isinstance(content.get("licences"), dict) else {}
     for name, table in content.items():
@@ -189,10 +184,10 @@ def read_bounds(path: Path, replaced: Sequence[str] = ()) -> tuple[dict[str, Any
 
 
 def judge(run: Artifacts, bounds: dict[str, Any], without: Collection[str] = (), published: str = "") -> dict[str, Any]:
-    """``gates.json`` of an artefact directory. A missing or broken file is a failed gate, never an error.
+    """``gates.json``. A missing or broken file is a failed gate, never an error.
 
-    ``run`` knows the licences of its SBOM's components and the last release's ``gates.json``; ``without`` parts are not
-    part of this run; ``published`` is the reference of the image that was pulled back.
+    ``run`` knows the licences of its SBOM's components and the last release's ``gates.json``; ``without`` is not part
+    of it; ``published`` is the reference of the image that was pulled back.
     """
     found = {figure: figure.find(run) for figure in FIGURES}
     figures = {figure.key: value for figure, (value, _) in found.items()}
@@ -201,17 +196,17 @@ def judge(run: Artifacts, bounds: dict[str, Any], without: Collection[str] = (),
     clips = {run.get(EVALUATION, "test_clips_digest"), run.get(LAST, "run/test_clips_digest")} - {None}
     absent = {*without, *(() if published else ["published"])}
     absent |= {LAST} if run.get(LAST, "error") or len(clips) == 2 else set()
-    needed = {METRICS: "training_time_sec", EVALUATION: "accuracy"}
-    missing = [run.why_not(file) for file, name in needed.items() if artifacts.as_number(run.get(file, name)) is None]
+    trained = {METRICS: "training_time_sec", EVALUATION: "accuracy"}
+    missing = [run.why_not(file) for file, name in trained.items() if artifacts.as_number(run.get(file, name)) is None]
     gates = [
         _same("training", "model", f"not complete ({missing[0]})" if missing else "complete", "complete"),
         *(_measured(figure, *values, bounds) for figure, values in found.items() if figure.bound != ""),
         _same("published digest", "published", published.rpartition("@")[2], about["digest"]),
     ]
-    for name, file in {"/predict model": INFERENCE, "published model": PUBLISHED}.items():
+    for name, part, file in (("/predict", "inference", INFERENCE), ("published", "published", PUBLISHED)):
         # A service that is tested alone has no model of this run to compare with.
-        part = "model" if "model" in absent else _part(file)
-        gates.append(_same(name, part, run.get(file, "model_version"), about["model_version"]))
+        needed = "model" if "model" in absent else part
+        gates.append(_same(f"{name} model", needed, run.get(file, "model_version"), about["model_version"]))
     for gate in gates:
         if gate["part"] in absent and gate["verdict"] != OFF:
             gate |= {"value": "not measured", "verdict": ABSENT}
@@ -237,7 +232,8 @@ def _measured(figure: Figure, value: float | None, more: str, bounds: dict[str, 
     limit = 0 if figure.bound == DENIED else bound
     held = value is not None and (value >= limit if least else value <= limit)
     shown = ("not measured" if value is None else figure.text(value)) + (f" ({more})" if more else "")
-    gate = _gate(figure.title, _part(figure.file), shown, f"{'≥' if least else '≤'} {figure.text(limit)}", held)
+    part = "published" if figure.file == PUBLISHED else figure.file.partition("/")[0]
+    gate = _gate(figure.title, part, shown, f"{'≥' if least else '≤'} {figure.text(limit)}", held)
     return gate | {"bound": OFF, "verdict": OFF} if bound is False else gate
 
 
@@ -248,7 +244,3 @@ def _same(name: str, part: str, value: Any, wanted: Any) -> dict[str, str]:
 def _gate(name: str, part: str, value: str, bound: str, held: bool) -> dict[str, str]:
     """A gate of ``gates.json``; ``part`` is what a run must have for it."""
     return {"name": name, "bound": bound, "value": value, "verdict": HELD if held else FAILED, "part": part}
-
-
-def _part(file: str) -> str:
-    return "published" if file == PUBLISHED else file.partition("/")[0]

@@ -18,8 +18,7 @@ ALLOWED, DENIED, UNKNOWN = "allowed", "denied", "unknown"
 def judge(text: str, denied: Collection[str]) -> str:
     """The verdict on an expression; ``denied`` are patterns such as ``AGPL-*``, in any case.
 
-    What can be complied with is allowed; what cannot is denied where a denied family's name stands in it, as in "GNU
-    AGPLv3", and else unknown.
+    What one can comply with is allowed; the rest is denied where a denied name stands in it ("GNU AGPLv3"), or unknown.
     """
     # "Apache 2.0": what is one name is tried as SPDX would write it.
     spelled = text if re.search(r"\b(and|or|with)\b|[()]", text, re.IGNORECASE) else "-".join(text.split())
@@ -47,18 +46,17 @@ def _allows(node: Any, denied: Collection[str]) -> bool:
 def of_sbom(sbom: dict[str, Any], denied: Collection[str], by_hand: dict[str, Any]) -> dict[str, Any]:
     """``licences.json``: each component of a CycloneDX document with its verdict; an ``error`` where none is known.
 
-    ``by_hand`` is the table ``[licences]`` of gates.toml. Raises InputError on an entry of it that lacks a part or
-    allows nothing.
+    Raises InputError on an entry of ``by_hand``, the table ``[licences]`` of gates.toml, that lacks a part or allows
+    nothing.
     """
     for name, entry in by_hand.items():
         whole = isinstance(entry, dict) and set(entry) == {"stated", "expression", "reason"}
         if not whole or judge(str(entry["expression"]), ()) != ALLOWED or not str(entry["reason"]).strip():
             raise InputError(f"[licences.{name}] has `stated`, an `expression` of SPDX and a `reason`, not {entry}")
     table = {canonicalize_name(name): entry for name, entry in by_hand.items()}
-    # A distribution, and what syft lists of files, has no licence of its own.
-    left_out = ("operating-system", "file")
-    try:
-        found = [_component(one, denied, table) for one in sbom["components"] if one.get("type") not in left_out]
+    try:  # a distribution, and what syft lists of files, has no licence of its own
+        listed = [one for one in sbom["components"] if one.get("type") not in ("operating-system", "file")]
+        found = [_component(one, denied, table) for one in listed]
     except (LookupError, TypeError, AttributeError):  # it is not CycloneDX: nothing is known
         found = []
     if not found:

@@ -5,8 +5,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from release.artifacts import EVALUATION, IMAGE, INFERENCE, METRICS, OSV, PUBLISHED, Artifacts, as_number
-from release.artifacts import render as document
+from release.artifacts import EVALUATION, IMAGE, INFERENCE, METRICS, OSV, PUBLISHED, TEMPLATES, Artifacts, as_number
 from release.gates import FIGURES, LAST, Figure
 
 
@@ -15,9 +14,7 @@ def render(run: Artifacts, judged: dict[str, Any], not_proven: list[str]) -> str
     figures = [_row(figure, run, judged["figures"]) for figure in FIGURES if figure.file != LAST]
     clients = {"as built": run.read(INFERENCE), "published": run.read(PUBLISHED)}
     try:
-        return document(
-            "pipeline_report.md.j2",
-            {"cell": cell, "percent": lambda value: FIGURES[0].text(as_number(value))},
+        return TEMPLATES.get_template("pipeline_report.md.j2").render(
             judged=judged,
             figures=[cells for cells in figures if cells[1:3] != ["–", "–"]],
             last=run.get(LAST, "run"),
@@ -38,6 +35,9 @@ def cell(value: Any) -> str:
     """Text from outside in a table: on one line, without what would end the cell or begin markup."""
     text = " ".join(str(value).split())
     return "".join(f"\\{letter}" if letter in "|`*_<>[]\\#" else letter for letter in text)[:300]
+
+
+TEMPLATES.filters |= {"cell": cell, "percent": lambda value: FIGURES[0].text(as_number(value))}
 
 
 def _row(figure: Figure, run: Artifacts, figures: dict[str, Any]) -> list[str]:

@@ -6,7 +6,7 @@ It holds no time and no run's number unless given: equal runs state the same. ht
 import hashlib
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -33,12 +33,8 @@ def provenance(
     found += [{"uri": f"docker://{base}", "digest": _digest(digest)}] if digest else []
     materials = {"data set": labels.get("kws.data.digest"), **_split(material)}
     found += [{"name": name, "digest": _digest(said)} for name, said in materials.items() if said]
-    build = {
-        "buildType": "urn:kws:pipeline:v1",
-        "externalParameters": _split(parameter),
-        "internalParameters": {"untestedPlatforms": untested} if untested else {},
-        "resolvedDependencies": found,
-    }
+    build: dict[str, Any] = {"buildType": "urn:kws:pipeline:v1", "externalParameters": _split(parameter)}
+    build |= {"internalParameters": {"untestedPlatforms": untested} if untested else {}, "resolvedDependencies": found}
     # cosign writes an empty `metadata` too: what it signs is what stands here, member by member.
     run = {"builder": {"id": builder}, "metadata": {"invocationId": invocation} if invocation else {}}
     write_json(output, {"buildDefinition": build, "runDetails": run})
@@ -54,7 +50,7 @@ def _digest(said: str) -> dict[str, str]:
 
 def _split(entries: list[str] | None) -> dict[str, str]:
     """NAME=VALUE by name, in their order."""
-    parts = {entry: entry.partition("=") for entry in sorted(entries or [])}
-    for entry in [entry for entry, (name, _, value) in parts.items() if not (name and value)]:
-        raise InputError(f"{entry!r} is not NAME=VALUE")
-    return {name: value for name, _, value in parts.values()}
+    for entry in entries or []:
+        if not re.fullmatch(r"[^=]+=.+", entry, re.DOTALL):
+            raise InputError(f"{entry!r} is not NAME=VALUE")
+    return dict(entry.split("=", 1) for entry in sorted(entries or []))

@@ -14,7 +14,9 @@ from typing import Any
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
-from release.artifacts import EVALUATION, Artifacts, InputError, Output, ToolError, render, run_tool, write_json
+from release.artifacts import EVALUATION, TEMPLATES, Artifacts, InputError, Output, ToolError, run_tool, write_json
+
+EPOCH = "1970-01-01T00:00:00Z"
 
 
 def sbom(image: Path, output: Output, platform: str = "", artifacts: Path = Path("artifacts")) -> None:
@@ -41,8 +43,7 @@ def sbom(image: Path, output: Output, platform: str = "", artifacts: Path = Path
 def describe(path: Path, platform: str = "") -> dict[str, Any]:
     """Facts of the archive's one image, or of an index's image of ``platform`` (default: its first, the builder's own).
 
-    ``digest`` is what is pushed: the manifest's, or the index's. ``size_bytes`` is compressed, as pulled.
-    Raises InputError on anything but an archive with one image or index.
+    ``digest`` is the manifest's or the index's, ``size_bytes`` is compressed. Raises InputError on any other archive.
     """
     found = {}
     try:
@@ -56,15 +57,9 @@ def describe(path: Path, platform: str = "") -> dict[str, Any]:
         platform = platform or next(iter(found))
         manifest, config = found[platform]
         layers = [{"digest": layer["digest"], "size_bytes": layer["size"]} for layer in manifest["layers"]]
-        return {
-            "digest": root["digest"],
-            "platform": platform,
-            "platforms": list(found),
-            "size_bytes": sum(layer["size_bytes"] for layer in layers),
-            "created": config.get("created") or "1970-01-01T00:00:00Z",
-            "labels": config["config"].get("Labels") or {},
-            "layers": layers,
-        }
+        facts = {"digest": root["digest"], "platform": platform, "platforms": list(found), "layers": layers}
+        facts |= {"created": config.get("created") or EPOCH, "labels": config["config"].get("Labels") or {}}
+        return facts | {"size_bytes": sum(layer["size_bytes"] for layer in layers)}
     except (tarfile.TarError, OSError, LookupError, ValueError, TypeError, AttributeError) as error:
         raise InputError(f"{path} is not a whole OCI archive of one image ({error}); build it again") from error
 
@@ -82,7 +77,8 @@ def merge(found: dict[str, Any], image: dict[str, Any], evaluation: dict[str, An
     edges = {edge["ref"]: edge.get("dependsOn", []) for edge in found.get("dependencies", [])}
     added = []
     if "kws.model.digest" in image["labels"]:
-        added = json.loads(render("model.cdx.json.j2", {}, labels=image["labels"], evaluation=evaluation))
+        form = TEMPLATES.get_template("model.cdx.json.j2")
+        added = json.loads(form.render(labels=image["labels"], evaluation=evaluation))
         container = found["metadata"]["component"]["bom-ref"]
         edges |= {container: [*edges.get(container, []), "model"], "model": ["data"], "data": []}
     return {

@@ -21,6 +21,7 @@ from release.artifacts import InputError, Output, ToolError, read_file, run_tool
 
 MOST = timedelta(days=90)
 ECOSYSTEMS = {"pypi": "PyPI", "deb": "Debian"}
+DISTRIBUTIONS = ("deb", "apk", "rpm", "alpm")  # they have advisories, which nobody would look for
 
 
 def vulnerabilities(
@@ -41,10 +42,7 @@ def vulnerabilities(
 
 
 def scan(sbom: dict[str, Any], config: Path, database: Path | None = None) -> dict[str, Any]:
-    """``osv.json``: ``failed`` has a fix and is not accepted, ``unfixed`` has none, ``accepted`` is by the config.
-
-    Raises InputError on an SBOM, a config or a database that cannot be used, ToolError where the scanner fails.
-    """
+    """``osv.json``: ``failed`` have a fix, ``unfixed`` none, ``accepted`` are the config's. InputError, ToolError."""
     accepted, (listed, unasked) = read_accepted(config, datetime.now(UTC).date()), as_matched(sbom)
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "scan.cdx.json"
@@ -57,15 +55,14 @@ def scan(sbom: dict[str, Any], config: Path, database: Path | None = None) -> di
                 name = f"osv-scalibr/{ECOSYSTEMS[kind]}/all.zip"  # where osv-scanner 2.6 looks for it
                 mirror(database / name, Path(folder) / name)
         failed, unfixed = judge(run_tool(*command, codes=(0, 1)))
-    asked = {"asked": "local database" if database else "api.osv.dev", "packages": len(listed), "unasked": unasked}
-    return asked | {"failed": failed, "unfixed": unfixed, "accepted": accepted}
+    found = {"failed": failed, "unfixed": unfixed, "accepted": accepted, "packages": len(listed), "unasked": unasked}
+    return found | {"asked": "local database" if database else "api.osv.dev"}
 
 
 def read_accepted(path: Path, today: date) -> list[dict[str, Any]]:
-    """The entries of ``osv-scanner.toml`` that hold ``today``.
+    """The entries of ``osv-scanner.toml`` that hold ``today``. Raises InputError on any other than these.
 
-    Raises InputError on one without a reason or a day, or with one over 90 days ahead: the scanner itself takes an
-    entry without either, for ever, and knows other ways to leave packages out.
+    The scanner itself takes an entry without a reason and for ever, and knows other ways to leave packages out.
     """
     content = read_file(path, tomllib.loads)
     entries: list[dict[str, Any]] = content.pop("IgnoredVulns", [])
@@ -78,24 +75,23 @@ def read_accepted(path: Path, today: date) -> list[dict[str, Any]]:
 
 
 def as_matched(sbom: dict[str, Any]) -> tuple[list[PackageURL], list[str]]:
-    """The SBOM's packages as osv-scanner matches them, and the names of what no advisory is looked for.
+    """Packages as the scanner knows them, and the names of what no advisory is looked for.
 
-    That is Python's by the normal name, Debian's by the source package and the number of the release. Raises InputError
-    where the SBOM lists none, or one that the scanner would pass over.
+    Raises InputError where the SBOM lists no package, or one that the scanner would pass over.
     """
     listed, unasked = [], []
     for component in sbom.get("components", []):
-        purl = PackageURL.from_string(component["purl"]) if component.get("purl") else PackageURL("none", None, "none")
+        purl = PackageURL.from_string(component.get("purl") or "pkg:none/none")
         release = re.fullmatch(r"debian-(\d+)(\.\d+)*", str(purl.qualifiers.get("distro", "")))
         source, _, version = str(purl.qualifiers.get("upstream", "")).partition("@")
-        if purl.type in ("pypi", "deb", "apk", "rpm", "alpm") and not purl.version:
+        if purl.type in ("pypi", *DISTRIBUTIONS) and not purl.version:
             raise InputError(f"{purl} tells no version: scan the image again")
         if purl.type == "pypi":
             listed.append(PackageURL("pypi", None, canonicalize_name(purl.name), purl.version))
         elif (purl.type, purl.namespace) == ("deb", "debian") and release:
             about = {"arch": "source", "distro": f"debian-{release[1]}"}
             listed.append(PackageURL("deb", "debian", source or purl.name, version or purl.version, about))
-        elif purl.type in ("deb", "apk", "rpm", "alpm"):  # they have advisories too, which would not be looked for
+        elif purl.type in DISTRIBUTIONS:
             raise InputError(f"{purl} is of no release of Debian, and other distributions are not scanned")
         elif component.get("type") in ("application", "library"):
             unasked.append(f"{component.get('name')} {component.get('version', '')}".strip())
