@@ -10,14 +10,13 @@ from typing import Annotated, Any
 import typer
 
 from release import gates, licences, pipeline_report, provenance, sbom, tags, vulnerabilities
-from release.artifacts import LICENCES, SBOM, Artifacts, InputError, ToolError, read_file, write_json
+from release.artifacts import LICENCES, SBOM, Artifacts, InputError, Repeated, ToolError, read_file, write_json
 
 PARTS = list(gates.Part)
 Bounds = Annotated[Path, typer.Option("--gates", help="The file of bounds.")]
-Bound = Annotated[list[str] | None, typer.Option(help="NAME=VALUE in place of the file's; repeatable.")]
 
 
-def bounds(gates_file: Bounds = Path("gates.toml"), bound: Bound = None) -> None:
+def bounds(gates_file: Bounds = Path("gates.toml"), bound: Repeated = None) -> None:
     """Check the bounds, before any work."""
     licences.of_sbom({}, (), gates.read_bounds(gates_file, bound or [])[1])
 
@@ -25,14 +24,17 @@ def bounds(gates_file: Bounds = Path("gates.toml"), bound: Bound = None) -> None
 def judge(
     artifacts: Path,
     gates_file: Bounds = Path("gates.toml"),
-    bound: Bound = None,
+    bound: Repeated = None,
     without: Annotated[list[gates.Part] | None, typer.Option(help="Not part of this run; repeatable.")] = None,
     published: Annotated[str, typer.Option(help="HOST/NAME@sha256:… of the image that was pulled back.")] = "",
     last: Annotated[Path | None, typer.Option(help="gates.json of the last release.")] = None,
     no_last: Annotated[str, typer.Option(help="Why there is no last release to compare with.")] = "none was given",
-    not_proven: Annotated[list[str] | None, typer.Option(help="A line for the report; repeatable.")] = None,
+    not_proven: Repeated = None,
 ) -> list[str]:
-    """Judge the artefacts: gates.json, report.md and image/licences.json. 3: a gate failed."""
+    """Judge the artefacts: gates.json, report.md and image/licences.json. 3: a gate failed.
+
+    BOUND is NAME=VALUE in place of the file's, NOT_PROVEN a line of the report.
+    """
     held, by_hand = gates.read_bounds(gates_file, bound or [])
     components = licences.of_sbom(Artifacts(artifacts).read(SBOM), held[gates.DENIED] or [], by_hand)
     run = Artifacts(artifacts, {LICENCES: components, gates.LAST: read_file(last) if last else {"error": no_last}})
@@ -45,7 +47,7 @@ def judge(
     return list(judged["failed"])
 
 
-def verdict(artifacts: Path, image: Annotated[Path | None, typer.Option("--archive")] = None) -> list[str]:
+def verdict(artifacts: Path, archive: Path | None = None) -> list[str]:
     """The verdict in gates.json, as exit code; with an archive, whether that may be released. 3: a gate failed."""
     content = read_file(artifacts / "gates.json")
     try:
@@ -55,9 +57,9 @@ def verdict(artifacts: Path, image: Annotated[Path | None, typer.Option("--archi
         ]
     except (LookupError, TypeError) as error:
         raise InputError(f"{artifacts}/gates.json is no verdict ({error!r}); judge the artefacts first") from None
-    if image is not None:
+    if archive is not None:
         failed += [f"{name}: {gates.ABSENT}, and nothing is released without" for name in absent]
-        failed += [] if sbom.describe(image)["digest"] == digest else [f"the verdict is not about {image}"]
+        failed += [] if sbom.describe(archive)["digest"] == digest else [f"the verdict is not about {archive}"]
     return failed or ([] if passed else ["the run did not pass"])
 
 

@@ -161,17 +161,16 @@ def read_bounds(path: Path, replaced: Sequence[str] = ()) -> tuple[dict[str, Any
     by_hand = content.pop("licences") if isinstance(content.get("licences"), dict) else {}
     for name, table in content.items():
         given |= table if isinstance(table, dict) else {name: table}
-    if missing := set(NAMES) - set(given):
-        raise InputError(f"{path} lacks {', '.join(sorted(missing))}; `false` switches a gate off")
     for name, _, text in (each.partition("=") for each in replaced):
         try:
             given[name] = tomllib.loads(f"value = {text}")["value"]
         except ValueError:
             # Apart by semicolons: Dagger's command line splits at commas before a list comes here.
             given[name] = [item.strip(" \"'") for item in text.strip("[] ").split(";")] if name == DENIED else text
+    if wrong := set(NAMES) ^ set(given):
+        told = f"{', '.join(sorted(wrong))}: no such bound, or not set (`false` switches a gate off)"
+        raise InputError(f"{path} or --bound: {told}; there are {', '.join(NAMES)}")
     for name, value in given.items():
-        if name not in NAMES:
-            raise InputError(f"{path} or --bound: no gate has a bound {name!r}; there are {', '.join(NAMES)}")
         if name == DENIED:
             kind = "a list of names"
             meant = isinstance(value, list) and bool(value) and all(isinstance(item, str) and item for item in value)

@@ -110,12 +110,7 @@ def test_what_is_no_sbom_has_no_components() -> None:
 def test_a_licence_by_hand_needs_all_its_parts() -> None:
     whole = {"stated": "", "expression": "MIT", "reason": "so"}
     lacking = {"stated": "", "expression": "MIT"}
-    for entry in (
-        lacking,
-        whole | {"reason": " "},
-        whole | {"expression": "MIT License"},
-        whole | {"until": "1"},
-        "MIT",
-    ):
+    wrong = [{"reason": " "}, {"expression": "MIT License"}, {"until": "1"}]
+    for entry in (lacking, "MIT", *(whole | each for each in wrong)):
         with pytest.raises(InputError, match=r"licences\.x"):
             of_sbom({}, (), {"x": entry})
