@@ -192,9 +192,9 @@ def judge(run: Artifacts, bounds: dict[str, Any], without: Collection[str] = (),
     figures = {figure.key: value for figure, (value, _) in found.items()}
     figures |= {name: run.get(EVALUATION, name) for name in ("accuracy_interval_95", "keyword_accuracy_interval_95")}
     about = {name: run.get(file, name) for name, file in ABOUT.items()}
-    clips = {run.get(EVALUATION, "test_clips_digest"), run.get(LAST, "run/test_clips_digest")} - {None}
+    clips = [run.get(EVALUATION, "test_clips_digest"), run.get(LAST, "run/test_clips_digest")]
     absent = {*without, *(() if published else ["published"])}
-    absent |= {LAST} if run.get(LAST, "error") or len(clips) == 2 else set()
+    absent |= {LAST} if run.get(LAST, "error") or (all(clips) and clips[0] != clips[1]) else set()
     trained = {METRICS: "training_time_sec", EVALUATION: "accuracy"}
     missing = [run.why_not(file) for file, name in trained.items() if artifacts.as_number(run.get(file, name)) is None]
     gates = [

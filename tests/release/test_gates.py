@@ -108,6 +108,8 @@ LASTS: list[tuple[dict[str, Any] | None, str]] = [
     ({}, FAILED),
     ({**LAST, "run": {}}, FAILED),
     ({**LAST, "figures": {}}, FAILED),
+    ({"figures": 1, "run": [2]}, FAILED),
+    ({**LAST, "run": {"test_clips_digest": ["c1"]}}, ABSENT),
 ]
 
 
@@ -160,6 +162,7 @@ def test_a_training_that_failed_is_said_first(change: Change) -> None:
     assert found[0] == f"training: not complete ({why}), the bound is complete"
     why = "there is no inference/inference_metrics.json: exit code 1: no model"
     assert f"/predict failures: not measured ({why}), the bound is ≤ 0" in found
+    assert "/predict model: not known, the bound is not known" in found
 
 
 def test_a_platform_that_was_tested_counts(change: Change) -> None:

@@ -142,12 +142,11 @@ def test_an_image_without_a_model_or_its_evaluation_has_an_sbom(
     assert ("training data" in (tmp_path / "sbom.cdx.json").read_text()) == there
 
 
-COPY = "cat $FOUND"
 SYFTS: list[tuple[str, Any, str]] = [
     ("echo could not read the image >&2; exit 1", {}, "could not read the image"),
     ("exit 0", {}, "found no package"),
-    (COPY, {"components": []}, "found no package"),
-    (COPY, {"unheard": "of"}, "not valid CycloneDX"),
+    ("cat $FOUND", {"components": []}, "found no package"),
+    ("cat $FOUND", {"unheard": "of"}, "not valid CycloneDX"),
     ("", None, "cannot be run"),
 ]
 
