@@ -3,7 +3,6 @@
 Exit codes: 0 done, 1 a tool failed, 2 bad input, 3 a gate failed or what was asked for is not there.
 """
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,69 +10,62 @@ from typing import Annotated, Any
 import typer
 
 from release import gates, licences, pipeline_report, provenance, sbom, tags, vulnerabilities
-from release.artifacts import SBOM, Artifacts, InputError, ToolError, read_file, write_json
+from release.artifacts import LICENCES, SBOM, Artifacts, InputError, Repeated, ToolError, read_file, write_json
 
+PARTS = list(gates.Part)
 Bounds = Annotated[Path, typer.Option("--gates", help="The file of bounds.")]
-Bound = Annotated[list[str] | None, typer.Option(help="NAME=VALUE in place of the file's; repeatable.")]
 
 
-def bounds(gates_file: Bounds = Path("gates.toml"), bound: Bound = None) -> str:
-    """Check the bounds and print those that hold, as JSON; false is off."""
-    held, by_hand = gates.read_bounds(gates_file, bound or [])
-    licences.of_sbom({}, (), by_hand)
-    return json.dumps(held)
+def bounds(gates_file: Bounds = Path("gates.toml"), bound: Repeated = None) -> None:
+    """Check the bounds, before any work."""
+    licences.of_sbom({}, (), gates.read_bounds(gates_file, bound or [])[1])
 
 
 def judge(
     artifacts: Path,
     gates_file: Bounds = Path("gates.toml"),
-    bound: Bound = None,
+    bound: Repeated = None,
     without: Annotated[list[gates.Part] | None, typer.Option(help="Not part of this run; repeatable.")] = None,
     published: Annotated[str, typer.Option(help="HOST/NAME@sha256:… of the image that was pulled back.")] = "",
     last: Annotated[Path | None, typer.Option(help="gates.json of the last release.")] = None,
     no_last: Annotated[str, typer.Option(help="Why there is no last release to compare with.")] = "none was given",
-    not_proven: Annotated[list[str] | None, typer.Option(help="A line for the report; repeatable.")] = None,
+    not_proven: Repeated = None,
 ) -> list[str]:
-    """Judge the artefacts: gates.json, report.md and image/licences.json. 3: a gate failed."""
+    """Judge the artefacts: gates.json, report.md and image/licences.json. 3: a gate failed.
+
+    BOUND is NAME=VALUE in place of the file's, NOT_PROVEN a line of the report.
+    """
     held, by_hand = gates.read_bounds(gates_file, bound or [])
-    run = Artifacts(artifacts)
-    components = licences.of_sbom(run.read(SBOM), held[gates.DENIED] or [], by_hand)
-    found = gates.judge(run, held, components, without or [], published, read_file(last) if last else None, no_last)
-    write_json(artifacts / "gates.json", found.content())
-    if components:
-        write_json(artifacts / "image" / "licences.json", {"components": [one._asdict() for one in components]})
-    (artifacts / "report.md").write_text(pipeline_report.render(run, found, not_proven or []), encoding="utf-8")
+    components = licences.of_sbom(Artifacts(artifacts).read(SBOM), held[gates.DENIED] or [], by_hand)
+    run = Artifacts(artifacts, {LICENCES: components, gates.LAST: read_file(last) if last else {"error": no_last}})
+    judged = gates.judge(run, held, without or [], published)
+    write_json(artifacts / "gates.json", judged)
+    if "error" not in components:
+        write_json(artifacts / LICENCES, components)
+    (artifacts / "report.md").write_text(pipeline_report.render(run, judged, not_proven or []), encoding="utf-8")
     print(artifacts / "report.md")
-    return [gate.line() for gate in found.those(gates.FAILED)]
+    return list(judged["failed"])
 
 
-def verdict(artifacts: Path, image: Annotated[Path | None, typer.Option("--archive")] = None) -> list[str]:
+def verdict(artifacts: Path, archive: Path | None = None) -> list[str]:
     """The verdict in gates.json, as exit code; with an archive, whether that may be released. 3: a gate failed."""
     content = read_file(artifacts / "gates.json")
     try:
-        if not content["gates"]:
-            raise LookupError("it names no gate")
-        listed = [gates.Gate(**one) for one in content["gates"]]
+        failed, passed, digest = [*content["failed"]], content["passed"] is True, content["run"]["digest"]
+        absent = [
+            gate["name"] for gate in content["gates"] if gate["verdict"] == gates.ABSENT and gate["part"] in PARTS
+        ]
     except (LookupError, TypeError) as error:
-        raise InputError(f"{artifacts / 'gates.json'} is no verdict ({error}); judge the artefacts first") from None
-    passing = (gates.HELD, gates.OFF, gates.ABSENT)
-    failed = [f"{gate.name}: {gate.value}" for gate in listed if gate.verdict not in passing]
-    if image is not None:
-        absent = [gate.name for gate in listed if gate.verdict == gates.ABSENT and gate.part in list(gates.Part)]
+        raise InputError(f"{artifacts}/gates.json is no verdict ({error!r}); judge the artefacts first") from None
+    if archive is not None:
         failed += [f"{name}: {gates.ABSENT}, and nothing is released without" for name in absent]
-        if sbom.describe(image)["digest"] != (content.get("run") or {}).get("image_digest"):
-            failed.append(f"the verdict is not about {image}")
-    if not failed and content.get("passed") is not True:
-        failed.append("the run did not pass")
-    return failed
+        failed += [] if sbom.describe(archive)["digest"] == digest else [f"the verdict is not about {archive}"]
+    return failed or ([] if passed else ["the run did not pass"])
 
 
-def finish(result: str | list[str] | None, **_: Any) -> None:
-    """A command returns what it prints, or what failed, a line each: exit code 3."""
-    failed = result if isinstance(result, list) else []
-    if isinstance(result, str):
-        print(result)
-    for line in failed:
+def finish(failed: list[str] | None, **_: Any) -> None:
+    """A command returns what failed, a line each: exit code 3."""
+    for line in failed or []:
         print(f"failed: {line}", file=sys.stderr)
     raise typer.Exit(3 if failed else 0)
 

@@ -2,19 +2,21 @@
 
 import json
 import subprocess
-from collections.abc import Callable
-from functools import cache
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import typer
-from jinja2 import ChainableUndefined, Environment, FileSystemLoader
+from jinja2 import ChainableUndefined, Environment, PackageLoader
 
 EVALUATION, METRICS = "model/evaluation.json", "model/train_metrics.json"
-INFERENCE = "inference/inference_metrics.json"
-PUBLISHED = "inference/published/inference_metrics.json"
-IMAGE, SBOM, OSV = "image/image.json", "image/sbom.cdx.json", "image/osv.json"
+INFERENCE, PUBLISHED = "inference/inference_metrics.json", "inference/published/inference_metrics.json"
+IMAGE, SBOM, OSV, LICENCES = (f"image/{name}.json" for name in ("image", "sbom.cdx", "osv", "licences"))
 
+# No HTML: filters escape what must be.
+TEMPLATES = Environment(  # noqa: S701
+    loader=PackageLoader("release"), undefined=ChainableUndefined, trim_blocks=True, lstrip_blocks=True
+)
 # Options that several commands have.
 Output = Annotated[Path, typer.Option(show_default=False)]
 Repeated = Annotated[list[str] | None, typer.Option(help="Repeatable.")]
@@ -41,14 +43,6 @@ def write_json(path: Path, content: object) -> None:
     path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
-def render(name: str, filters: dict[str, Callable[..., Any]], **values: Any) -> str:
-    """A document from ``templates/``, which is no HTML: its filters escape what must be."""
-    loader = FileSystemLoader(Path(__file__).parent / "templates")
-    form = Environment(loader=loader, undefined=ChainableUndefined, trim_blocks=True, lstrip_blocks=True)  # noqa: S701
-    form.filters |= filters
-    return form.get_template(name).render(values)
-
-
 def run_tool(*command: str, codes: tuple[int, ...] = (0,)) -> subprocess.CompletedProcess[str]:
     """What a program ended with and said. Raises ToolError where it cannot be started, or ends with another code."""
     try:
@@ -66,18 +60,23 @@ def as_number(value: Any) -> float | None:
     return float(value) if type(value) in (int, float) and abs(value) < 1e300 else None
 
 
-class Artifacts:
-    """An artefact directory; a file that is missing or broken is read as an object whose ``error`` says so."""
+class Artifacts(NamedTuple):
+    """An artefact directory; ``known`` are files that this run makes or is given: what is on disk does not count."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.read = cache(self._read)
+    root: Path
+    known: Mapping[str, dict[str, Any]] = {}
 
-    def _read(self, name: str) -> dict[str, Any]:
+    def read(self, name: str) -> dict[str, Any]:
+        """A file's object; of one that is missing or broken an object whose ``error`` says why."""
+        path = self.root / name
         try:
-            return read_file(self.root / name)
+            return self.known[name] if name in self.known else read_file(path)
         except InputError as error:
-            return {"error": str(error) if (self.root / name).exists() else f"there is no {name}"}
+            # A stage that ended early leaves its words in place of its findings.
+            log = path.with_name("train.log" if name == METRICS else "error.txt")
+            said = log.read_text(encoding="utf-8", errors="replace").strip() if log.is_file() else ""
+            absent = ": ".join(filter(None, [f"there is no {name}", said.rpartition("\n")[2]]))
+            return {"error": str(error) if path.exists() else absent}
 
     def get(self, name: str, path: str) -> Any:
         """What stands in a file under keys and list indices, such as ``accuracy_interval_95/0``, or None."""
@@ -89,11 +88,7 @@ class Artifacts:
             return None
         return found
 
-    def why_not(self, name: str) -> str:
-        """Why something that a file should tell is not known."""
-        return str(self.read(name).get("error") or f"{name} does not tell").partition("\n")[0]
-
-    def text(self, name: str) -> str:
-        """What a text file says; empty where there is none."""
-        path = self.root / name
-        return path.read_text(encoding="utf-8", errors="replace").strip() if path.is_file() else ""
+    def why_not(self, name: str, what: str = "") -> str:
+        """Why something that a file should tell is not known, in the words of who should have measured it."""
+        told = self.read(name).get("error") or self.get(name, f"not_measured/{what}") or f"{name} does not tell"
+        return str(told).partition("\n")[0]

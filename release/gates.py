@@ -1,4 +1,4 @@
-"""The gates: what a run must show before its image may be published. The one gate system.
+"""The gates: what a run must show before its image may be published, and the figures that they judge.
 
 A bound that is set and has no figure fails. What is switched off is said to be off, and what cannot be part of a run,
 such as an image where nothing builds one, is "not part of this run" only where the caller says so.
@@ -6,202 +6,240 @@ such as an image where nothing builds one, is "not part of this run" only where 
 
 import math
 import tomllib
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Sequence
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from release.artifacts import EVALUATION, IMAGE, INFERENCE, PUBLISHED, SBOM, Artifacts, InputError, as_number, read_file
-from release.figures import ABOUT, CLASSES, FIGURES, INTERVALS, Figure, recalls, shortened
-from release.licences import ALLOWED, Component
+from release import artifacts
+from release.artifacts import EVALUATION, IMAGE, INFERENCE, LICENCES, METRICS, OSV, PUBLISHED, Artifacts, InputError
 
 HELD, FAILED, OFF, ABSENT = "held", "failed", "off", "not part of this run"
 # What a run can go without, where its caller says so.
 Part = StrEnum("Part", ["MODEL", "INFERENCE", "IMAGE"])
+LAST = "the last release"  # its gates.json
 DENIED = "denied_licences"
-LOSS = Figure("loss", "loss against the last release", "last", "loss", "max_loss_increase", digits=4)
-NAMES = (*dict.fromkeys(figure.bound for figure in FIGURES if figure.bound), *CLASSES, LOSS.bound, DENIED)
-SHARES = {*CLASSES, *(figure.bound for figure in FIGURES if figure.unit == "%")}
+Found = tuple[Any, str]  # a figure, and what a reader asks next: which, or why it was not measured
 
 
-class Gate(NamedTuple):
-    """A bound, what was found, and the verdict; ``part`` is what a run must have for it."""
+class Figure(NamedTuple):
+    """A number of a run, and the bound that judges it: a name of ``gates.toml``, a number for every run, or "".
 
-    name: str
-    bound: str
-    value: str
-    verdict: str
-    part: str = "model"
+    ``source`` is its place in ``file``, or computes it; "%" is a share from 0 to 1, "MB" is stored in bytes; of a list
+    it ``counts`` the entries.
+    """
 
-    def line(self) -> str:
-        return f"{self.name}: {self.value}, the bound is {self.bound}"
+    key: str
+    title: str
+    file: str
+    source: str | Callable[[Artifacts], Found]
+    bound: str | int = ""
+    unit: str = ""
+    digits: int = 2
+    counts: bool = False
+
+    def find(self, run: Artifacts) -> Found:
+        """The figure; None where it was not measured, or is nothing that could have been."""
+        try:
+            found, more = (run.get(self.file, self.source), "") if isinstance(self.source, str) else self.source(run)
+            found, more = _counted(found) if self.counts else (found, more)
+        except (LookupError, TypeError, ValueError, AttributeError):  # of a file that is not as it should be
+            found, more = None, ""
+        number, broken = artifacts.as_number(found), run.get(self.file, "error")
+        # A file that tells of an error measured nothing, whatever else stands in it.
+        if broken or number is None or number < 0 or (self.unit == "%" and number > 1):
+            what = str(self.source).partition("/")[0].replace("_", " ")
+            return None, more if more and not broken else run.why_not(self.file, what)
+        return number * 1e-6 if self.unit == "MB" else number, more
+
+    def text(self, value: float | None, sign: str = "") -> str:
+        """As a reader sees it; ``sign`` is "+" for a difference."""
+        if value is None:
+            return "–"
+        if self.unit == "%":
+            return f"{100 * value:{sign}.{self.digits}f} {'points' if sign else '%'}"
+        form = f"{sign}.1e" if 0 < abs(value) < 0.5 * 10**-self.digits else f"{sign}.{self.digits}f"
+        return f"{value:{form}} {self.unit}".rstrip()
 
 
-@dataclass(frozen=True)
-class Judgement:
-    """All gates of a run, its figures and facts, and those of the last release, or why there are none."""
+def _counted(entries: Any) -> Found:
+    """How many, and the last few of them: the test client's own limits come last."""
+    shown = [*map(str, entries[-3:]), *([f"{len(entries) - 3} more"] if len(entries) > 3 else [])]
+    return (len(entries), "; ".join(shown)) if isinstance(entries, list) else (None, "")
 
-    gates: list[Gate]
-    figures: dict[str, Any]
-    run: dict[str, Any]
-    last: dict[str, Any] | None
-    no_last: str
 
-    def those(self, verdict: str) -> list[Gate]:
-        return [gate for gate in self.gates if gate.verdict == verdict]
+def _least(shares: Iterable[tuple[Any, str]]) -> Found:
+    """The least share, and whose; what is no share is less than any, and no measurement."""
+    known = ((artifacts.as_number(share), name) for share, name in shares)
+    return min((-1 if share is None or share > 1 else share, name) for share, name in known)
 
-    def headline(self) -> str:
-        """The verdict and the figure that decided it."""
-        if failed := self.those(FAILED):
-            return f"❌ {failed[0].line()}"
-        held = [gate.line() for gate in self.those(HELD) if gate.name != "training"]
-        return f"✅ {len(self.those(HELD))} gates held; {held[0]}" if held else "❌ no gate was judged"
 
-    def content(self) -> dict[str, Any]:
-        """``gates.json``."""
-        told = {"passed": self.headline().startswith("✅"), "headline": self.headline()}
-        return {**told, **vars(self), "gates": [gate._asdict() for gate in self.gates]}
+def _recall(run: Artifacts, of_keywords: bool = True) -> Found:
+    """The least recall; by the trainer's convention the classes beside the keywords begin with an underscore."""
+    told = run.read(EVALUATION)
+    names = [name for name in {*told["labels"], *told["per_class"]} if name.startswith("_") != of_keywords]
+    if not names:  # a model that was trained without other words and without noise has no such class
+        return None, "no such class: add other words or background noise to the data, or set the bound to false"
+    return _least((told["per_class"].get(name, {}).get("recall"), name) for name in names)
+
+
+_rejection = partial(_recall, of_keywords=False)
+
+
+def _disturbed(run: Artifacts) -> Found:
+    """The least share of keywords heard under a disturbance; other speakers are another test set."""
+    # Absolute: a bound on what is lost would reward a model that hears nothing to begin with.
+    cases = run.read(EVALUATION)["robustness"]["cases"]
+    return _least((case["accuracy"], case["name"]) for case in cases if case["group"] != "voices")
+
+
+def _speakers(run: Artifacts) -> Found:
+    """Where names tell no speaker, no speaker can be found in two splits: then nothing was measured."""
+    data = run.read(EVALUATION)["data"]
+    unknown = "the names of the data tell no speaker: see `model check`, or set the bound to false"
+    return (data["leaks"]["speakers"], "") if data["speakers_known"] is True else (None, unknown)
+
+
+def _loss_increase(run: Artifacts) -> Found:
+    """Over the last release's loss; one that fell has not increased."""
+    clips = run.get(EVALUATION, "test_clips_digest"), run.get(LAST, "run/test_clips_digest")
+    loss, before = artifacts.as_number(run.get(EVALUATION, "loss")), artifacts.as_number(run.get(LAST, "figures/loss"))
+    if loss is None or before is None or not all(clips):
+        return None, "a loss or its test clips are not told"
+    return max(0.0, loss - before), ""
+
+
+def _untested(run: Artifacts) -> Found:
+    """The image's platforms in which the test client found something wrong, or which it never asked."""
+    own, platforms = run.read(IMAGE)["platform"], run.read(IMAGE)["platforms"]
+    others = {name: f"inference/platforms/{name.replace('/', '-')}/inference_metrics.json" for name in platforms}
+    files = others | {own: INFERENCE}
+    return [name for name in files if run.get(files[name], "failures") != []] if own in others else None, ""
+
+
+_LISTENING = "running_audio/operating/medium"  # by the rule that is stored in the model
+_FALSE_ACCEPTS, _RECORDINGS = f"{_LISTENING}/false_accepts_per_hour", "data/leaks/recordings"
+FIGURES = (
+    Figure("accuracy", "test accuracy", EVALUATION, "accuracy", "min_accuracy", "%"),
+    Figure("accuracy_lower", "its lower 95 %", EVALUATION, "accuracy_interval_95/0", "min_accuracy_lower", "%"),
+    Figure("recall", "recall of each keyword", EVALUATION, _recall, "min_recall", "%"),
+    Figure("rejection", "recall of what is no keyword", EVALUATION, _rejection, "min_rejection", "%"),
+    Figure("keyword_accuracy", "keywords heard", EVALUATION, "keyword_accuracy", "", "%"),
+    Figure("disturbed_accuracy", "least heard when disturbed", EVALUATION, _disturbed, "min_disturbed_accuracy", "%"),
+    Figure("missed", "commands missed", EVALUATION, f"{_LISTENING}/misses/share", "max_missed_commands", "%", 1),
+    Figure("false_accepts", "false accepts", EVALUATION, _FALSE_ACCEPTS, "max_false_accepts_per_hour", "an hour", 1),
+    Figure("loss", "test loss", EVALUATION, "loss", digits=4),
+    Figure("loss_increase", "increase of the test loss", LAST, _loss_increase, "max_loss_increase", digits=4),
+    Figure("parity", "ONNX against PyTorch", EVALUATION, "parity/max_difference", "max_parity_difference"),
+    Figure("speakers", "speakers in two splits", EVALUATION, _speakers, "max_leaked_speakers", digits=0),
+    Figure("recordings", "recordings in two splits", EVALUATION, _RECORDINGS, "max_leaked_recordings", digits=0),
+    Figure("training_seconds", "training", METRICS, "training_time_sec", "", "s", 0),
+    Figure("clip_accuracy", "/predict accuracy", INFERENCE, "accuracy", "min_clip_accuracy", "%", 1),
+    Figure("p95_ms", "/predict p95", INFERENCE, "p95_ms", "max_p95_ms", "ms", 1),
+    Figure("failures", "/predict failures", INFERENCE, "failures", 0, digits=0, counts=True),
+    Figure("image_mb", "image size", IMAGE, "size_bytes", "max_size_mb", "MB", 1),
+    Figure("vulnerabilities", "known vulnerabilities", OSV, "failed", "max_vulnerabilities", digits=0, counts=True),
+    Figure("licences", "licences denied or unknown", LICENCES, "failed", DENIED, digits=0, counts=True),
+    Figure(
+        "untested_platforms", "platforms not tested", IMAGE, _untested, "max_untested_platforms", digits=0, counts=True
+    ),
+    Figure("published_accuracy", "published /predict accuracy", PUBLISHED, "accuracy", "min_clip_accuracy", "%", 1),
+    Figure("published_p95_ms", "published /predict p95", PUBLISHED, "p95_ms", "max_p95_ms", "ms", 1),
+    Figure("published_failures", "published /predict failures", PUBLISHED, "failures", 0, digits=0, counts=True),
+)
+NAMES = [str(name) for name in dict.fromkeys(figure.bound for figure in FIGURES) if name]
+SHARES = {figure.bound for figure in FIGURES if figure.unit == "%"}
+# What tells one run from another.
+ABOUT = dict.fromkeys(("model_version", "test_clips_digest", "data_digest", "data", "clips"), EVALUATION)
+ABOUT |= {"revision": METRICS, "settings": METRICS, "digest": IMAGE}
 
 
 def read_bounds(path: Path, replaced: Sequence[str] = ()) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The bounds of the file with ``NAME=VALUE`` in place of some (False: off), and its table ``[licences]``.
-
-    Raises InputError on a value that cannot be meant; every bound must be there, ``false`` where unwanted.
-    """
-    content = read_file(path, tomllib.loads)
+    """The bounds with ``NAME=VALUE`` in place of some (False: off), and the table ``[licences]``. Raises InputError."""
+    content, given = artifacts.read_file(path, tomllib.loads), dict[str, Any]()
     by_hand = content.pop("licences") if isinstance(content.get("licences"), dict) else {}
-    tables = [table if isinstance(table, dict) else {name: table} for name, table in content.items()]
-    given = [(str(path), name, value) for table in tables for name, value in table.items()]
-    if missing := set(NAMES) - {name for _, name, _ in given}:
-        raise InputError(f"{path} lacks {', '.join(sorted(missing))}; `false` switches a gate off")
-    given += [(f"the bound {text!r}", *_parsed(*text.partition("=")[::2])) for text in replaced]
-    return {name: _checked(where, name, value) for where, name, value in given}, by_hand
+    for name, table in content.items():
+        given |= table if isinstance(table, dict) else {name: table}
+    for name, _, text in (each.partition("=") for each in replaced):
+        try:
+            given[name] = tomllib.loads(f"value = {text}")["value"]
+        except ValueError:
+            # Apart by semicolons: Dagger's command line splits at commas before a list comes here.
+            given[name] = [item.strip(" \"'") for item in text.strip("[] ").split(";")] if name == DENIED else text
+    if wrong := set(NAMES) ^ set(given):
+        told = f"{', '.join(sorted(wrong))}: no such bound, or not set (`false` switches a gate off)"
+        raise InputError(f"{path} or --bound: {told}; there are {', '.join(NAMES)}")
+    for name, value in given.items():
+        if name == DENIED:
+            kind = "a list of names"
+            meant = isinstance(value, list) and bool(value) and all(isinstance(item, str) and item for item in value)
+        else:
+            kind, most = ("a share from 0 to 1", 1) if name in SHARES else ("a number from 0 on", math.inf)
+            meant = artifacts.as_number(value) is not None and 0 <= value <= most
+        if not meant and value is not False:
+            raise InputError(f"{path} or --bound: {name} is {kind} or false, not {value!r}")
+    return given, by_hand
 
 
-def _parsed(name: str, text: str) -> tuple[str, Any]:
-    if name == DENIED and text != "false":
-        # Apart by semicolons: Dagger's command line splits at commas before a list comes here.
-        return name, [item.strip(" \"'") for item in text.strip("[] ").split(";")]
-    try:
-        return name, tomllib.loads(f"value = {text}")["value"]
-    except ValueError:
-        return name, text
+def judge(run: Artifacts, bounds: dict[str, Any], without: Collection[str] = (), published: str = "") -> dict[str, Any]:
+    """``gates.json``. A missing or broken file is a failed gate, never an error.
 
-
-def _checked(where: str, name: str, value: Any) -> Any:
-    if name not in NAMES:
-        raise InputError(f"{where}: no gate has a bound {name!r}; there are {', '.join(NAMES)}")
-    most, kind = (1, "a share from 0 to 1") if name in SHARES else (math.inf, "a number from 0 on")
-    number = as_number(value)
-    meant = number is not None and 0 <= number <= most
-    if name == DENIED:
-        kind = "a list of names"
-        meant = isinstance(value, list) and bool(value) and all(isinstance(item, str) and item for item in value)
-    if not meant and value is not False:
-        raise InputError(f"{where}: {name} is {kind} or false, not {value!r}")
-    return value
-
-
-def judge(
-    run: Artifacts,
-    bounds: dict[str, Any],
-    components: list[Component],
-    without: Collection[str] = (),
-    published: str = "",
-    last: dict[str, Any] | None = None,
-    no_last: str = "none was given",
-) -> Judgement:
-    """Judge an artefact directory. A missing or broken file is a failed gate, never an error.
-
-    ``components`` are the SBOM's with the verdict on their licences, ``without`` parts are not part of this run,
-    ``published`` is the reference of the image that was pulled back, ``last`` the last release's ``gates.json``.
+    ``run`` knows the licences of its SBOM's components and the last release's ``gates.json``; ``without`` is not part
+    of it; ``published`` is the reference of the image that was pulled back.
     """
-    digest = run.get(IMAGE, "digest")
-    found = {figure: figure.find(run) for figure in (*FIGURES, *recalls(run))}
-    figures = {figure.key: found[figure][0] for figure in FIGURES}
-    figures |= {name: run.get(EVALUATION, name) for name in INTERVALS.values()}
+    found = {figure: figure.find(run) for figure in FIGURES}
+    figures = {figure.key: value for figure, (value, _) in found.items()}
+    figures |= {name: run.get(EVALUATION, name) for name in ("accuracy_interval_95", "keyword_accuracy_interval_95")}
     about = {name: run.get(file, name) for name, file in ABOUT.items()}
-    about |= {"image_digest": digest, "published": published or None}
-    told = [last.get(part) for part in ("figures", "run")] if last is not None else []
-    before = {key: value for part in told if isinstance(part, dict) for key, value in part.items()} if told else None
+    clips = [run.get(EVALUATION, "test_clips_digest"), run.get(LAST, "run/test_clips_digest")]
+    absent = {*without, *(() if published else ["published"])}
+    absent |= {LAST} if run.get(LAST, "error") or (all(clips) and clips[0] != clips[1]) else set()
+    trained = {METRICS: "training_time_sec", EVALUATION: "accuracy"}
+    missing = [run.why_not(file) for file, name in trained.items() if artifacts.as_number(run.get(file, name)) is None]
     gates = [
-        _training(run),
-        *(_measured(figure, *value, bounds) for figure, value in found.items() if figure.bound),
-        _loss(figures | about, before, no_last, bounds),
-        *_answers("/predict", INFERENCE, "inference", run),
-        _licences(components, run, bounds[DENIED]),
-        *_answers("published /predict", PUBLISHED, "published", run),
-        _gate(
-            "published digest", str(digest), published, bool(digest) and published.endswith(f"@{digest}"), "published"
-        ),
+        _same("training", "model", f"not complete ({missing[0]})" if missing else "complete", "complete"),
+        *(_measured(figure, *values, bounds) for figure, values in found.items() if figure.bound != ""),
+        _same("published digest", "published", published.rpartition("@")[2], about["digest"]),
     ]
-    absent = {*without, *(() if published else ("published",))}
-    for number, gate in enumerate(gates):
-        if gate.part in absent and gate.verdict != OFF:
-            gates[number] = gate._replace(value="not measured", verdict=ABSENT)
-    return Judgement(gates, figures, about, before, "" if before else no_last)
+    for name, part, file in (("/predict", "inference", INFERENCE), ("published", "published", PUBLISHED)):
+        # A service that is tested alone has no model of this run to compare with.
+        needed = "model" if "model" in absent else part
+        gates.append(_same(f"{name} model", needed, run.get(file, "model_version"), about["model_version"]))
+    for gate in gates:
+        if gate["part"] in absent and gate["verdict"] != OFF:
+            gate |= {"value": "not measured", "verdict": ABSENT}
+    lines = [(gate["verdict"], f"{gate['name']}: {gate['value']}, the bound is {gate['bound']}") for gate in gates]
+    failed, held = ([line for verdict, line in lines if verdict == wanted] for wanted in (FAILED, HELD))
+    held = [line for line in held if not line.startswith("training")]  # its figures decide
+    headline = f"✅ {len(held)} gates held; {held[0]}" if held else "❌ no gate was judged"
+    return {
+        "passed": bool(held) and not failed,
+        "headline": f"❌ {failed[0]}" if failed else headline,
+        "failed": failed,
+        "gates": gates,
+        "figures": figures,
+        "run": {**about, "published": published},
+        "last": {part: run.get(LAST, part) for part in ("figures", "run")},
+        "no_last": run.get(LAST, "error") or "",
+    }
 
 
-def _gate(name: str, bound: str | bool, value: str, held: bool, part: str = "model") -> Gate:
-    """A gate with its verdict; one whose bound is False is off."""
-    verdict = HELD if held else FAILED
-    return Gate(name, str(bound or OFF), value, OFF if bound is False else verdict, part)
-
-
-def _measured(figure: Figure, value: float | None, more: str, bounds: dict[str, Any], sign: str = "") -> Gate:
+def _measured(figure: Figure, value: float | None, more: str, bounds: dict[str, Any]) -> dict[str, str]:
     """The verdict on a figure; the bound's direction stands in its name in ``gates.toml``."""
-    bound, least = bounds[figure.bound], figure.bound.startswith("min_")
-    held = value is not None and (value >= bound if least else value <= bound)
-    shown = "not measured" if value is None else figure.text(value, sign)
-    text = bound is not False and f"{'≥' if least else '≤'} {figure.text(bound)}"
-    return _gate(figure.title, text, f"{shown} ({more})" if more else shown, held, figure.part)
+    bound, least = bounds.get(str(figure.bound), figure.bound), str(figure.bound).startswith("min_")
+    limit = 0 if figure.bound == DENIED else bound
+    held = value is not None and (value >= limit if least else value <= limit)
+    shown = ("not measured" if value is None else figure.text(value)) + (f" ({more})" if more else "")
+    part = "published" if figure.file == PUBLISHED else figure.file.partition("/")[0]
+    gate = _gate(figure.title, part, shown, f"{'≥' if least else '≤'} {figure.text(limit)}", held)
+    return gate | {"bound": OFF, "verdict": OFF} if bound is False else gate
 
 
-def _training(run: Artifacts) -> Gate:
-    """Whether there is a model to judge at all."""
-    told = [(one.file, str(one.source)) for one in FIGURES if one.key in ("accuracy", "training_seconds")]
-    missing = [run.why_not(file) for file, place in told if as_number(run.get(file, place)) is None]
-    said = run.text("model/train.log").rpartition("\n")[2]
-    value = f"ended without a model ({said})" if missing and said else "; ".join(missing)
-    return _gate("training", "complete", value or "complete", not missing)
+def _same(name: str, part: str, value: Any, wanted: Any) -> dict[str, str]:
+    return _gate(name, part, str(value or "not known"), str(wanted or "not known"), bool(wanted) and value == wanted)
 
 
-def _loss(now: dict[str, Any], last: dict[str, Any] | None, no_last: str, bounds: dict[str, Any]) -> Gate:
-    """Two losses compare where both were measured on the same clips: by a digest over their names and contents."""
-    clips = [side.get("test_clips_digest") for side in (now, last or {})]
-    loss, before = (as_number(side.get("loss")) for side in (now, last or {}))
-    change = loss - before if all(clips) and loss is not None and before is not None else None
-    gate = _measured(LOSS, change, "" if change is not None else "a loss or its test clips are not told", bounds, "+")
-    if gate.verdict == OFF or (last is not None and (clips[0] == clips[1] or not all(clips))):
-        return gate
-    why = f"no last release ({no_last})" if last is None else "measured on other test clips"
-    return gate._replace(value=why, verdict=ABSENT)
-
-
-def _answers(name: str, file: str, part: str, run: Artifacts) -> Iterator[Gate]:
-    """The test client's findings: answers of the right form, from the model that was trained."""
-    failures, status = run.get(file, "failures"), run.get(file, "http_status")
-    if not isinstance(failures, list):
-        said = run.text(f"{file.rpartition('/')[0]}/error.txt").partition("\n")[0]
-        failures = [f"the service never answered ({said or run.why_not(file)})"]
-    failures = [*map(str, failures), *([f"its status is {status}"] if status not in (200, None) else [])]
-    held = not failures and status == 200
-    yield _gate(f"{name} answers", "no failure", shortened(failures) or f"status {status}", held, part)
-    version, there = (run.get(each, "model_version") for each in (EVALUATION, file))
-    # A service that is tested alone has no model of this run to compare with.
-    ours = "model" if "error" in run.read(EVALUATION) and "error" not in run.read(file) else part
-    bound = f"version {version}" if version else "the trained model's version"
-    value = f"version {there}" if there else "not known, nothing was answered"
-    yield _gate(f"{name} model", bound, value, bool(version) and there == version, ours)
-
-
-def _licences(components: list[Component], run: Artifacts, denied: Any) -> Gate:
-    """No component under a denied licence, and none whose licence is unknown."""
-    wrong = [
-        f"{one.name} ({one.stated or 'none stated'}: {one.verdict})" for one in components if one.verdict != ALLOWED
-    ]
-    value = shortened(wrong) or f"allowed for {len(components)} components"
-    value = value if components else f"not measured ({run.why_not(SBOM)})"
-    bound = denied and f"known, none of {', '.join(denied)}"
-    return _gate("licences", bound, value, bool(components) and not wrong, "image")
+def _gate(name: str, part: str, value: str, bound: str, held: bool) -> dict[str, str]:
+    """A gate of ``gates.json``; ``part`` is what a run must have for it."""
+    return {"name": name, "bound": bound, "value": value, "verdict": HELD if held else FAILED, "part": part}

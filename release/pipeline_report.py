@@ -1,36 +1,34 @@
 """``report.md``: the one page of a run, the verdict first; also the job summary and the comment on a pull request."""
 
-from collections.abc import Iterator
+import math
+import os
+from pathlib import Path
 from typing import Any
 
-from release.artifacts import EVALUATION, IMAGE, INFERENCE, METRICS, OSV, PUBLISHED, Artifacts, as_number
-from release.artifacts import render as document
-from release.figures import FIGURES, INTERVALS, Figure, change_interval
-from release.gates import Judgement
-
-CLIENTS = {"as built": INFERENCE, "published": PUBLISHED}
+from release.artifacts import EVALUATION, IMAGE, INFERENCE, METRICS, OSV, PUBLISHED, TEMPLATES, Artifacts, as_number
+from release.gates import FIGURES, LAST, Figure
 
 
-def render(run: Artifacts, judged: Judgement, not_proven: list[str]) -> str:
+def render(run: Artifacts, judged: dict[str, Any], not_proven: list[str]) -> str:
     """The page as Markdown, well below the 65,536 characters of a comment on GitHub."""
-    filters = {"cell": cell, "percent": lambda value: FIGURES[0].text(as_number(value))}
+    figures = [_row(figure, run, judged["figures"]) for figure in FIGURES if figure.file != LAST]
+    clients = {"as built": run.read(INFERENCE), "published": run.read(PUBLISHED)}
     try:
-        return document(
-            "pipeline_report.md.j2",
-            filters,
+        return TEMPLATES.get_template("pipeline_report.md.j2").render(
             judged=judged,
-            figures=[cells for cells in (_row(figure, judged) for figure in FIGURES) if cells[1:3] != ["–", "–"]],
-            changes=_changes(judged.last, judged.run) if judged.last else [],
+            figures=[cells for cells in figures if cells[1:3] != ["–", "–"]],
+            last=run.get(LAST, "run"),
+            changes=_changes(run, judged["run"]),
             evaluation=run.read(EVALUATION),
             image=run.read(IMAGE),
             osv=run.read(OSV),
-            curves=_curves(run.get(METRICS, "history") or []),
-            clients={name: run.read(file) for name, file in CLIENTS.items() if "error" not in run.read(file)},
+            history=run.get(METRICS, "history") or [],
+            clients={name: client for name, client in clients.items() if "error" not in client},
             not_proven=not_proven,
         )
     except Exception as error:  # whatever broken files make of a template: the verdict is told all the same
-        lines = [f"- {gate.verdict}: {gate.line()}" for gate in judged.gates]
-        return "\n".join([f"# {judged.headline()}", "", *lines, "", f"The rest cannot be shown: {error!r}", ""])
+        told = [*not_proven, f"what else the files say, for it cannot be shown: {error!r}"]
+        return render(run._replace(root=Path(os.devnull)), judged, told)
 
 
 def cell(value: Any) -> str:
@@ -39,37 +37,44 @@ def cell(value: Any) -> str:
     return "".join(f"\\{letter}" if letter in "|`*_<>[]\\#" else letter for letter in text)[:300]
 
 
-def _row(figure: Figure, judged: Judgement) -> list[str]:
+TEMPLATES.filters |= {"cell": cell, "percent": lambda value: FIGURES[0].text(as_number(value))}
+
+
+def _row(figure: Figure, run: Artifacts, figures: dict[str, Any]) -> list[str]:
     """Title, now, last release, change with its interval where it has one."""
-    now, then = judged.figures[figure.key], as_number((judged.last or {}).get(figure.key))
+    now, then = figures[figure.key], as_number(run.get(LAST, f"figures/{figure.key}"))
     change = figure.text(now - then, "+") if now is not None and then is not None else "–"
-    interval = change_interval(figure.key, judged.figures, judged.last or {}) if figure.key in INTERVALS else None
-    if interval is not None:
+    if interval := change_interval(figure.key, figures, run.get(LAST, "figures")):
         low, high = interval
         news = "" if low <= 0 <= high else ", **more than chance**"
         change += f" ({100 * low:+.2f} to {100 * high:+.2f}{news})"
     return [figure.title, figure.text(now), figure.text(then), change]
 
 
-def _changes(last: dict[str, Any], now: dict[str, Any]) -> list[list[Any]]:
-    """Settings and data that differ from the last release's: name, then, now."""
-    named = ("settings", "data_digest", "data", "clips")
-    then, here = (dict(pair for key in named for pair in _flat(key, run.get(key))) for run in (last, now))
-    changed = [name for name in {**then, **here} if then.get(name) != here.get(name)]
-    return [[name, then.get(name, "–"), here.get(name, "–")] for name in changed]
+def change_interval(key: str, now: dict[str, Any], last: dict[str, Any]) -> tuple[float, float] | None:
+    """95 % interval of a share's change, from the two Wilson intervals (Newcombe 1998, method 10).
 
-
-def _flat(name: str, value: Any) -> Iterator[tuple[str, Any]]:
-    for key, inner in value.items() if isinstance(value, dict) else ():
-        yield from _flat(f"{name}.{key}", inner)
-    if value is not None and not isinstance(value, dict):
-        yield name, value
-
-
-def _curves(history: list[dict[str, float]]) -> dict[str, Any] | None:
-    """Accuracy by epoch in percent, at most 40 points; None where there is no line to draw."""
-    shown = history[:: -(-len(history) // 40) or 1]
-    if len(shown) < 2:
+    On the same clips it is wider than need be: the two models err on many clips together.
+    """
+    try:
+        share, (low, high) = now[key], now[f"{key}_interval_95"]
+        last_share, (last_low, last_high) = last[key], last[f"{key}_interval_95"]
+        down, up = math.hypot(share - low, last_high - last_share), math.hypot(high - share, last_share - last_low)
+        return share - last_share - down, share - last_share + up
+    except (LookupError, TypeError, ValueError, OverflowError):
         return None
-    lines = [[round(100 * row[key], 1) for row in shown] for key in ("train_acc", "val_acc")]
-    return {"epochs": len(history), "floor": 10 * int(min(map(min, lines)) // 10), "lines": lines}
+
+
+def _changes(run: Artifacts, now: dict[str, Any]) -> list[list[Any]]:
+    """Settings and data that differ from the last release's: name, then, now."""
+    names = ("settings", "data_digest", "data", "clips")
+    then = _flat("", {name: run.get(LAST, f"run/{name}") for name in names})
+    here = _flat("", {name: now[name] for name in names})
+    changed = [name for name in {**then, **here} if then and then.get(name) != here.get(name)]
+    return [[name[1:], then.get(name, "–"), here.get(name, "–")] for name in changed]
+
+
+def _flat(name: str, value: Any) -> dict[str, Any]:
+    if isinstance(value, dict):
+        return {each: leaf for key, inner in value.items() for each, leaf in _flat(f"{name}.{key}", inner).items()}
+    return {} if value is None else {name: value}

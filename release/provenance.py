@@ -6,7 +6,7 @@ It holds no time and no run's number unless given: equal runs state the same. ht
 import hashlib
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -27,37 +27,30 @@ def provenance(
     Parameters are NAME=VALUE, materials NAME=FILE or NAME=sha256:HEX, untested are platforms.
     """
     labels = read_file(image).get("labels") or {}
-    told = (
-        labels.get(f"org.opencontainers.image.{name}") for name in ("source", "revision", "base.name", "base.digest")
-    )
-    source, revision, base, digest = told
-    found = [{"uri": f"git+{source or ''}@{revision}", "digest": {"gitCommit": revision}}] if revision else []
+    names = ("source", "revision", "base.name", "base.digest")
+    source, revision, base, digest = (labels.get(f"org.opencontainers.image.{name}", "") for name in names)
+    found = [{"uri": f"git+{source}@{revision}", "digest": {"gitCommit": revision}}] if revision else []
     found += [{"uri": f"docker://{base}", "digest": _digest(digest)}] if digest else []
     materials = {"data set": labels.get("kws.data.digest"), **_split(material)}
     found += [{"name": name, "digest": _digest(said)} for name, said in materials.items() if said]
-    build = {
-        "buildType": "urn:kws:pipeline:v1",
-        "externalParameters": _split(parameter),
-        "internalParameters": {"untestedPlatforms": untested} if untested else {},
-        "resolvedDependencies": found,
-    }
+    build: dict[str, Any] = {"buildType": "urn:kws:pipeline:v1", "externalParameters": _split(parameter)}
+    build |= {"internalParameters": {"untestedPlatforms": untested} if untested else {}, "resolvedDependencies": found}
     # cosign writes an empty `metadata` too: what it signs is what stands here, member by member.
     run = {"builder": {"id": builder}, "metadata": {"invocationId": invocation} if invocation else {}}
     write_json(output, {"buildDefinition": build, "runDetails": run})
 
 
 def _digest(said: str) -> dict[str, str]:
-    if found := re.fullmatch(r"(?:sha256:)?([0-9a-f]{64})", said):
-        return {"sha256": found[1]}
+    found = re.fullmatch(r"(?:sha256:)?([0-9a-f]{64})", said)
     try:
-        return {"sha256": hashlib.sha256(Path(said).read_bytes()).hexdigest()}
+        return {"sha256": found[1] if found else hashlib.sha256(Path(said).read_bytes()).hexdigest()}
     except OSError as error:
         raise InputError(f"{said!r} is neither sha256:HEX nor a file ({error.strerror})") from error
 
 
 def _split(entries: list[str] | None) -> dict[str, str]:
     """NAME=VALUE by name, in their order."""
-    parts = [entry.partition("=") for entry in sorted(entries or [])]
-    if wrong := ["".join(part) for part in parts if not part[0] or not part[2]]:
-        raise InputError(f"{wrong[0]!r} is not NAME=VALUE")
-    return {name: value for name, _, value in parts}
+    for entry in entries or []:
+        if not re.fullmatch(r"[^=]+=.+", entry, re.DOTALL):
+            raise InputError(f"{entry!r} is not NAME=VALUE")
+    return dict(entry.split("=", 1) for entry in sorted(entries or []))

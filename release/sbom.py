@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import tarfile
-import tempfile
 import uuid
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from typing import Any
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
-from release.artifacts import EVALUATION, Artifacts, InputError, Output, ToolError, render, run_tool, write_json
+from release.artifacts import EVALUATION, TEMPLATES, Artifacts, InputError, Output, ToolError, run_tool, write_json
 
 EPOCH = "1970-01-01T00:00:00Z"
 
@@ -27,7 +26,15 @@ def sbom(image: Path, output: Output, platform: str = "", artifacts: Path = Path
     """
     facts = describe(image, platform)
     write_json(output / "image.json", facts)
-    text = json.dumps(merge(run_syft(image, facts), facts, Artifacts(artifacts)), indent=2, sort_keys=True) + "\n"
+    # Files as components of their own are left out: they are in packages, or the layers' digests cover them.
+    command = ["syft", "scan", f"oci-archive:{image}", "--select-catalogers", "-file", "--source-name", "kws"]
+    command += ["--source-version", facts["digest"], "--output", "cyclonedx-json@1.6"]
+    command += ["--platform", facts["platform"]] if len(facts["platforms"]) > 1 else []
+    os.environ["SYFT_CHECK_FOR_APP_UPDATE"] = "false"
+    found = dict(json.loads(run_tool(*command).stdout or "{}"))
+    if not any(component.get("type") == "library" for component in found.get("components", [])):
+        raise ToolError(f"syft found no package in {image}")
+    text = json.dumps(merge(found, facts, Artifacts(artifacts).read(EVALUATION)), indent=2, sort_keys=True) + "\n"
     if error := JsonStrictValidator(SchemaVersion.V1_6).validate_str(text):
         raise InputError(f"the SBOM is not valid CycloneDX 1.6: {str(getattr(error, 'data', error))[:200]}")
     (output / "sbom.cdx.json").write_text(text, encoding="utf-8")
@@ -36,8 +43,7 @@ def sbom(image: Path, output: Output, platform: str = "", artifacts: Path = Path
 def describe(path: Path, platform: str = "") -> dict[str, Any]:
     """Facts of the archive's one image, or of an index's image of ``platform`` (default: its first, the builder's own).
 
-    ``digest`` is what is pushed: the manifest's, or the index's. ``size_bytes`` is compressed, as pulled.
-    Raises InputError on anything but an archive with one image or index.
+    ``digest`` is the manifest's or the index's, ``size_bytes`` is compressed. Raises InputError on any other archive.
     """
     found = {}
     try:
@@ -48,17 +54,12 @@ def describe(path: Path, platform: str = "") -> dict[str, Any]:
                 config = _document(archive, manifest["config"])
                 name = "/".join(config[key] for key in ("os", "architecture", "variant") if config.get(key))
                 found[name] = manifest, config
-        manifest, config = found[platform or next(iter(found))]
+        platform = platform or next(iter(found))
+        manifest, config = found[platform]
         layers = [{"digest": layer["digest"], "size_bytes": layer["size"]} for layer in manifest["layers"]]
-        return {
-            "digest": root["digest"],
-            "platform": platform or next(iter(found)),
-            "platforms": list(found),
-            "size_bytes": sum(layer["size_bytes"] for layer in layers),
-            "created": config.get("created", ""),
-            "labels": config["config"].get("Labels") or {},
-            "layers": layers,
-        }
+        facts = {"digest": root["digest"], "platform": platform, "platforms": list(found), "layers": layers}
+        facts |= {"created": config.get("created") or EPOCH, "labels": config["config"].get("Labels") or {}}
+        return facts | {"size_bytes": sum(layer["size_bytes"] for layer in layers)}
     except (tarfile.TarError, OSError, LookupError, ValueError, TypeError, AttributeError) as error:
         raise InputError(f"{path} is not a whole OCI archive of one image ({error}); build it again") from error
 
@@ -71,47 +72,19 @@ def _document(archive: tarfile.TarFile, descriptor: dict[str, str]) -> dict[str,
     return dict(json.loads(content))
 
 
-def run_syft(archive: Path, image: dict[str, Any]) -> dict[str, Any]:
-    """What syft finds in the archive's image. Raises ToolError where it fails or finds nothing."""
-    with tempfile.TemporaryDirectory() as folder:
-        # Files as components of their own are left out: they are in packages, or the layers' digests cover them.
-        command = ["syft", "scan", f"oci-archive:{archive}", "--select-catalogers", "-file", "--source-name", "kws"]
-        command += ["--source-version", image["digest"], "--output", f"cyclonedx-json@1.6={folder}/syft.json"]
-        command += ["--platform", image["platform"]] if len(image["platforms"]) > 1 else []
-        os.environ["SYFT_CHECK_FOR_APP_UPDATE"] = "false"
-        run_tool(*command)
-        found = Artifacts(Path(folder)).read("syft.json")
-    if not any(component.get("type") == "library" for component in found.get("components", [])):
-        raise ToolError(f"syft found no package in {archive}")
-    return found
-
-
-def merge(found: dict[str, Any], image: dict[str, Any], run: Artifacts) -> dict[str, Any]:
-    """``found`` with the model and its data, in one form whenever and wherever it was made.
-
-    ``image`` is ``image.json``; ``run`` an artefact directory for the model card, which may be empty.
-    """
-    added = _model(image["labels"], run) if "kws.model.digest" in image["labels"] else []
+def merge(found: dict[str, Any], image: dict[str, Any], evaluation: dict[str, Any]) -> dict[str, Any]:
+    """What syft found, with the model and its data, in one form whenever and wherever it was made."""
     edges = {edge["ref"]: edge.get("dependsOn", []) for edge in found.get("dependencies", [])}
-    if added:
+    added = []
+    if "kws.model.digest" in image["labels"]:
+        form = TEMPLATES.get_template("model.cdx.json.j2")
+        added = json.loads(form.render(labels=image["labels"], evaluation=evaluation))
         container = found["metadata"]["component"]["bom-ref"]
         edges |= {container: [*edges.get(container, []), "model"], "model": ["data"], "data": []}
     return {
         **found,
         "serialNumber": f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_URL, image['digest'])}",
-        "metadata": {**found["metadata"], "timestamp": image["created"] or EPOCH},
+        "metadata": {**found["metadata"], "timestamp": image["created"]},
         "components": sorted([*found["components"], *added], key=lambda component: str(component["bom-ref"])),
         "dependencies": [{"ref": ref, "dependsOn": sorted(edges[ref])} for ref in sorted(edges)],
     }
-
-
-def _model(labels: dict[str, str], run: Artifacts) -> list[dict[str, Any]]:
-    """The model and its data, as the image's labels name them, with the card that the evaluation fills."""
-    metrics = []
-    for name in ("accuracy", "keyword_accuracy"):
-        value, low, high = (run.get(EVALUATION, f"{name}{end}") for end in ("", "_interval_95/0", "_interval_95/1"))
-        if None not in (value, low, high):
-            ends = {"lowerBound": str(low), "upperBound": str(high)}
-            metrics.append({"type": name, "value": str(value), "slice": "test split", "confidenceInterval": ends})
-    told = render("model.cdx.json.j2", {}, labels=labels, evaluation=run.read(EVALUATION), metrics=metrics)
-    return list(json.loads(told))

@@ -24,30 +24,28 @@ def tags(
     tag: Repeated = None,
     no_latest: Annotated[str, typer.Option(help="Why this is not to be called latest, such as: untested.")] = "",
     cannot_sign: Annotated[bool, typer.Option("--cannot-sign", help="There is nothing to sign with.")] = False,
-) -> str:
+) -> None:
     """Print the tags that a release may get, a line each, latest last: TAG's, or commit, branch and version.
 
     Ask before any work: refused are what is no tag, what is another's tag, and a latest that is not allowed.
     """
-    name = re.sub(r"[^A-Za-z0-9._-]", "-", branch)
-    number = re.sub(r"^v(?=\d)", "", version).replace("+", "-")
+    name, number = re.sub(r"[^A-Za-z0-9._-]", "-", branch), re.sub(r"^v(?=\d)", "", version).replace("+", "-")
     found = tag or [one for one in (revision, name, number) if one]
-    wrong = next((one for one in found if not TAG.fullmatch(one)), None)
-    default = bool(branch) and branch == default_branch
-    latest = LATEST in found or (not tag and default and not no_latest)
-    anothers = name == LATEST or (not tag and any(kind.fullmatch(name) for kind in (VERSION, REVISION)))
+    wrong = [one for one in found if not TAG.fullmatch(one)]
+    other = no_latest or ("" if branch and branch == default_branch else f"this is not the branch {default_branch}")
+    latest = LATEST in found or not (tag or other)
+    anothers = name == LATEST or (not tag and (VERSION.fullmatch(name) or REVISION.fullmatch(name)))
     refused = {
         f"--branch {branch} would take a tag of another kind: name the tags by --tag": anothers,
         f"--version {version!r} is not a version such as v1.2.0": version and not VERSION.fullmatch(version),
         "nothing says what is released: give --revision, --branch, --version or --tag": not found,
-        f"{wrong!r} is not a tag: letters, digits, '_', '.', '-', at most 128": wrong is not None,
-        f"--tag latest: {no_latest or f'this is not the branch {default_branch}'}": latest
-        and (no_latest or not default),
+        f"{', '.join(map(repr, wrong))} is not a tag: letters, digits, '_', '.', '-', at most 128": wrong,
+        f"--tag latest: {other}": latest and other,
         "there is nothing to sign with, and an unsigned image is not called latest: give a key": latest and cannot_sign,
     }
-    if why := next((why for why, wrong in refused.items() if wrong), ""):
+    for why in [why for why, applies in refused.items() if applies]:
         raise InputError(why)
-    return "\n".join([*dict.fromkeys(one for one in found if one != LATEST), *([LATEST] if latest else [])])
+    print(*dict.fromkeys(one for one in found if one != LATEST), *([LATEST] if latest else []), sep="\n")
 
 
 def attestation(
@@ -57,25 +55,24 @@ def attestation(
     equals: Annotated[Path | None, typer.Option(help="A file that must be the predicate.")] = None,
 ) -> list[str]:
     """Write the newest predicate about an image of what cosign verify-attestation printed. 3: there is none."""
-    predicates = []
+    subject = {"sha256": digest.removeprefix("sha256:")}
     try:
-        for line in filter(None, found.read_text(encoding="utf-8").splitlines()):
-            statement = json.loads(base64.b64decode(json.loads(line)["payload"]))
-            if digest in [f"sha256:{subject['digest'].get('sha256')}" for subject in statement["subject"]]:
-                predicates.append(statement["predicate"])
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        lines = found.read_text(encoding="utf-8").splitlines()
+        stated = [json.loads(base64.b64decode(json.loads(line)["payload"])) for line in lines if line]
+        told = [one["predicate"] for one in stated if subject in [each["digest"] for each in one["subject"]]]
+    except (ValueError, LookupError, TypeError) as error:
         raise InputError(f"{found} is not what cosign verify-attestation prints ({error!r})") from error
-    told = [one for one in predicates if equals is None or one == read_file(equals)]
-    if told:
-        write_json(output, told[-1])
+    told = [one for one in told if equals is None or one == read_file(equals)]
+    for predicate in told[-1:]:
+        write_json(output, predicate)
     return [] if told else [f"{digest} has no such attestation{f' like {equals}' if equals else ''}"]
 
 
-def notes(changelog: Path, tag: Annotated[str, typer.Option(help="The git tag, such as v1.2.0.")]) -> str:
+def notes(changelog: Path, tag: Annotated[str, typer.Option(help="The git tag, such as v1.2.0.")]) -> None:
     """Print the changelog's section about a version: what stands between its heading and the next."""
     number = tag.removeprefix("v")
     section = rf"^## \[?{re.escape(number)}\]?(?![\w.+-]).*?$\n(.*?)(?=^## |\Z)"
     found = re.search(section, changelog.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
     if not found or not found[1].strip():
         raise InputError(f"CHANGELOG.md has no section '## {number}': write what is in {tag} first")
-    return found[1].strip()
+    print(found[1].strip())

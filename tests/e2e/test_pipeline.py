@@ -102,7 +102,7 @@ def test_an_identical_call_trains_nothing_and_compares_with_the_last_release(
     assert "model train" in cached
     assert not {"model train", "service.test_client", "regctl image mod"} & ran
     verdict = json.loads((tmp_path / "artifacts" / "gates.json").read_text())
-    assert verdict["last"]["accuracy"] == first_run.json("gates.json")["figures"]["accuracy"]
+    assert verdict["last"]["figures"]["accuracy"] == first_run.json("gates.json")["figures"]["accuracy"]
     assert not (tmp_path / "artifacts" / "inference" / "published").exists()
 
 

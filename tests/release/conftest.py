@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from release.__main__ import main
-from release.artifacts import Artifacts
-from release.gates import DENIED, FAILED, Judgement, judge, read_bounds
+from release.artifacts import LICENCES, SBOM, Artifacts
+from release.gates import DENIED, FAILED, LAST, judge, read_bounds
 from release.licences import of_sbom
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -66,8 +66,8 @@ CONTENTS: dict[str, Any] = {
             {"name": "packaging", "licenses": [{"expression": "Apache-2.0 OR BSD-2-Clause"}]},
         ]
     },
-    "image/osv.json": {"error": "", "asked": "api.osv.dev", "packages": 2, "unasked": ["python 3.13"]}
-    | {"counts": [], "unfixed": [], "accepted": []},
+    "image/osv.json": {"asked": "api.osv.dev", "packages": 2, "unasked": ["python 3.13"]}
+    | {"failed": [], "unfixed": [], "accepted": []},
 }
 # The files without which a run is not whole; the others are the image's that was published.
 FILES = list(CONTENTS)
@@ -102,17 +102,22 @@ def write(folder: Path, name: str = "", whole: Any = ..., **keys: Any) -> Path:
     return folder
 
 
-def judged(folder: Path, *bounds: str, published: str = PUBLISHED, **more: Any) -> Judgement:
-    """The verdict by the project's own bounds, as the command line makes it."""
+def judged(folder: Path, *bounds: str, last: Any = None, without: Any = (), published: str = PUBLISHED) -> Any:
+    """``gates.json`` by the project's own bounds, as the command line makes it."""
     held, by_hand = read_bounds(ROOT / "gates.toml", bounds)
-    run = Artifacts(folder)
-    components = of_sbom(run.read("image/sbom.cdx.json"), held[DENIED] or [], by_hand)
-    return judge(run, held, components, published=published, **more)
+    components = of_sbom(Artifacts(folder).read(SBOM), held[DENIED] or [], by_hand)
+    run = Artifacts(folder, {LICENCES: components, LAST: {"error": "none was given"} if last is None else last})
+    return judge(run, held, without, published)
+
+
+def those(judged: Any, verdict: str) -> list[str]:
+    """The names of the gates with a verdict."""
+    return [gate["name"] for gate in judged["gates"] if gate["verdict"] == verdict]
 
 
 def failed(folder: Path, *bounds: str, **more: Any) -> list[str]:
     """The names of the gates that failed."""
-    return [gate.name for gate in judged(folder, *bounds, **more).those(FAILED)]
+    return those(judged(folder, *bounds, **more), FAILED)
 
 
 @pytest.fixture

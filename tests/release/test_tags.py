@@ -35,13 +35,14 @@ REFUSED: dict[str, list[dict[str, Any]]] = {
     "not the branch main": [{"branch": "topic", "tag": ["latest"]}, {"tag": ["latest"]}],
     "the data are synthetic": [{**MAIN, "tag": ["latest"], "no_latest": "the data are synthetic"}],
     "nothing to sign with": [{**MAIN, "cannot_sign": True}, {**MAIN, "tag": ["latest"], "cannot_sign": True}],
-    "is not a tag": [{"tag": ["a b"]}, {"tag": ["x" * 129]}, {"branch": "-topic"}],
+    "is not a tag": [{"tag": ["a b"]}, {"tag": ["x" * 129]}, {"tag": [""]}, {"branch": "-topic"}],
 }
 
 
 @pytest.mark.parametrize(("given", "expected"), TAGS)
-def test_the_tags_of_a_release(given: dict[str, Any], expected: list[str]) -> None:
-    assert tags(**given).split() == expected
+def test_the_tags_of_a_release(capsys: pytest.CaptureFixture[str], given: dict[str, Any], expected: list[str]) -> None:
+    tags(**given)
+    assert capsys.readouterr().out.split() == expected
 
 
 @pytest.mark.parametrize("message", REFUSED)
@@ -84,10 +85,12 @@ def test_what_cosign_never_prints(tmp_path: Path, found: str) -> None:
         attestation(tmp_path / "found", DIGEST, tmp_path / "written")
 
 
-def test_the_section_of_a_version(tmp_path: Path) -> None:
+def test_the_section_of_a_version(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "CHANGELOG.md"
     path.write_text("# Changes\n\n## [1.2.0] - 2026-03-01\n\n- new\n\n## 1.1.0\n\n- old\n\n## 1.0.0\n")
-    assert [notes(path, tag) for tag in ("v1.2.0", "1.1.0")] == ["- new", "- old"]
+    for tag in ("v1.2.0", "1.1.0"):
+        notes(path, tag)
+    assert capsys.readouterr().out == "- new\n- old\n"
     for tag in ("v1.2", "v1.2.0-rc1", "v1.0.0", "v9"):
         with pytest.raises(InputError, match="has no section"):
             notes(path, tag)

@@ -4,12 +4,13 @@ import json
 import zipfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
 
 from release.artifacts import InputError, ToolError
-from release.vulnerabilities import judge, read_accepted, scan, scan_copy
+from release.vulnerabilities import as_matched, judge, read_accepted, scan
 
 from .conftest import ROOT
 
@@ -30,8 +31,8 @@ def sbom(*purls: str, others: tuple[dict[str, Any], ...] = (PYTHON, MODEL)) -> d
 
 
 def test_packages_are_named_as_advisories_name_them() -> None:
-    listed, unasked = scan_copy(sbom(*PURLS))
-    assert [package["purl"] for package in listed] == list(PURLS.values())
+    listed, unasked = as_matched(sbom(*PURLS))
+    assert [str(purl) for purl in listed] == list(PURLS.values())
     assert unasked == ["python 3.13.1"]
 
 
@@ -42,7 +43,7 @@ PASSED_OVER += " pkg:deb/debian/bash@5 pkg:deb/debian/bash@5?distro=debian-sid p
 def test_a_package_that_would_be_passed_over_is_no_clean_one() -> None:
     for purls in ([], [""], *([purl] for purl in PASSED_OVER.split())):
         with pytest.raises(InputError, match=r"tells no version|is of no release|lists no"):
-            scan_copy(sbom(*purls))
+            as_matched(sbom(*purls))
 
 
 def answer(*holes: dict[str, Any], package: str = "flask", ecosystem: str = "PyPI") -> dict[str, Any]:
@@ -60,43 +61,46 @@ def of_openssl(ecosystem: str) -> dict[str, Any]:
 
 
 FIXES = [
-    (answer(hole(fixed="3.1.0")), ["3.1.0"]),
-    (answer(hole("typing_extensions", fixed="2"), package="Typing.Extensions"), ["2"]),
-    (answer(hole(last_affected="3.0")), []),
-    (answer(hole(kind="GIT", fixed="0a1b2c")), []),
-    (of_openssl("Debian:13"), ["9-1"]),
-    (of_openssl("Debian"), ["9-1"]),
+    (answer(hole(fixed="3.1.0")), "fixed in 3.1.0"),
+    (answer(hole("typing_extensions", fixed="2"), package="Typing.Extensions"), "fixed in 2"),
+    (answer(hole(last_affected="3.0")), "no fix"),
+    (answer(hole(kind="GIT", fixed="0a1b2c")), "no fix"),
+    (of_openssl("Debian:13"), "fixed in 9-1"),
+    (of_openssl("Debian"), "fixed in 9-1"),
     # fixed in another release of Debian alone: of this one it says nothing, and that counts
-    (of_openssl("Debian:12"), ["?"]),
-    (answer({"id": "CVE-1"}), ["?"]),
+    (of_openssl("Debian:12"), "fixed in ?"),
+    (answer({"id": "CVE-1"}), "fixed in ?"),
 ]
 
 
-def test_what_has_a_fix_counts(tmp_path: Path) -> None:
-    for found, fixed in FIXES:
-        (tmp_path / "osv.json").write_text(json.dumps(found))
-        assert [one["fixed"] for one in judge(1, "", tmp_path / "osv.json")] == [fixed]
+def ended(code: int, stdout: str, stderr: str = "") -> CompletedProcess[str]:
+    return CompletedProcess("osv-scanner", code, stdout, stderr)
+
+
+@pytest.mark.parametrize(("found", "fixed"), FIXES)
+def test_what_has_a_fix_counts(found: Any, fixed: str) -> None:
+    failed, unfixed = judge(ended(1, json.dumps(found)))
+    assert [line.partition(": ")[2] for line in (unfixed if fixed == "no fix" else failed)] == [fixed]
+    assert len(failed + unfixed) == 1
 
 
 NOTHING, HOLED = json.dumps(answer()), json.dumps(answer(hole(fixed="2")))
 NO_DATABASE = "Error during extraction: (extracting as vulnmatch/osvlocal) no database"
 
 
-NO_ANSWERS: list[tuple[int, str, str | None]] = [
-    *((code, "", NOTHING) for code in (2, 126, 127, 128, 130, -9, 1)),
-    *((code, "", HOLED) for code in (0, 127)),
-    *((code, NO_DATABASE, written) for code, written in ((0, NOTHING), (1, HOLED))),
-    *((0, "", text) for text in (None, "", "[]", "{}", '{"results": 1}', '{"results": [{}]}')),
-    (1, "", '{"results": [{"packages": [{"vulnerabilities": [{"id": "CVE-1"}]}]}]}'),
+NO_ANSWERS: list[tuple[int, str, str]] = [
+    *((code, NOTHING, "") for code in (2, 126, 127, 128, 130, -9, 1)),
+    *((code, HOLED, "") for code in (0, 127)),
+    *((code, written, NO_DATABASE) for code, written in ((0, NOTHING), (1, HOLED))),
+    *((0, text, "") for text in ("", "[]", "{}", '{"results": 1}', '{"results": [{}]}')),
+    (1, '{"results": [{"packages": [{"vulnerabilities": [{"id": "CVE-1"}]}]}]}', ""),
 ]
 
 
-@pytest.mark.parametrize(("code", "stderr", "written"), NO_ANSWERS)
-def test_only_a_whole_answer_is_one(tmp_path: Path, code: int, stderr: str, written: str | None) -> None:
-    if written is not None:
-        (tmp_path / "osv.json").write_text(written)
+@pytest.mark.parametrize(("code", "stdout", "stderr"), NO_ANSWERS)
+def test_only_a_whole_answer_is_one(code: int, stdout: str, stderr: str) -> None:
     with pytest.raises(ToolError, match="osv-scanner"):
-        judge(code, stderr, tmp_path / "osv.json")
+        judge(ended(code, stdout, stderr))
 
 
 def entry(until: Any, reason: str = "so", *lines: str) -> str:
@@ -123,8 +127,7 @@ def scanner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path.parent.mkdir()
     path.write_text(
         "#!/bin/sh\nwhile [ $# -gt 0 ]; do echo $1 >> called; case $1 in\n"
-        "--output-file) echo '{\"results\": []}' > $2;;\n"
-        "--local-db-path) cp $2/osv-scalibr/PyPI/all.zip .;; esac; shift; done\n"
+        "--local-db-path) cp $2/osv-scalibr/PyPI/all.zip .;; esac; shift; done; echo '{\"results\": []}'\n"
     )
     path.chmod(0o755)
     monkeypatch.chdir(tmp_path)
@@ -136,7 +139,7 @@ def scanner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_scan(tmp_path: Path, scanner: Path, until: Any, accepted: list[str]) -> None:
     (tmp_path / "osv-scanner.toml").write_text(entry(until))
     found = scan(sbom(*PURLS), tmp_path / "osv-scanner.toml")
-    assert (found["error"], found["packages"], found["counts"], found["asked"]) == ("", 4, [], "api.osv.dev")
+    assert (found["packages"], found["failed"], found["asked"]) == (4, [], "api.osv.dev")
     assert [one["id"] for one in found["accepted"]] == accepted
     assert "--config" in scanner.read_text()
     assert "--offline" not in scanner.read_text()
