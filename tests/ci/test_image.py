@@ -56,19 +56,6 @@ async def test_the_archive_is_packed_with_the_commits_time_and_the_base_left_alo
     ]
 
 
-async def test_a_foreign_platform_is_only_put_together(engine: Engine) -> None:
-    (exported,) = [args for name, args in everything(await archive(platforms=BOTH)) if name == "asTarball"]
-    (foreign,) = exported["platformVariants"]
-    assert not [name for name, _ in chain(foreign) if name == "withExec"]
-    assert [command for command in commands(foreign) if "--platform=linux/arm64" in command]
-
-
-async def test_platforms_that_cannot_be(engine: Engine) -> None:
-    for platforms in (["linux/arm64"], ["linux/amd64", "plan9/mips"]):
-        with pytest.raises(ValueError, match="--platforms: choose of linux/amd64, linux/arm64, and linux/amd64, the"):
-            await settings(platforms=platforms).pipeline()
-
-
 async def test_other_platforms_are_tested_and_one_that_does_not_start_is_a_finding(engine: Engine) -> None:
     steps = list(everything(await settings(platforms=BOTH).pipeline()))
     (foreign,) = [args["source"] for _, args in steps if args.get("path") == "platforms/linux-arm64"]
