@@ -1,7 +1,5 @@
 """`dagger call`s as documents and CI systems write them: recorded from a script, looked up in the module."""
 
-from __future__ import annotations
-
 import os
 import shlex
 import subprocess

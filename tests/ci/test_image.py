@@ -1,7 +1,5 @@
 """The image: what goes into what, in layers, and the one archive that all else looks at."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """What `dagger functions` and `--help` show, that caching is safe, and what of the arguments cannot be meant."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

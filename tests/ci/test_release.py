@@ -1,7 +1,5 @@
 """The road of a release: its order, what stops it, and that nothing on it is answered from a cache."""
 
-from __future__ import annotations
-
 import pytest
 from dagger import dag
 

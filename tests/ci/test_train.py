@@ -1,7 +1,5 @@
 """The trainer in containers: the same commands as natively, what it is told, and what a failure leaves."""
 
-from __future__ import annotations
-
 import json
 import shlex
 import shutil

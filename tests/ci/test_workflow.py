@@ -1,7 +1,5 @@
 """The workflow, and GitLab's pipeline that does the same: what they call is the module's, and in this order."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 from typing import Any

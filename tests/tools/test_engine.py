@@ -1,7 +1,5 @@
 """What `tools/dagger_engine` says of an engine, and how it stops one; the programs that it calls are stand-ins."""
 
-from __future__ import annotations
-
 import shutil
 import subprocess
 import sys
