@@ -108,7 +108,7 @@ async def test_the_doctor_looks_at_everything_and_names_what_failed_first(
     engine: Engine, words: str, ended: Any, failed: str
 ) -> None:
     engine.programs = {"tools.doctor": ANSWERS, words: ended}
-    kws = settings(package_index="https://pypi.mirror", torch_index="", address="ghcr.io/me/name")
+    kws = settings(package_index="https://pypi", torch_index="https://torch", address="ghcr.io/me/name")
     if failed:
         with pytest.raises(RuntimeError) as raised:
             await kws.doctor()
@@ -122,7 +122,9 @@ async def test_the_doctor_looks_at_everything_and_names_what_failed_first(
     assert {f"ok       {each}" for each in named} <= {*lines}
     assert sum(line.startswith("FAILED") for line in lines) == len(failed.split(", ")) * bool(failed)
     (asked,) = engine.said("tools.doctor")
-    assert asked.endswith(" --package-index=https://pypi.mirror --vulnerability-source=https://api.osv.dev")
+    assert asked.endswith(
+        " --package-index=https://pypi --torch-index=https://torch --vulnerability-source=https://api.osv.dev"
+    )
 
 
 async def test_of_every_seed_with_every_setting_a_run_that_fails_sinks_no_other(engine: Engine) -> None:
