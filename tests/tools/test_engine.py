@@ -1,5 +1,6 @@
 """What `tools/dagger_engine` says of an engine, and how it stops one; the programs that it calls are stand-ins."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -10,12 +11,12 @@ from pathlib import Path
 import pytest
 
 SCRIPT = Path(__file__).resolve().parents[2] / "tools" / "dagger_engine"
-SHELL = ("basename", "cat", "dirname", "mkdir", "rm", "seq", "tail")  # of this machine; all else is a stand-in
+SHELL = ("basename", "cat", "dirname", "mkdir", "seq", "tail")  # of this machine; all else is a stand-in
 
 
 def engine(folder: Path, verb: str, **programs: str) -> subprocess.CompletedProcess[str]:
     """Run the script where only these programs are, each a line of shell."""
-    programs = {"id": "echo 0", "curl": "exit 0", **programs}
+    programs = {"id": "echo 0", "curl": "exit 0", "rm": "echo removed >$FOLDER/started", **programs}
     for name, does in programs.items():
         (folder / name).write_text(f"#!/bin/bash\n{does}\n")
         (folder / name).chmod(0o755)
@@ -61,6 +62,17 @@ def test_what_is_missing_is_named_before_anything_is_started(tmp_path: Path) -> 
     assert done.returncode == 1
     assert " lacks dagger-engine dagger-init dnsmasq git iptables" in done.stderr
     assert "runc" not in done.stderr
+    assert not (tmp_path / "started").exists()
+
+
+def test_an_engine_that_is_slow_to_answer_is_waited_for(tmp_path: Path) -> None:
+    """On a busy machine: it is not started twice, and keeps its socket."""
+    (tmp_path / "ENGINE_RUN").mkdir()
+    (tmp_path / "ENGINE_RUN" / "engine.pid").write_text(f"{os.getpid()}\n")
+    slow = 'case "$*" in *unix-socket*) printf . >>$FOLDER/asked; [ $(wc -c <$FOLDER/asked) -ge 4 ] ;; esac'
+    started = "echo started >$FOLDER/started"
+    done = engine(tmp_path, "start", dagger="", curl=slow, setsid=started, sleep="", wc="exec /usr/bin/wc -c")
+    assert done.returncode == 0, done.stderr
     assert not (tmp_path / "started").exists()
 
 
