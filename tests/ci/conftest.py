@@ -1,7 +1,5 @@
 """The module's graph, looked at without an engine: the client records calls, only awaited leaves would connect."""
 
-from __future__ import annotations
-
 import json
 import sys
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Reads the client's recorded calls (a private attribute of dagger-io: wrapped here alone)."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

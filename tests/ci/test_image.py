@@ -1,7 +1,5 @@
 """The image: what goes into what, in layers, and the one archive that all else looks at."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest
@@ -54,19 +52,6 @@ async def test_the_archive_is_packed_with_the_commits_time_and_the_base_left_alo
         ["regctl", "image", "mod", source, "--create=sealed", "--time", f"set={moment},base-layers=1"],
         ["regctl", "image", "export", sealed, "/inference_image.tar"],
     ]
-
-
-async def test_a_foreign_platform_is_only_put_together(engine: Engine) -> None:
-    (exported,) = [args for name, args in everything(await archive(platforms=BOTH)) if name == "asTarball"]
-    (foreign,) = exported["platformVariants"]
-    assert not [name for name, _ in chain(foreign) if name == "withExec"]
-    assert [command for command in commands(foreign) if "--platform=linux/arm64" in command]
-
-
-async def test_platforms_that_cannot_be(engine: Engine) -> None:
-    for platforms in (["linux/arm64"], ["linux/amd64", "plan9/mips"]):
-        with pytest.raises(ValueError, match="--platforms: choose of linux/amd64, linux/arm64, and linux/amd64, the"):
-            await settings(platforms=platforms).pipeline()
 
 
 async def test_other_platforms_are_tested_and_one_that_does_not_start_is_a_finding(engine: Engine) -> None:

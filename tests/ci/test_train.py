@@ -1,7 +1,5 @@
 """The trainer in containers: the same commands as natively, what it is told, and what a failure leaves."""
 
-from __future__ import annotations
-
 import json
 import shlex
 import shutil
@@ -75,28 +73,31 @@ def test_the_constructor_takes_what_the_trainer_is_told_of_data() -> None:
     assert {*OF_DATA, *(name for names in MOUNTED.values() for name in names)} <= {each.name for each in fields(Kws)}
 
 
-@pytest.mark.parametrize("given", [{"dataset": ARCHIVE}, {"dataset_folder": FOLDER}, {"synthetic": True}])
-async def test_a_data_set_is_mounted_or_named(engine: Engine, given: Given) -> None:
-    trained = await settings(**given).train()
-    name = "synthetic" if "synthetic" in given else "/data/dataset"
-    assert f"--dataset={name}" in commands(trained)[-1]
-    mounted = [args["source"] for _, args in chain(trained) if args.get("path") == name]
-    assert mounted == [each for each in given.values() if each is not True]
+TOLD: list[tuple[Given, list[str]]] = [
+    ({"dataset": ARCHIVE}, ["--dataset=/data/dataset"]),
+    ({"dataset_folder": FOLDER}, ["--dataset=/data/dataset"]),
+    ({"synthetic": True, "synthetic_seed": 0}, ["--dataset=synthetic", "--synthetic-seed=0"]),
+    ({"speech": ARCHIVE, "negatives": FOLDER}, ["--speech=/data/speech", "--negatives=/data/negatives"]),
+    ({"speech_evaluation_folder": FOLDER}, ["--speech-evaluation=/data/speech_evaluation"]),
+    ({"labels": ["up", "no"], "licence": "MIT"}, ["--labels=up,no", "--licence=MIT"]),
+]
 
 
-async def test_speech_and_negatives_are_mounted_too(engine: Engine) -> None:
-    trained = await settings(speech=ARCHIVE, speech_evaluation_folder=FOLDER, negatives=FOLDER).train()
-    named = {f"--{name}=/data/{name.replace('-', '_')}" for name in ("speech", "speech-evaluation", "negatives")}
-    assert named <= set(commands(trained)[-1])
-
-
-async def test_what_the_constructor_is_told_reaches_every_command_that_it_means(engine: Engine) -> None:
+@pytest.mark.parametrize(("given", "words"), TOLD)
+async def test_what_is_told_of_the_data_reaches_training_and_clips(
+    engine: Engine, given: Given, words: list[str]
+) -> None:
     from kws_ci import train
 
-    kws = settings(labels=["up", "no"], synthetic_seed=0, seed=7, training=["epochs=3"])
-    of_data = ["--dataset=speech-commands", "--labels=up,no", "--synthetic-seed=0"]
-    assert commands(await kws.train())[-1][5:] == [*of_data, "--seed=7", "--epochs=3"]
-    assert commands(train.clips(kws))[-1][5:] == of_data
+    kws = settings(**given, seed=7, training=["epochs=3"])
+    trained, clips = await kws.train(), train.clips(kws)
+    of_data = commands(clips)[-1][5:]
+    assert commands(trained)[-1][5:] == [*of_data, "--seed=7", "--epochs=3"]
+    assert {*words} <= {*of_data}
+    assert {*of_data} - {*words} <= {"--dataset=speech-commands"}
+    mounted = {args["path"]: args["source"] for _, args in chain(trained) if "/data/" in str(args.get("path"))}
+    brought = [each for each in given.values() if each in (ARCHIVE, FOLDER)]
+    assert mounted == dict(zip([word.partition("=")[2] for word in words if "=/data" in word], brought, strict=True))
 
 
 async def test_an_edit_of_shared_code_or_trainer_retrains_and_of_the_service_does_not(engine: Engine) -> None:

@@ -1,90 +1,112 @@
-"""The workflow against the module: what it calls is there, and every mirror reaches every call."""
-
-from __future__ import annotations
+"""The workflow, and GitLab's pipeline that does the same: what they call is the module's, and in this order."""
 
 import re
-import shlex
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from .conftest import ROOT
+from .calls import function_of, kws, recorded
+from .conftest import ROOT, Given
 
-WORKFLOW = yaml.safe_load((ROOT / ".github/workflows/pipeline.yml").read_text())
+WORKFLOW: Given = yaml.safe_load((ROOT / ".github/workflows/pipeline.yml").read_text())
+GITLAB: Given = yaml.safe_load((ROOT / "docs/.gitlab-ci.yml").read_text())
 TRIGGERS = WORKFLOW[True]  # YAML 1.1 reads "on" as true
 STEPS = [(name, step) for name, job in WORKFLOW["jobs"].items() for step in job["steps"]]
-SCRIPTS = [(name, step["run"].replace("\\\n", " ")) for name, step in STEPS if "run" in step]
-CALLS = [line.partition("dagger call")[2] for _, text in SCRIPTS for line in text.splitlines() if "dagger call" in line]
 MIRRORS = {"base_image", "package_index", "torch_index", "tool_images", "dataset_url", "dataset_sha256", "speech_url"}
 MIRRORS |= {"vulnerability_database"}
 
 
-def options(text: str) -> set[str]:
-    bare = re.sub(r"\$\([^)]*\)", "", text)  # without what another command says
-    return {found.replace("-", "_") for found in re.findall(r"--([a-z][a-z0-9-]*)", bare)}
+def whole(name: str) -> Given:
+    """A job of GitLab's with what it extends."""
+    job = dict(GITLAB[name])
+    bases = job.pop("extends", [])
+    merged: Given = {}
+    for base in [bases] if isinstance(bases, str) else bases:
+        merged |= whole(base)
+    return merged | job
 
 
-@pytest.fixture
-def kws() -> Any:
-    from kws_ci.main import Kws
+def github(name: str, given: dict[str, str]) -> tuple[str, str, dict[str, str]]:
+    """The shell of a job, the script of its steps, and its variables; what stands in expressions is given."""
+    job = WORKFLOW["jobs"][name]
+    named = {name: "x" for each in (job, *job["steps"]) for name in each.get("env", {})}
+    told = {"KWS_MIRRORS": "--torch-index= --base-image=m", "KWS_REGISTRY": "--registry=tcp://r:1", "KWS_ISSUER": "i"}
+    told |= {
+        "KWS_ADDRESS": "ghcr.io/Me/Kws",
+        "KWS_WORKFLOW": "https://github.com/me/kws/.github/workflows/pipeline.yml",
+    }
+    told |= {"GITHUB_SERVER_URL": "https://github.com", "GITHUB_REPOSITORY": "me/kws", "GITHUB_RUN_ID": "1"}
+    told |= {"GITHUB_SHA": "0", "GITHUB_REF_NAME": "v1.0.0", "DEFAULT_BRANCH": "ma.in", "GITHUB_STEP_SUMMARY": "s"}
+    assert set(WORKFLOW["env"]) <= {*told, "DAGGER_NO_NAG", "DAGGER_PROGRESS"}
+    return "bash", "\n".join(step["run"] for step in job["steps"] if "run" in step), named | told | given
 
-    return Kws.__dagger_module__.get_object("Kws")  # type: ignore[attr-defined]
+
+def gitlab(name: str, given: dict[str, str]) -> tuple[str, str, dict[str, str]]:
+    told = {key: each["value"] if isinstance(each, dict) else each for key, each in GITLAB["variables"].items()}
+    told |= {"CI_PROJECT_URL": "https://gitlab.com/me/kws", "CI_SERVER_URL": "https://gitlab.com", "CI_JOB_URL": "u"}
+    told |= {"CI_SERVER_HOST": "gitlab.com", "CI_DEFAULT_BRANCH": "ma.in", "CI_COMMIT_SHA": "0", "CI_COMMIT_TAG": ""}
+    told |= {"CI_COMMIT_BRANCH": "", "CI_COMMIT_TIMESTAMP": "t", "KWS_MIRRORS": "--torch-index= --base-image=m"}
+    return "sh", "\n".join([*whole(name)["before_script"], *whole(name)["script"]]), told | given
 
 
-def test_every_call_gets_every_mirror_from_one_place(kws: Any) -> None:
-    assert len(CALLS) == 9
-    assert all(call.startswith(" $KWS_MIRRORS ") for call in CALLS)
-    assert options(WORKFLOW["env"]["KWS_MIRRORS"]) == MIRRORS
-    assert not [call for call in CALLS if options(call) & MIRRORS]
+CHECK = ["pipeline", "gates", "lint", "workflows", "types", "unit-tests", "predict"]
+DEPLOY, AUDIT = ["notes", "pipeline", "gates"], ["releases", "audit", "test-predict"]
+ON_GITHUB = r"--identity=^https://github\.com/me/kws/\.github/workflows/pipeline\.yml@refs/(heads/ma\.in|tags/v.*)$"
+ON_GITLAB = r"--identity=^https://gitlab\.com/me/kws//\.gitlab-ci\.yml@refs/(heads/ma\.in|tags/v.*)$"
+OIDC = [f"--oidc-request-{name}=env:ACTIONS_ID_TOKEN_REQUEST_{name.upper()}" for name in ("url", "token")]
+TAG, KEY = {"CI_COMMIT_TAG": "v1.0.0", "SIGSTORE_ID_TOKEN": "t"}, {"CI_COMMIT_BRANCH": "main", "KWS_SIGNING_KEY": "k"}
+UP = ["release upload", "release edit"]
+# Where, the job, what is given, what is called in which order, and words that must be among the calls.
+JOBS: list[tuple[Any, str, dict[str, str], list[str], list[str]]] = [
+    (github, "check", {}, CHECK, ["--profile=quick"]),
+    (github, "deploy", {}, DEPLOY, [ON_GITHUB, "--default-branch=ma.in", "--address=ghcr.io/me/kws"]),
+    (github, "deploy", {"ACTIONS_ID_TOKEN_REQUEST_URL": "u"}, DEPLOY, [ON_GITHUB, *OIDC, "--registry=tcp://r:1"]),
+    (github, "audit", {}, AUDIT, [ON_GITHUB, "--address=ghcr.io/me/kws", "--registry=tcp://r:1"]),
+    (github, "comment", {}, ["pr comment"], ["--edit-last"]),
+    (github, "release", {}, ["release view", "release create", *UP], ["--draft", "--draft=false", "--verify-tag"]),
+    (github, "release", {"IS_DRAFT": "true"}, ["release view", *UP], ["--draft=false"]),  # a run that is repeated
+    (gitlab, "check", {}, CHECK, ["--profile=quick"]),
+    (gitlab, "deploy", TAG, DEPLOY, [ON_GITLAB, "--default-branch=ma.in", "--id-token=env:SIGSTORE_ID_TOKEN"]),
+    (gitlab, "deploy", KEY, DEPLOY[1:], ["--signing-key=env:KWS_SIGNING_KEY"]),
+    (gitlab, "audit", {}, AUDIT, [ON_GITLAB]),
+]
+
+
+@pytest.mark.parametrize(("system", "job", "given", "expected", "words"), JOBS)
+def test_a_jobs_scripts_call_what_the_module_has(
+    system: Any, job: str, given: dict[str, str], expected: list[str], words: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "kept" / "artifacts").mkdir(parents=True)
+    (tmp_path / "artifacts").mkdir()
+    (tmp_path / "artifacts" / "report.md").touch()
+    calls = recorded(*system(job, given), tmp_path)
+    assert [function_of(call[2:]) if call[0] == "dagger" else " ".join(call[1:3]) for call in calls] == expected
+    # Every call has every mirror.
+    assert all(call[2:4] == ["--torch-index=", "--base-image=m"] for call in calls if call[0] == "dagger")
+    found = {word for call in calls for word in call}
+    assert set(words) <= found
+    assert found & {ON_GITHUB, ON_GITLAB} == {*words} & {ON_GITHUB, ON_GITLAB}
+
+
+def test_mirrors_are_named_in_one_place() -> None:
+    assert set(re.findall(r"--([a-z0-9-]+)=", WORKFLOW["env"]["KWS_MIRRORS"].replace("_", "-"))) == {
+        name.replace("_", "-") for name in MIRRORS
+    }
     # What the constructor calls a mirror, an index, an image or a database is one.
     named = re.compile(r"mirror|.* index\b|^Index|^Image|NAME=ADDRESS|osv|SHA-256", re.IGNORECASE)
-    parameters = kws.get_constructor().parameters
+    parameters = kws().get_constructor().parameters
     assert {name for name, each in parameters.items() if named.search(each.doc) and not each.default_path} == MIRRORS
 
 
-def test_every_option_and_function_is_there(kws: Any) -> None:
-    constructor = {name.replace("-", "_") for name in kws.get_constructor().parameters}
-    assert MIRRORS | options(WORKFLOW["env"]["KWS_REGISTRY"]) <= constructor
-    functions = {name.lstrip("_"): function for name, function in kws.functions.items()}
-    for call in CALLS:
-        words = [word for word in shlex.split(call.replace('"$@"', "")) if not word.startswith("$")]
-        at = next((at for at, word in enumerate(words) if word.replace("-", "_") in functions), len(words))
-        assert at < len(words) or "$check" in call, call
-        assert options(" ".join(words[:at])) <= constructor, call
-        for word in words[at : at + 1]:
-            given = options(re.split(r"\b(?:export|sync|attestations)\b", " ".join(words[at + 1 :]))[0])
-            assert given <= set(functions[word.replace("-", "_")].parameters), call
-
-
-def test_any_default_branch_publishes_and_no_other() -> None:
+def test_what_starts_a_job_and_what_waits_for_what() -> None:
+    """Any default branch publishes and no other; a push and a manual run wait for each other."""
     assert TRIGGERS["push"]["branches"] == ["**"]
     assert "github.ref_name == github.event.repository.default_branch" in WORKFLOW["jobs"]["deploy"]["if"]
-    (deploy,) = [script for name, script in SCRIPTS if name == "deploy" and " pipeline " in script]
-    assert '--default-branch="$DEFAULT_BRANCH"' in deploy
     assert "master" not in str(WORKFLOW)
-
-
-def test_a_push_and_a_manual_run_wait_for_each_other() -> None:
     assert WORKFLOW["concurrency"]["group"].endswith("-${{ github.event_name == 'schedule' && 'audit' || github.ref }}")
     assert WORKFLOW["concurrency"]["cancel-in-progress"] == "${{ github.event_name == 'pull_request' }}"
-
-
-def test_the_changelog_is_asked_before_anything_is_published() -> None:
-    deploy = " ".join(script for name, script in SCRIPTS if name == "deploy")
-    assert deploy.index(" notes ") < deploy.index(" pipeline ")
-    (release,) = [script for name, script in SCRIPTS if name == "release"]
-    assert (
-        release.index("create") < release.index("--draft ") < release.index("upload") < release.index("--draft=false")
-    )
-
-
-def test_who_signs_is_named_exactly() -> None:
-    identities = [call.split("--identity=")[1].split('" ')[0] for call in CALLS if "--identity" in call]
-    assert len(identities) == 2
-    for identity in identities:
-        assert identity.startswith('"^${KWS_WORKFLOW//./\\\\.}@refs/(heads/${DEFAULT_BRANCH//./\\\\.}|tags/v')
-        assert identity.rstrip('"').endswith(r"\$")
 
 
 def test_a_pull_request_gets_nothing_to_write_with() -> None:
@@ -97,4 +119,16 @@ def test_a_pull_request_gets_nothing_to_write_with() -> None:
 def test_a_failed_training_is_shown_and_kept() -> None:
     kept = [step["if"] for _, step in STEPS if step["name"] in ("Show the report", "Keep the artefacts")]
     assert kept == ["${{ !cancelled() && hashFiles('artifacts/report.md') != '' }}"] * 4
-    assert all("--wipe" in call for call in CALLS if "path=artifacts" in call)
+    exported = [step["run"] for _, step in STEPS if "path=artifacts" in str(step.get("run"))]
+    assert exported
+    assert all("--wipe" in script for script in exported)
+
+
+def test_gitlab_takes_the_pipeline() -> None:
+    builtin = pytest.importorskip("check_jsonschema.builtin_schemas", reason="check-jsonschema is not installed")
+    import jsonschema
+
+    jobs = {name: whole(name) for name, job in GITLAB.items() if isinstance(job, dict) and "stage" in job}
+    assert list(jobs) == ["check", "deploy", "release", "audit"]
+    top = {name: GITLAB[name] for name in ("stages", "variables", "workflow")}
+    jsonschema.validate(top | jobs, builtin.get_builtin_schema("vendor.gitlab-ci"))

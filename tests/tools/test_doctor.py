@@ -2,7 +2,7 @@
 
 import base64
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -61,38 +61,38 @@ def test_a_login_in_an_address_goes_to_its_host_alone_and_into_no_message(server
     assert ASKED[-1] == ("/b.whl?signature=hunter3", "bytes=0-0", None)
 
 
-WRONG: list[tuple[Callable[[str], object], str, str]] = [
-    (doctor.read, NOWHERE, "refused"),
-    (doctor.read, "http://nobody.invalid", "nobody.invalid: "),
-    (doctor.read, "not an address", "unknown url type"),
-    (doctor.package_index, "SERVER/simple", "lists no file"),
-    (doctor.vulnerability_source, "SERVER", "does not answer as OSV"),
+SET, INDEX, SOURCE = "dataset-url", "package-index", "vulnerability-source"
+# The option, its address, what stands there in place of what should, the state, and words of the line about it.
+LINES: list[tuple[str, str, dict[str, str], str, str]] = [
+    (SET, "SERVER/set", {}, "ok", "SERVER/set answers"),
+    (SET, NOWHERE, {}, "FAILED", "refused (--dataset-url): name a mirror"),
+    (SET, "http://nobody.invalid", {}, "FAILED", "http://nobody.invalid: "),
+    (SET, "not an address", {}, "FAILED", "unknown url type"),
+    (SET, "", {}, "skipped", "no address is named (--dataset-url)"),
+    (INDEX, "SERVER/simple", {}, "ok", "SERVER/simple answers"),
+    (INDEX, "SERVER/simple", {"/simple/pip/": "<html>please log in</html>"}, "FAILED", "lists no file"),
+    ("torch-index", NOWHERE, {}, "warning", "(--torch-index): KWS_TORCH_INDEX names another"),
+    (SOURCE, "SERVER", {}, "ok", "SERVER answers"),
+    (SOURCE, "SERVER", {"/v1/querybatch": '{"greeting": "hello"}'}, "FAILED", "does not answer as OSV"),
 ]
 
 
-def test_what_does_not_answer_as_it_should(server: str) -> None:
-    PAGES.update({"/simple/pip/": "<html>please log in</html>", "/v1/querybatch": '{"greeting": "hello"}'})
-    for check, address, reason in WRONG:
-        with pytest.raises(doctor.UnansweredError, match=reason) as said:
-            check(address.replace("SERVER", server))
-        assert "\n" not in str(said.value)
-
-
-STATES = [
-    ("SERVER/simple", "SERVER", 0, "ok warning ok ok"),
-    (NOWHERE, "SERVER", 3, "FAILED warning ok ok"),
-    ("SERVER/simple", "", 0, "ok warning ok skipped"),
-]
-
-
-def test_every_check_is_made_whatever_failed(
-    server: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(("option", "address", "pages", "state", "said"), LINES)
+def test_a_line_a_check_whatever_failed(
+    server: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    option: str,
+    address: str,
+    pages: dict[str, str],
+    state: str,
+    said: str,
 ) -> None:
-    for index, source, code, states in STATES:
-        asked = ["--dataset-url=SERVER/set", f"--torch-index={NOWHERE}", f"--package-index={index}"]
-        asked.append(f"--vulnerability-source={source}")
-        monkeypatch.setattr("sys.argv", ["doctor", *(each.replace("SERVER", server) for each in asked)])
-        assert doctor.main() == code
-        lines = capsys.readouterr().out.splitlines()
-        assert [line.split()[0] for line in lines] == states.split()
-        assert "--torch-index" in lines[1]
+    PAGES.update(pages)
+    asked = {INDEX: "", "torch-index": "", SET: "", SOURCE: "", option: address.replace("SERVER", server)}
+    monkeypatch.setattr("sys.argv", ["doctor", *(f"--{name}={url}" for name, url in asked.items())])
+    assert doctor.main() == (3 if state == "FAILED" else 0)
+    lines = capsys.readouterr().out.splitlines()
+    found = {line[9:].partition(":")[0].replace(" ", "-"): line for line in lines}
+    assert {name: line.split()[0] for name, line in found.items()} == {**dict.fromkeys(asked, "skipped"), option: state}
+    assert said.replace("SERVER", server) in found[option]

@@ -179,7 +179,8 @@ def test_an_unreadable_folder_is_named(tmp_path: Path, monkeypatch: pytest.Monke
     def refuse(path: Path) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(os, "listdir", refuse)  # a test that root may run as well
+    for lists in ("listdir", "scandir"):  # a test that root may run as well; which of them counts is Python's to choose
+        monkeypatch.setattr(os, lists, refuse)
     with pytest.raises(UserError, match=r"folder '.*' cannot be read \(permission denied\); change its rights"):
         opened(tmp_path)
 
