@@ -22,13 +22,12 @@ import soundfile
 
 from kws.audio import SAMPLE_RATE
 from model import cli as command_line
-from model import console, corpus, files, provenance
-from model.corpus import Corpus
+from model import console, files, provenance
 from model.data.source import DataSet, open_dataset
 from model.settings import DEFAULT_LABELS, Settings, make_settings
 
 if TYPE_CHECKING:
-    pass
+    from model.corpus import Corpus
 
 ROOT = Path(__file__).parents[2]
 WORDS, OTHERS = ("low", "high"), ("cat", "dog", "egg", "fig")
@@ -272,8 +271,10 @@ def opened(path: Path | str, **settings: Any) -> DataSet:
     return open_dataset(replace(Settings(), **{"dataset": str(path), **settings}))
 
 
-def corpus_of(root: Path, **settings: Any) -> Corpus:
+def corpus_of(root: Path, **settings: Any) -> "Corpus":
     """A data set as a run on ``low`` and ``high`` sees it."""
+    from model import corpus
+
     given = {"profile": "quick", "labels": WORDS, "speed_copies": False, "speech": "none", "dataset": str(root)}
     chosen = make_settings({**given, **settings})
     return corpus.load(open_dataset(chosen), chosen)

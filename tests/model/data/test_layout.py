@@ -19,6 +19,7 @@ PLAIN = numbered(USUAL, 3)
 MANY = numbered(USUAL, 40)
 UBER = unicodedata.normalize("NFD", "über")
 BOM = "\ufeff"
+PAIR = {"go/1": "go", "no/1": "no"}
 TOPS = {"train": "training", "val": "validation", "test": "testing"}
 NOTHING = ""  # no note at all
 OTHER_WORDS = "recordings are not in folders of the same words and left out:"
@@ -71,21 +72,17 @@ ROWS = {
     ),
     "the rest beside a test folder": Row({"go/1": "go", "no/1": "no", "test/go/2": "go testing", "test/no/2": "*"}),
     "a word that is called test": Row({"test/1": "test", "go/1": "go", "stop/1": "stop"}),
-    "one more folder around": Row({"b/go/1": "go", "b/no/1": "no"}),
+    "one more folder around": Row({f"b/{name}": word for name, word in PAIR.items()}),
     "speakers": Row({"go/ann/1": "go * ann", "no/ann/1": "no * ann", "go/ben/1": "go * ben", "go/cat/x/1": "go * cat"}),
     "too few folders to be speakers": Row({"go/wavs/1": "go", "stop/wavs/1": "stop"}, "too few to be speakers: 'wavs'"),
     "classes": Row({"yes/1": "yes", "no/1": "*", "_unknown_/bed/1": "_unknown_", "_silence_/1": "_silence_"}),
     "classes by plainer names": Row({"yes/1": "*", "no/1": "*", "Unknown/1": "_unknown_", "silence/1": "_silence_"}),
-    "a keyword that is called silence": Row(
-        {"silence/1": "silence", "go/1": "go"}, settings={"labels": ("silence", "go")}
-    ),
+    "a keyword called silence": Row({**PAIR, "silence/1": "silence"}, settings={"labels": ("silence", "go")}),
     "a pattern for speakers": Row(
         {"yes/yes_anna_3": "yes * anna", "no/no_anna_3": "no * anna", "yes/odd": "yes"},
         settings={"speaker_pattern": "_([a-z]+)_"},
     ),
-    "a pattern without a group": Row(
-        {"yes/anna-3": "yes * anna", "no/ben-3": "no * ben"}, settings={"speaker_pattern": "^[a-z]+"}
-    ),
+    "a pattern without a group": Row({"a/ann-3": "a * ann", "b/ben-3": "b"}, settings={"speaker_pattern": "^[a-z]+"}),
     "capitals": Row({"Yes/1": "yes", "yes/2": "yes", "NO/1": "no", "Up/1": "up", "down/1": "down"}),
     "a label in capitals": Row({"yes/1": "Yes", "no/1": "No"}, settings={"labels": ("Yes", "No")}),
     "decomposed characters": Row({f"{UBER}/1": "über", "no/1": "no"}, settings={"labels": ("über", "no")}),
@@ -95,22 +92,15 @@ ROWS = {
         f"2 {OTHER_WORDS} 'extra', 'old'",
         ["extra/x", "old/audio/c"],
     ),
-    "a test folder without words": Row(
-        {"train/audio/go/1": "go", "train/audio/stop/1": "stop"}, f"1 {OTHER_WORDS} 'test'", ["test/audio/clip_1"]
-    ),
-    "a loose recording": Row(
-        {"go/1": "go", "no/1": "no"}, "recordings in no word's folder are left out: 'loose.wav'", ["loose"]
-    ),
-    "no word": Row({"go/1": "go", "no/1": "no"}, "begin with '_' are no words and left out: '_odd'", ["_odd/1"]),
-    "a word with few clips": Row(
-        {**dict.fromkeys(PLAIN, "*"), "scripts/demo": "scripts"}, "taken for other words, with few clips: scripts (1)"
-    ),
+    "no words below test": Row({f"train/{name}": "*" for name in PAIR}, f"1 {OTHER_WORDS} 'test'", ["test/a/1"]),
+    "a loose recording": Row(PAIR, "recordings in no word's folder are left out: 'loose.wav'", ["loose"]),
+    "no word": Row(PAIR, "begin with '_' are no words and left out: '_odd'", ["_odd/1"]),
+    "a word with few clips": Row(dict.fromkeys([*PLAIN, "scripts/demo"], "*"), "with few clips: scripts (1)"),
     "speakers on top": Row(
-        {"ann/go/1": "ann", "ben/go/1": "ben"}, "2 recordings are in a folder below a word's, read as WORD/SPEAKER"
+        {"ann/go/1": "ann", "ben/go/1": "ben"}, "2 recordings are in a folder below a word's, read as"
     ),
     "own words": Row(
-        {"go/1": "go", "no/1": "no", "_unknown_/1": "_unknown_"},
-        "the keywords are all words of the data set: go, no; --labels names others",
+        {**PAIR, "_unknown_/1": "_unknown_"}, "the keywords are all words of the data set: go, no; --labels"
     ),
     "what systems and editors leave behind": Row(dict.fromkeys(PLAIN, "*"), NOTHING, LEFTOVERS),
     "formats": Row(
@@ -120,9 +110,9 @@ ROWS = {
         [*(f"yes/{number}.m4a" for number in range(30)), "no/1.WEBM", "no/notes.txt"],
     ),
     "names that are no UTF-8": Row(
-        {"yes/1": "yes", "no/1": "no"},
-        "2 names are not in UTF-8 and left out: 'yes/\\xfcber.wav', '\\xfcber/1.wav'; rename",
-        [os.fsdecode(b"yes/\xfcber.wav"), os.fsdecode(b"\xfcber/1.wav")],
+        PAIR,
+        "2 names are not in UTF-8 and left out: 'go/\\xfcber.wav', '\\xfcber/1.wav'; rename",
+        [os.fsdecode(b"go/\xfcber.wav"), os.fsdecode(b"\xfcber/1.wav")],
     ),
     "the official rule": Row({name: f"* {official_split(name)} {name[-21:-13]}" for name in MANY}, rule=BY_SPEAKER),
     "lists": listed(f"{A}\n\n", f"{B}\r\n"),
