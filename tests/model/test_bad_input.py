@@ -84,7 +84,7 @@ DATA: list[tuple[Given, str, str]] = [  # what there is, options of `check`, wha
 ]
 
 
-@pytest.mark.parametrize(("given", "options", "message"), DATA)
+@pytest.mark.parametrize(("given", "options", "message"), DATA, ids=[message for *_, message in DATA])
 def test_what_is_no_data_set(
     main: Cli, own_cache: Path, tmp_path: Path, given: Given, options: str, message: str
 ) -> None:
