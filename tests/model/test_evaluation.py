@@ -27,7 +27,7 @@ TRAINED = {"low": "low/4 tree/4", "high": "high/4", "bird": "bird/4"}
 # Running speech with pauses: how each recording sounds, and its transcript.
 SPOKEN: dict[str, tuple[list[tuple[str, float]], str]] = {
     "a": ([("bird", 0.0), ("bird", 0.55), ("bird", 0.0)], "birds sing"),
-    "b": ([("bird", 0.0), ("bird", 0.0)], ""),
+    "b": ([("bird", 0.0), ("bird", 0.45)], ""),  # a keyword is not the likeliest anywhere
     "c": ([("bird", 0.0), ("high", 0.0)], "bird high"),
 }
 RULE = Rule(0.1, 3, 0.3)
@@ -139,6 +139,7 @@ def test_running_audio(found: dict[str, Any]) -> None:
     worst = running["worst"][0]
     assert (worst["recording"], worst["label"]) == ("a.wav", "low")
     assert worst["seconds"] == pytest.approx(5, abs=1)
+    assert running["curve"][0]["false_accepts_per_hour"] * running["hours"] == pytest.approx(1)
     for name, order in (("misses", 1), ("false_accepts_per_hour", -1)):
         values = [point[name] for point in running["curve"]]
         assert values == sorted(values)[::order]
