@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -25,9 +26,6 @@ def test_what_the_file_says(tmp_path: Path) -> None:
     windows = np.stack([tone(label)[:, 0] for label in LABELS])
     assert model(windows).argmax(axis=1).tolist() == [0, 1, 2, 3]
     assert model(windows[:0]).shape == (0, 4)
-
-
-def test_defaults_are_those_of_kws(tmp_path: Path) -> None:
     info = open_model(save_model(tmp_path / "model.onnx")).info
     assert info.threshold == info.rule.threshold == DEFAULT_THRESHOLD
     info = open_model(save_model(tmp_path / "model.onnx", METADATA | {"threshold": "0.7"})).info
@@ -35,27 +33,23 @@ def test_defaults_are_those_of_kws(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("name", "value", "said"),
     [
-        ({"labels": ""}, "lacks the metadata labels"),
-        *(({"labels": labels}, "labels") for labels in ("up,down", '["up"]', '["up", "down", "yes", "yes"]')),
-        ({"labels": '["up", "down", "yes"]'}, "float32[1, 4], not float32[1, 3]"),
-        ({"sample_rate": "16"}, "sample_rate is 16"),
-        ({"sample_rate": "fast"}, "fast"),
-        ({"clip_samples": "8000"}, "Got: 8000 Expected: 16000"),
-        ({"threshold": "0"}, "threshold is 0"),
-        ({"threshold": "nan"}, "threshold is nan"),
-        ({"detection": "[]"}, "Rule"),
-        ({"detection": '{"hop_seconds": -1}'}, "hop_seconds is -1"),
+        ("labels", "", "lacks the metadata labels"),
+        *(("labels", labels, "labels") for labels in ("up,down", '["up"]', '["up", "down", "yes", "yes"]')),
+        ("labels", '["up", "down", "yes"]', "float32[1, 4], not float32[1, 3]"),
+        ("sample_rate", "16", "sample_rate is 16"),
+        ("sample_rate", "fast", "fast"),
+        ("clip_samples", "8000", "Got: 8000 Expected: 16000"),
+        *(("threshold", threshold, f"threshold is {threshold}") for threshold in ("0", "nan")),
+        ("detection", "[]", "Rule"),
+        ("detection", '{"hop_seconds": -1}', "hop_seconds is -1"),
     ],
 )
-def test_wrong_metadata_are_named(tmp_path: Path, change: dict[str, str], said: str) -> None:
-    path = save_model(tmp_path / "model.onnx", METADATA | change)
-    with pytest.raises(ModelError, match=r"model\.onnx") as caught:
+def test_wrong_metadata_are_named(tmp_path: Path, name: str, value: str, said: str) -> None:
+    path = save_model(tmp_path / "model.onnx", METADATA | {name: value})
+    with pytest.raises(ModelError, match=rf"model\.onnx.*{re.escape(said)}.*{re.escape(REMEDY)}$"):
         open_model(path)
-    assert said in str(caught.value)
-    assert REMEDY in str(caught.value)
-    assert "\n" not in str(caught.value)
 
 
 def other(op_type: str, name: str = "probabilities") -> bytes:

@@ -1,7 +1,9 @@
 """Builders of small data sets, one trained model for all who need one, and the command line as a user runs it."""
 
 import contextlib
+import functools
 import io
+import json
 import os
 import signal
 import subprocess
@@ -9,7 +11,7 @@ import sys
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,14 +24,15 @@ from kws.audio import SAMPLE_RATE
 from model import cli as command_line
 from model import console, files, provenance
 from model.data.source import DataSet, open_dataset
-from model.data.speech import Speech
-from model.settings import DEFAULT_LABELS, Settings
+from model.settings import DEFAULT_LABELS, Settings, make_settings
 
 if TYPE_CHECKING:
-    from model.network import TCResNet8
+    from model.corpus import Corpus
 
 ROOT = Path(__file__).parents[2]
 WORDS, OTHERS = ("low", "high"), ("cat", "dog", "egg", "fig")
+LABELS = (*WORDS, "_unknown_", "_silence_")
+TONES, OTHER_TONE = {"low": 500, "high": 1000, "_silence_": 3000}, 2000  # Hz, as `tests.service.tones` has them
 USUAL = DEFAULT_LABELS
 QUICK = ("--labels", "low,high", "--profile", "quick", "--epochs", "2", "--speech", "none")
 REVISION = "of-the-test"
@@ -46,6 +49,13 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             patch.delenv(name)
         patch.setenv("KWS_CACHE", str(shared / "cache"))
         yield shared / "cache"
+
+
+@pytest.fixture
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache that is this test's own."""
+    monkeypatch.setenv("KWS_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
 
 
 def run(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -91,6 +101,20 @@ def one_line(result: subprocess.CompletedProcess[str], code: int = 2) -> str:
     return lines[0]
 
 
+def read(folder: Path, *names: str) -> Any:
+    """The content of a JSON file, or of several."""
+    found = [json.loads((folder / name).read_text()) for name in names]
+    return found if len(found) > 1 else found[0]
+
+
+def judge(model: Path, dataset: Path, output: Path, *options: str | Path) -> dict[str, Any]:
+    """What ``evaluate`` writes of a model and a data set."""
+    given = options if "--speech-evaluation" in options else ("--speech", "none", *options)
+    done(run("evaluate", model, "--dataset", dataset, "--output", output, *given))
+    found: dict[str, Any] = read(output, "evaluation.json")
+    return found
+
+
 @pytest.fixture(scope="session")
 def shared(cache: Path) -> Path:
     """A folder that all workers have in common, new in each run."""
@@ -105,7 +129,7 @@ def tones(shared: Path) -> Path:
     with files.locked(shared / "tones.lock"):
         if not (shared / "tones").exists():
             write_files(shared / "speech", speech_files())
-            write_files(shared / "rooms", {"kitchen.wav": wav_bytes(tone(2000, 3.0))})
+            write_files(shared / "rooms", {"kitchen.wav": wav_bytes(word("humming", 3.0))})
             write_files(shared / "tones", kept)
     return shared / "tones"
 
@@ -122,32 +146,36 @@ def trained(tones: Path, shared: Path) -> Path:
     return output
 
 
-@pytest.fixture
-def speech(tmp_path: Path) -> Speech:
-    """Running speech for ``ToneModel``."""
-    from .stand_ins import running_speech
-
-    return running_speech(tmp_path)
-
-
-@pytest.fixture(scope="session")
-def network() -> "TCResNet8":
-    """Untrained, with normalisation statistics that folding has to get right."""
-    import torch
-
-    from model.network import TCResNet8
-
-    torch.manual_seed(0)
-    network = TCResNet8(3, width=1.0)
-    network.train()
-    for _ in range(3):
-        network(torch.randn(16, 40, 61) * 2 + 1)
-    return network.eval()
-
-
 def tone(frequency: float, seconds: float = 1.0, rate: int = SAMPLE_RATE, level: float = 0.3) -> Any:
     """A sine, ``float32[samples]``."""
     return (level * np.sin(2 * np.pi * frequency * np.arange(round(seconds * rate)) / rate)).astype(np.float32)
+
+
+def word(label: str, seconds: float = 0.5, like_low: float = 0.0) -> Any:
+    """The tone of a label, ``float32[samples]``, of which ``like_low`` is the tone of ``low``."""
+    parts = ((TONES.get(label, OTHER_TONE), 1 - like_low), (TONES["low"], like_low))
+    return np.sum([tone(frequency, seconds, level=0.3 * share) for frequency, share in parts], axis=0)
+
+
+def tone_model(path: Path, labels: Sequence[str] = LABELS, **metadata: str | None) -> Path:
+    """A model file that is sure of the tone of ``labels``, and of ``_silence_`` where it hears none."""
+    import onnx
+
+    from tests.service import tones
+
+    said = {**tones.METADATA, "labels": json.dumps(labels), "threshold": "0.8", **metadata}
+    proto, count = tones.tone_model({name: text for name, text in said.items() if text}), len(labels)
+    graph = proto.graph
+    graph.node[2].output[0] = "heard"
+    graph.node.insert(3, onnx.helper.make_node("Add", ["heard", "floor"], ["energy"]))
+    changed = {"floor": np.array([0, 0, 0, 1e4], np.float32)[:count], "pair_sum": np.tile(np.eye(4), (2, 1))[:, :count]}
+    kept = [each for each in graph.initializer if each.name not in changed]
+    new = [onnx.numpy_helper.from_array(np.asarray(value, np.float32), name) for name, value in changed.items()]
+    del graph.initializer[:]
+    graph.initializer.extend([*kept, *new])
+    graph.output[0].type.tensor_type.shape.dim[1].dim_value = count
+    onnx.save(proto, str(path))
+    return path
 
 
 def wav_bytes(samples: Any, rate: int = SAMPLE_RATE, kind: str = "WAV") -> bytes:
@@ -160,15 +188,16 @@ def wav_bytes(samples: Any, rate: int = SAMPLE_RATE, kind: str = "WAV") -> bytes
 def tone_files(words: tuple[str, ...] = WORDS, speakers: int = 40) -> dict[str, bytes]:
     """A tiny data set: a word is a tone; the official rule spreads the speakers over the splits."""
     files = {}
-    for index, word in enumerate(words):
+    for index, name in enumerate(words):
         for speaker in range(speakers):
-            samples = tone(300 * (index + 1) + speaker, 0.2)
-            files[f"{word}/{speaker:08x}_nohash_0.wav"] = wav_bytes(samples)
+            samples = (0.5 + speaker / 80) * word(name, 0.2 + index / 100)
+            files[f"{name}/{speaker:08x}_nohash_0.wav"] = wav_bytes(samples)
     files["dataset.json"] = b'{"licence": "CC0 1.0", "attribution": "nobody"}'
     files["_background_noise_/hiss.wav"] = wav_bytes(np.random.default_rng(0).normal(0, 0.05, 2 * SAMPLE_RATE))
     return files
 
 
+@functools.cache
 def recording(name: str, kind: str = "WAV", samples: int = 400) -> bytes:
     """Noise that is another for each name."""
     rng = np.random.default_rng(zlib.crc32(name.encode(errors="surrogateescape")))
@@ -189,12 +218,13 @@ def numbered(words: Iterable[str], count: int, form: str = "{word}/{number:08x}_
     return [form.format(word=word, number=number) for word in words for number in range(count)]
 
 
-def speech_files(readers: int = 24) -> dict[str, bytes]:
-    """Running speech in LibriSpeech's layout: three seconds a reader of a tone that is no keyword's."""
+def speech_files(readers: int = 24, text: str = "NOTHING ELSE", folder: str = "") -> dict[str, bytes]:
+    """Running speech in LibriSpeech's layout: two seconds a reader of a tone that is no keyword's."""
     files = {}
     for reader in range(100, 100 + readers):
-        files[f"{reader}/7/{reader}-7-0001.wav"] = wav_bytes(tone(1300 + 10 * reader % 300, 3.0))
-        files[f"{reader}/7/{reader}-7.trans.txt"] = f"{reader}-7-0001 NOTHING ELSE\n".encode()
+        where = f"{folder}{reader}/7/{reader}-7"
+        files[f"{where}-0001.wav"] = wav_bytes(0.5 * word("speech", 2 + reader / 100))
+        files[f"{where}.trans.txt"] = f"{reader}-7-0001 {text}\n".encode()
     return files
 
 
@@ -206,22 +236,22 @@ def write_files(root: Path, files: Mapping[str, bytes]) -> Path:
     return root
 
 
-def member(name: str, kind: bytes = tarfile.REGTYPE, target: str = "") -> tarfile.TarInfo:
-    """A member of a tar without content: a link, a pipe, …"""
+def member(name: str, kind: bytes = tarfile.REGTYPE, target: str = "", size: int = 0) -> tarfile.TarInfo:
+    """A member of a tar: a file, a link, a pipe, …"""
     info = tarfile.TarInfo(name)
-    info.type, info.linkname = kind, target
+    info.type, info.linkname, info.size = kind, target, size
     return info
 
 
-def tar(path: Path, files: Mapping[str, bytes], *extra: tarfile.TarInfo, mode: str = "w:gz") -> Path:
-    """Files as a tar, with extra members at its end."""
+def tar(
+    path: Path, files: Mapping[str, bytes], *extra: tarfile.TarInfo, mode: str = "w:gz", first: bool = False
+) -> Path:
+    """Files as a tar, with extra members at its end, or ``first``."""
+    members = [(member(name, size=len(data)), io.BytesIO(data)) for name, data in files.items()]
+    others = [(info, io.BytesIO()) for info in extra]
     with tarfile.open(path, mode) as archive:  # type: ignore[call-overload]
-        for name, data in files.items():
-            info = member(name)
-            info.size = len(data)
-            archive.addfile(info, io.BytesIO(data))
-        for info in extra:
-            archive.addfile(info)
+        for each in [*others, *members] if first else [*members, *others]:
+            archive.addfile(*each)
     return path
 
 
@@ -241,15 +271,15 @@ def opened(path: Path | str, **settings: Any) -> DataSet:
     return open_dataset(replace(Settings(), **{"dataset": str(path), **settings}))
 
 
+def corpus_of(root: Path, **settings: Any) -> "Corpus":
+    """A data set as a run on ``low`` and ``high`` sees it."""
+    from model import corpus
+
+    given = {"profile": "quick", "labels": WORDS, "speed_copies": False, "speech": "none", "dataset": str(root)}
+    chosen = make_settings({**given, **settings})
+    return corpus.load(open_dataset(chosen), chosen)
+
+
 def told(dataset: DataSet) -> str:
     """All notes of a data set."""
     return "\n".join(dataset.notes)
-
-
-@pytest.fixture(scope="session")
-def shared_subset() -> Path:
-    """The shared subset of Speech Commands."""
-    path = Path(os.environ.get("KWS_TEST_DATASET", ROOT.parent / "shared/data/speech_commands_subset.tar.gz"))
-    if not path.exists():
-        pytest.skip(f"real data: {path} is not there; set KWS_TEST_DATASET")
-    return path

@@ -47,7 +47,6 @@ def test_silence_is_made_anew_from_digital_silence_up() -> None:
     level = power.mean(dim=(1, 2))
     assert 5 <= int((level == 0).sum()) <= 40
     assert level[level > 0].min() < 1e-4 * level.max()
-    assert torch.isfinite(features.log_mel(power)).all()
     assert not torch.equal(power, again)
 
 

@@ -7,31 +7,35 @@ from typing import Any
 import pytest
 import torch
 
-from model import corpus, features
+from model import features
 from model.corpus import CROP, HARD, NO_CLIP, Corpus, Sampler
-from model.data.source import open_dataset
+from model.data.layout import SPLITS
 from model.errors import UserError
-from model.settings import Settings, make_settings
+from model.settings import make_settings
 
-from .conftest import OTHERS, WORDS, speech_files, tone_files, write_files
-
-KEPT = ("training", "validation", "testing")
+from .conftest import LABELS, OTHERS, WORDS, corpus_of, speech_files, tone_files, write_files
 
 
-def settings_of(root: Path, **chosen: Any) -> Settings:
-    return make_settings(
-        {"profile": "quick", "labels": WORDS, "speed_copies": False, "speech": "none", "dataset": str(root), **chosen}
-    )
+def sampler_of(corpus: Corpus, **chosen: Any) -> Sampler:
+    return Sampler(corpus, make_settings({"profile": "quick", **chosen}))
 
 
-def load(root: Path, **chosen: Any) -> Corpus:
-    settings = settings_of(root, **chosen)
-    return corpus.load(open_dataset(settings), settings)
+def epoch_of(sampler: Sampler, seed: int = 0) -> torch.Tensor:
+    return sampler.epoch(torch.Generator().manual_seed(seed))
+
+
+def same_power(corpus: Corpus, name: str) -> None:
+    """What files hold is what is heard, in whatever order."""
+    waveforms, split = corpus.waveforms(name), corpus.splits[name]
+    order = torch.randperm(len(split), generator=torch.Generator().manual_seed(0))
+    assert waveforms.shape == (len(split), 16_000)
+    expected = features.mel_power(torch.from_numpy(waveforms)[order])
+    torch.testing.assert_close(split.power(order), expected, rtol=2e-3, atol=1e-9)
 
 
 @pytest.fixture(scope="module")
 def found(tones: Path) -> Corpus:
-    return load(tones)
+    return corpus_of(tones)
 
 
 def test_held_out_splits_have_as_many_of_the_rest_as_of_a_keyword(found: Corpus) -> None:
@@ -40,39 +44,21 @@ def test_held_out_splits_have_as_many_of_the_rest_as_of_a_keyword(found: Corpus)
             assert found.labels[target] == ("_unknown_" if clip.word in OTHERS else clip.word)
             assert clip.split == name
     assert "_silence_" not in {clip.word for clip in found.splits["training"].clips}
-    for name in ("validation", "testing"):
+    for name in SPLITS[1:]:
         counts = Counter(found.splits[name].targets.tolist())
         mean = round((counts[0] + counts[1]) / 2)
-        assert counts[3] == mean
-        assert counts[2] == min(mean, len(found.others[name]))
+        assert (counts[3], counts[2]) == (mean, min(mean, len(found.others[name])))
     several = Counter(clip.word for clip in found.splits["testing"].clips if clip.word in OTHERS)
     assert max(several.values()) <= -(-several.total() // 2)
+    same_power(found, "validation")
 
 
-def test_what_files_hold_is_what_is_heard(found: Corpus) -> None:
-    waveforms, split = found.waveforms("validation"), found.splits["validation"]
-    order = torch.randperm(len(split), generator=torch.Generator().manual_seed(0))
-    assert waveforms.shape == (len(split), 16_000)
-    expected = features.mel_power(torch.from_numpy(waveforms)[order])
-    torch.testing.assert_close(split.power(order), expected, rtol=2e-3, atol=1e-9)
-
-
-def test_words_that_are_held_back_are_heard_nowhere_in_training(tones: Path) -> None:
-    assert load(tones).unseen_words == ()
-    held = load(tones, unseen_words=("dog",))
+def test_words_that_are_held_back_are_heard_nowhere_in_training(tones: Path, found: Corpus) -> None:
+    assert found.unseen_words == ()
+    held = corpus_of(tones, unseen_words=("dog",))
     assert held.unseen_words == ("dog",)
     assert not {clip.word for split in held.splits.values() for clip in split.clips} & {"dog"}
-    assert {clip.split for clip in held.unseen} == set(KEPT)
-    assert held.read(held.unseen).shape == (len(held.unseen), 16_000)
-
-
-def test_an_epoch_has_its_share_of_running_speech(tones: Path, tmp_path: Path) -> None:
-    speech = str(write_files(tmp_path / "speech", speech_files()))
-    chosen = load(tones, speech=speech)
-    rows = Sampler(chosen, settings_of(tones, speech=speech)).epoch(torch.Generator().manual_seed(0))
-    shares = [float((rows == kind).float().mean()) for kind in (CROP, HARD)]
-    assert shares == pytest.approx([0.21, 0.21], abs=0.01)
-    assert chosen.digest != load(tones).digest
+    assert {clip.split for clip in held.unseen} == {*SPLITS}
 
 
 @pytest.mark.parametrize(
@@ -89,7 +75,7 @@ def test_a_class_is_there_where_its_clips_are_and_it_is_wanted(
 ) -> None:
     every = tone_files((*WORDS, "cat"), speakers=20)
     files = {name: data for name, data in every.items() if not name.startswith(left_out)}
-    some = load(write_files(tmp_path / "some", files), **chosen)
+    some = corpus_of(write_files(tmp_path / "some", files), **chosen)
     assert some.labels == (*WORDS, *classes)
     assert {clip.word for clip in some.splits["training"].clips} - {"cat"} == set(WORDS)
     assert bool(len(some.noise)) == (left_out != "_")  # still an augmentation
@@ -98,52 +84,54 @@ def test_a_class_is_there_where_its_clips_are_and_it_is_wanted(
 def test_without_other_words_seconds_of_speech_are_judged_in_their_place(tmp_path: Path) -> None:
     """Own words alone: what the model calls ``_unknown_`` is trained, calibrated and tested all the same."""
     speech = str(write_files(tmp_path / "speech", speech_files()))
-    chosen = load(write_files(tmp_path / "own", tone_files()), speech=speech)
-    assert chosen.labels == (*WORDS, "_unknown_", "_silence_")
-    for name in ("validation", "testing"):
+    chosen = corpus_of(write_files(tmp_path / "own", tone_files()), speech=speech)
+    assert chosen.labels == LABELS
+    for name in SPLITS[1:]:
         counts = Counter(clip.word for clip in chosen.splits[name].clips)
         assert counts["_unknown_"] == round((counts["low"] + counts["high"]) / 2)
         waveforms = chosen.waveforms(name)[chosen.splits[name].targets.numpy() == 2]
-        assert (abs(waveforms).max(axis=1) > 0.2).all()
-    expected = features.mel_power(torch.from_numpy(chosen.waveforms("validation")))
-    power = chosen.splits["validation"].power(torch.arange(len(expected)))
-    torch.testing.assert_close(power, expected, rtol=2e-3, atol=1e-9)
+        assert (abs(waveforms).max(axis=1) > 0.1).all()
+    same_power(chosen, "validation")
+    rows = epoch_of(sampler_of(chosen))
+    shares = [float((rows == kind).float().mean()) for kind in (CROP, HARD)]
+    assert shares == pytest.approx([0.21, 0.21], abs=0.01)
+    assert chosen.digest != corpus_of(tmp_path / "own").digest
 
 
 def test_folders_of_the_classes_are_the_classes(tmp_path: Path) -> None:
-    files = tone_files((*WORDS, "_unknown_", "_silence_"))
+    files = tone_files(LABELS)
     quiet = {name: data for name, data in files.items() if not name.startswith("_background")}
     for number, (given, made) in enumerate(((files, True), (quiet, False))):
-        chosen = load(write_files(tmp_path / str(number), given))
-        assert (chosen.labels, chosen.unseen) == ((*WORDS, "_unknown_", "_silence_"), ())
+        chosen = corpus_of(write_files(tmp_path / str(number), given))
+        assert (chosen.labels, chosen.unseen) == (LABELS, ())
         for split in chosen.splits.values():
-            assert {
-                (clip.word, chosen.labels[target]) for clip, target in zip(split.clips, split.targets, strict=True)
-            } == {(label, label) for label in chosen.labels}
-        rows = Sampler(chosen, settings_of(tmp_path)).epoch(torch.Generator().manual_seed(0)).tolist()
+            classes = [chosen.labels[target] for target in split.targets]
+            assert {*zip((clip.word for clip in split.clips), classes, strict=True)} == {
+                (each, each) for each in LABELS
+            }
+        rows = epoch_of(sampler_of(chosen)).tolist()
         recorded = [row for row in rows if row >= 0 and chosen.splits["training"].clips[row].word == "_silence_"]
         assert (bool(recorded), NO_CLIP in rows) == (True, made)
 
 
 def test_broken_clips_are_left_out_and_a_split_must_keep_some(tmp_path: Path) -> None:
     root = write_files(tmp_path / "tones", tone_files())
-    of_high = [clip.name for clip in load(root).splits["validation"].clips if clip.word == "high"]
+    of_high = [clip.name for clip in corpus_of(root).splits["validation"].clips if clip.word == "high"]
     (root / of_high[0]).write_bytes(b"")
-    part = load(root).splits["validation"]
+    part = corpus_of(root).splits["validation"]
     assert part.audit.named("broken") == [of_high[0]]
     assert Counter(clip.word for clip in part.clips)["high"] == len(of_high) - 1
     assert len(part) == len(part.targets) == len(part.power(torch.arange(len(part))))
     for name in of_high:
         (root / name).write_bytes(b"")
     with pytest.raises(UserError, match="label 'high' has no readable clips in the validation split"):
-        load(root)
+        corpus_of(root)
 
 
-def test_an_epoch_has_every_keyword_clip_and_a_share_of_the_rest(tones: Path, found: Corpus) -> None:
+def test_an_epoch_has_every_keyword_clip_and_a_share_of_the_rest(found: Corpus) -> None:
     clips = found.splits["training"].clips
-    sampler = Sampler(found, settings_of(tones, silence_share=1.0))
-    generator = torch.Generator().manual_seed(0)
-    one, two = (sampler.epoch(generator).tolist() for _ in range(2))
+    sampler = sampler_of(found, silence_share=1.0)
+    one, two = (epoch_of(sampler, seed).tolist() for seed in range(2))
     keywords = [row for row, clip in enumerate(clips) if clip.word in WORDS]
     mean = round(len(keywords) / 2)
     for rows in (one, two):
@@ -153,5 +141,5 @@ def test_an_epoch_has_every_keyword_clip_and_a_share_of_the_rest(tones: Path, fo
         unknown = Counter(clips[row].word for row in rows if row != NO_CLIP and clips[row].word not in WORDS)
         assert max(unknown.values()) - min(unknown.values()) <= 1  # whether a word has ten clips or forty
     assert one != two
-    other = Sampler(found, settings_of(tones, unknown_share=0.5, silence_share=2.0))
+    other = sampler_of(found, unknown_share=0.5, silence_share=2.0)
     assert len(other) == 2 * mean + round(mean / 2) + 2 * mean

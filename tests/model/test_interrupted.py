@@ -3,6 +3,9 @@
 import errno
 import logging
 import signal
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,71 +17,71 @@ from model.data.recording import write_clip
 from model.errors import Interrupted, UserError
 from model.train import save_state
 
-from .conftest import QUICK, Cli, one_line
+from .conftest import QUICK, ROOT, Cli, done, one_line, write_files
+
+GO_ON = "the output is as it was; --resume goes on after the last whole epoch"
 
 
 @pytest.fixture
-def output(tmp_path: Path) -> Path:
-    """An output that an earlier run has left."""
-    (tmp_path / "out/model").mkdir(parents=True)
-    (tmp_path / "out/model/train_metrics.json").write_text("of an earlier run")
-    return tmp_path / "out/model"
+def fails(main: Cli, tmp_path: Path) -> Callable[..., None]:
+    """Train over the output of an earlier run: it stays as it was, and beside it the log, where the line says."""
+    former = write_files(tmp_path / "out", {"model/train_metrics.json": b"of an earlier run"}) / "model"
 
+    def check(code: int, message: str, *options: str | Path, last_line: str = "") -> None:
+        log = former.with_name("model.log")
+        line = one_line(main("train", "--output", former, *options), code)
+        assert line.startswith(f"error: {message}")
+        assert line.endswith(f"; the log is {log}")
+        assert log.read_text().splitlines()[-1].split(" ERROR ")[1].startswith(last_line or message.split(";")[0])
+        assert [path.read_text() for path in former.iterdir()] == ["of an earlier run"]
+        assert {path.name for path in former.parent.iterdir()} == {"model", "model.log", "model.resume"}
 
-def check_left(line: str, output: Path, last_line: str) -> None:
-    """The former output as it was, and beside it the log, whose place the error's line ends with."""
-    log = output.with_name("model.log")
-    assert line.endswith(f"; the log is {log}")
-    assert log.read_text().splitlines()[-1].split(" ERROR ")[1].startswith(last_line)
-    assert [path.read_text() for path in output.iterdir()] == ["of an earlier run"]
-    assert {path.name for path in output.parent.iterdir()} == {"model", "model.log", "model.resume"}
+    return check
 
 
 @pytest.mark.parametrize(
     ("failure", "code", "message", "last_line"),
     [
-        (signal.SIGTERM, 143, "stopped by SIGTERM; the output is as it was; --resume goes on after", "stopped by S"),
-        (signal.SIGINT, 130, "stopped by SIGINT; the output is as it was; --resume goes on after", "stopped by S"),
-        (UserError("training diverged"), 2, "training diverged", "training diverged"),
+        (signal.SIGTERM, 143, f"stopped by SIGTERM; {GO_ON}", ""),
+        (signal.SIGINT, 130, f"stopped by SIGINT; {GO_ON}", ""),
+        (UserError("training diverged"), 2, "training diverged", ""),
         (OSError(errno.ENOSPC, "full", "x"), 2, "no space left on the disk for the output or the cache", "[Errno 28]"),
         (PermissionError(errno.EACCES, "No", "x"), 2, "'x' cannot be read or written (no); mend it", "[Errno 13]"),
     ],
 )
 def test_a_run_that_ends_early_leaves_its_log(
-    main: Cli, output: Path, monkeypatch: pytest.MonkeyPatch, failure: Any, code: int, message: str, last_line: str
+    fails: Any, monkeypatch: pytest.MonkeyPatch, failure: Any, code: int, message: str, last_line: str
 ) -> None:
     def fail(_settings: object, folder: Path, state: Path, *_: object) -> None:
         state.mkdir()
         (folder / "model.onnx").touch()
-        logging.getLogger("model.run").info("reading")
         if isinstance(failure, BaseException):
             raise failure
         signal.raise_signal(failure)
 
     monkeypatch.setattr(run, "run", fail)
-    line = one_line(main("train", "--output", output), code)
-    assert line.startswith(f"error: {message}")
-    check_left(line, output, last_line)
-    assert " INFO reading\n" in output.with_name("model.log").read_text()
+    fails(code, message, last_line=last_line)
 
 
 def test_a_model_that_computes_something_else_is_not_written(
-    main: Cli, tones: Path, output: Path, monkeypatch: pytest.MonkeyPatch
+    fails: Any, tones: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(export, "PARITY", -1.0)
-    line = one_line(main("train", *QUICK, "--epochs", "1", "--dataset", tones, "--output", output), code=1)
     message = "the exported model's probabilities differ from PyTorch's by "
-    assert line.startswith(f"error: {message}")
-    check_left(line, output, message)
+    fails(1, message, *QUICK, "--epochs", "1", "--dataset", tones)
 
 
 def test_what_gets_in_the_way_meanwhile_stays_and_so_does_the_log(
-    main: Cli, output: Path, monkeypatch: pytest.MonkeyPatch
+    main: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run, "run", lambda *_: (output / "thesis.txt").write_text("mine"))
-    assert "holds other files, which would be lost" in one_line(main("train", "--output", output))
-    assert output.with_name("model.log").is_file()
-    assert (output / "thesis.txt").read_text() == "mine"
+    def meanwhile(*_: object) -> None:
+        logging.getLogger("model.run").info("reading")
+        write_files(tmp_path, {"out/thesis.txt": b"mine"})
+
+    monkeypatch.setattr(run, "run", meanwhile)
+    assert "holds other files, which would be lost" in one_line(main("train", "--output", tmp_path / "out"))
+    assert " INFO reading\n" in (tmp_path / "out.log").read_text()
+    assert (tmp_path / "out/thesis.txt").read_text() == "mine"
 
 
 def test_an_output_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
@@ -94,17 +97,26 @@ def test_an_output_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
     assert {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")} == {"out", "out/first"}
 
 
-@pytest.mark.parametrize(
-    ("name", "write"),
-    [
-        ("clip.wav", lambda path: write_clip(path, np.zeros(100))),
-        ("clip.flac", lambda path: write_clip(path, np.zeros(100))),
-        ("state.new", lambda path: save_state(path.with_suffix(".pt"), {}, {})),
-    ],
-)
-def test_a_full_disk_is_told_as_one(tmp_path: Path, name: str, write: Any) -> None:
+@pytest.mark.parametrize("name", ["clip.wav", "clip.flac", "state.new"])
+def test_a_full_disk_is_told_as_one(tmp_path: Path, name: str) -> None:
     """soundfile and torch, which write by themselves, would raise errors of their own: a traceback."""
-    (tmp_path / name).symlink_to("/dev/full")
+    path = tmp_path / name
+    path.symlink_to("/dev/full")
     with pytest.raises(OSError, match="No space left") as raised:
-        write(tmp_path / name)
+        save_state(path.with_suffix(".pt"), {}, {}) if name == "state.new" else write_clip(path, np.zeros(100))
     assert files.no_space(raised.value)
+
+
+@pytest.mark.timeout(1800)  # against a hang: a process of its own takes minutes where the machine is busy
+def test_a_run_killed_for_good_goes_on(main: Cli, tones: Path, tmp_path: Path) -> None:
+    killed = ("train", *QUICK, "--dataset", tones, "--epochs", "6", "--output", tmp_path / "killed")
+    process = subprocess.Popen([sys.executable, "-m", "model", *killed], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert process.stdout
+    assert any(line.startswith("epoch   3/") for line in process.stdout)
+    process.kill()
+    process.wait()
+    assert not (tmp_path / "killed").exists()
+    assert "--epochs 6 there, 7 here" in one_line(main(*killed, "--resume", "--epochs", "7"))
+    said = done(main(*killed, "--resume", "--threads", "3", "--licence", "mine"))
+    assert ("going on after epoch" in said, "epoch   1/6" in said) == (True, False)
+    assert {path.name for path in tmp_path.iterdir()} == {"killed"}

@@ -2,35 +2,32 @@
 
 import dataclasses
 import math
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from model import corpus, train
+from model import train
 from model.corpus import Corpus
-from model.data.source import open_dataset
 from model.errors import UserError
 from model.settings import make_settings
 
-from .conftest import QUICK, ROOT, Cli, done, one_line
+from .conftest import corpus_of
 
 RUN = {"profile": "quick", "labels": ("low", "high"), "epochs": 3, "batch_size": 32, "mixup": 0.2}
+SETTINGS = make_settings(RUN)
 
 
 @pytest.fixture(scope="module")
 def tone_corpus(tones: Path, shared: Path) -> Corpus:
-    given = {"dataset": str(tones), "unseen_words": ("fig",), "speech": str(shared / "speech")}
-    settings = make_settings({**RUN, **given, "negatives": str(shared / "rooms")})
-    return corpus.load(open_dataset(settings), settings)
+    running = {"speech": str(shared / "speech"), "negatives": str(shared / "rooms")}
+    return corpus_of(tones, unseen_words=("fig",), speed_copies=True, **running)
 
 
 @pytest.fixture(scope="module")
 def whole(tone_corpus: Corpus) -> train.Trained:
-    return train.train(make_settings(RUN), tone_corpus)
+    return train.train(SETTINGS, tone_corpus)
 
 
 def _same_weights(one: torch.nn.Module | None, other: torch.nn.Module | None) -> bool:
@@ -54,7 +51,7 @@ def test_the_best_epoch_s_weights_are_kept(tone_corpus: Corpus, monkeypatch: pyt
         return next(losses), 1.0
 
     monkeypatch.setattr(train, "score", score)
-    trained = train.train(make_settings(RUN), tone_corpus, lambda epoch, best: told.append((epoch.epoch, best)))
+    trained = train.train(SETTINGS, tone_corpus, lambda epoch, best: told.append((epoch.epoch, best)))
     assert (trained.best_epoch, trained.best.val_loss) == (2, 0.2)
     assert told == [(1, True), (2, True), (3, False)]
     assert [torch.equal(trained.network.classifier.bias, each) for each in weights] == [False, True, False]
@@ -67,7 +64,7 @@ def test_a_loss_that_runs_away_is_said(tone_corpus: Corpus) -> None:
     endless = dataclasses.replace(split.stored, power=torch.full_like(split.stored.power, math.inf))
     splits = {**tone_corpus.splits, "training": dataclasses.replace(split, stored=endless)}
     with pytest.raises(UserError, match=r"training diverged in epoch 1 .*; lower --learning-rate"):
-        train.train(make_settings(RUN), dataclasses.replace(tone_corpus, splits=splits))
+        train.train(SETTINGS, dataclasses.replace(tone_corpus, splits=splits))
 
 
 def test_a_run_stopped_twice_ends_as_one_in_one_go(tone_corpus: Corpus, whole: train.Trained, tmp_path: Path) -> None:
@@ -81,7 +78,7 @@ def test_a_run_stopped_twice_ends_as_one_in_one_go(tone_corpus: Corpus, whole: t
                 raise InterruptedError
 
         try:
-            return train.train(make_settings(RUN), tone_corpus, on_epoch, tmp_path, resume)
+            return train.train(SETTINGS, tone_corpus, on_epoch, tmp_path, resume)
         except InterruptedError:
             return seen
 
@@ -95,33 +92,32 @@ def test_a_run_stopped_twice_ends_as_one_in_one_go(tone_corpus: Corpus, whole: t
 
 
 @pytest.mark.parametrize(
-    ("changed", "message"),
+    ("name", "value", "message"),
     [
-        ({"epochs": 5}, "--epochs 3 there, 5 here"),
-        ({"seed": 5}, "--seed 0 there, 5 here"),
-        ({"speed_copies": False}, "--speed-copies True there, False here"),
-        ({"digest": "e"}, "data digest "),
-        ({"labels": ("low",)}, "labels ['low', 'high', '_unknown_', '_silence_'] there, ['low'] here"),
-        ({"unseen": ()}, "unseen words "),
-        *(({"version of": name}, f"{name} ") for name in ("torch", "torchaudio", "numpy", "soundfile", "soxr")),
-        ({"version of": "onnxruntime"}, ""),
-        *(({name: value}, "") for name, value in (("threads", 3), ("false_accepts_per_hour", 2.0), ("licence", "CC0"))),
-        *(({name: value}, "") for name, value in (("profile", "best"), ("labels ", ()), ("dataset", "elsewhere"))),
+        ("epochs", 5, "--epochs 3 there, 5 here"),
+        ("seed", 5, "--seed 0 there, 5 here"),
+        ("speed_copies", False, "--speed-copies True there, False here"),
+        ("corpus's digest", "e", "data digest "),
+        ("corpus's labels", ("low",), "labels ['low', 'high', '_unknown_', '_silence_'] there, ['low'] here"),
+        ("corpus's unseen", (), "unseen words "),
+        *(("version", name, f"{name} ") for name in ("torch", "torchaudio", "numpy", "soundfile", "soxr")),
+        ("version", "onnxruntime", ""),
+        *((name, value, "") for name, value in (("threads", 3), ("false_accepts_per_hour", 2.0), ("licence", "CC0"))),
+        *((name, value, "") for name, value in (("profile", "best"), ("labels", ()), ("dataset", "elsewhere"))),
     ],
 )
 def test_a_state_is_taken_where_the_weights_do_not_depend_on_what_changed(
-    tone_corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: dict[str, Any], message: str
+    tone_corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: Any, message: str
 ) -> None:
-    settings, found, path = make_settings(RUN), tone_corpus, tmp_path / "state.pt"
+    settings, found, path = SETTINGS, tone_corpus, tmp_path / "state.pt"
     train.save_state(path, train.identity_of(settings, tone_corpus, train.CPU), {"kept": True})
-    ((name, value),) = changed.items()
-    if name in ("digest", "labels", "unseen"):
-        found = dataclasses.replace(tone_corpus, **changed)
-    elif name == "version of":
+    if name.startswith("corpus's "):
+        found = dataclasses.replace(tone_corpus, **{name.removeprefix("corpus's "): value})
+    elif name == "version":
         here = {**train.versions(), value: "0"}
         monkeypatch.setattr(train, "versions", lambda: here)
     else:
-        settings = dataclasses.replace(settings, **{name.strip(): value})
+        settings = dataclasses.replace(settings, **{name: value})
     identity = train.identity_of(settings, found, train.CPU)
     if not message:
         assert train.load_state(path, identity) == {"kept": True}
@@ -138,18 +134,3 @@ def test_a_state_that_is_none_is_refused(tmp_path: Path, monkeypatch: pytest.Mon
         with pytest.raises(UserError, match=r"state.pt' cannot be read \([^.]{3,80}\); remove it to start anew"):
             train.load_state(Path("state.pt"), {})
     assert not Path("evil").exists()
-
-
-@pytest.mark.timeout(1800)  # against a hang: a process of its own takes minutes where the machine is busy
-def test_a_run_killed_for_good_goes_on(main: Cli, tones: Path, tmp_path: Path) -> None:
-    killed = ("train", *QUICK, "--dataset", tones, "--epochs", "6", "--output", tmp_path / "killed")
-    process = subprocess.Popen([sys.executable, "-m", "model", *killed], cwd=ROOT, stdout=subprocess.PIPE, text=True)
-    assert process.stdout
-    assert any(line.startswith("epoch   3/") for line in process.stdout)
-    process.kill()
-    process.wait()
-    assert not (tmp_path / "killed").exists()
-    assert "--epochs 6 there, 7 here" in one_line(main(*killed, "--resume", "--epochs", "7"))
-    said = done(main(*killed, "--resume", "--threads", "3", "--licence", "mine"))
-    assert ("going on after epoch" in said, "epoch   1/6" in said) == (True, False)
-    assert {path.name for path in tmp_path.iterdir()} == {"killed"}

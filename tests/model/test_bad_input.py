@@ -1,0 +1,134 @@
+"""Whatever a user gives that cannot be used is one line that names it and the remedy, and exit code 2."""
+
+import gzip
+import re
+import stat
+import tarfile
+import zipfile
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from .conftest import QUICK, USUAL, Cli, files_of, member, numbered, one_line, pack_zip, recording, tar, write_files
+
+Given = Mapping[str, bytes] | bytes | Callable[[Path], Path]  # a folder's files, a file's content, or what writes it
+NAMES = numbered(USUAL, 2)
+FILES = files_of(NAMES)
+A = NAMES[0]
+PAIR = ["go/1.wav", "no/1.wav"]
+LISTS = {"validation_list": "go/1.wav", "testing_list": "go/2.wav\nno/1.wav"}
+BELOW = r"label 'go' has no clips .*below a word's, read as WORD"
+
+
+def with_member(name: str, kind: bytes = tarfile.REGTYPE, target: str = "") -> Given:
+    """A tar whose last member is this."""
+    return lambda path: tar(path, FILES, member(name, kind, target), mode="w")
+
+
+def with_first(name: str, mode: int = 0) -> Given:
+    """A ZIP whose first member is this."""
+    return lambda path: pack_zip(path, {name: b"/etc/passwd", **FILES}, mode)
+
+
+def patched(path: Path, at: int, value: int) -> Path:
+    """A ZIP with another byte in its first file's entry, in both places."""
+    data = bytearray(pack_zip(path, FILES).read_bytes())
+    with zipfile.ZipFile(path) as packed:
+        data[packed.start_dir + at] = data[packed.infolist()[0].header_offset + at - 2] = value
+    path.write_bytes(data)
+    return path
+
+
+DATA: list[tuple[Given, str, str]] = [  # what there is, options of `check`, what it says
+    ({}, "", r"has no words; it holds no recordings; give a folder of recordings a word"),
+    (files_of(["1.wav"]), "", r"has no words; recordings in no word's folder are left out: '1.wav'; give"),
+    (files_of(["go/1.m4a", "no/1.m4a"]), "", r"has no words; recordings that are not read: 1 .m4a in go, .*`ffmpeg"),
+    (files_of(["go/1.wav"]), "", r"has the one word 'go' and nothing to tell it from"),
+    (files_of([*PAIR, "yes/1.m4a"]), "--labels go,yes", r"label 'yes' has no clips .*\(it has go, no\).*1 .m4a"),
+    (files_of(["ann/go/1.wav", "ben/go/1.wav"]), "--labels go", BELOW),
+    (FILES, "--speaker-pattern (", r"--speaker-pattern '\(' is no regular expression"),
+    (FILES, "--speaker-pattern ^nobody", r"--speaker-pattern '\^nobody' matches no recording, '0000\w+.wav' say"),
+    (FILES, "--dataset nowhere", "'nowhere' does not exist; give a folder, an archive, speech-commands or synthetic"),
+    (FILES, "--dataset https://host/a.tar.gz", "does not exist; .* an address is for --dataset-url"),
+    (FILES, "--dataset /dev/null", "is no file; give a folder, an archive"),
+    (FILES, "--labels up,up", "--labels 'up,up' names a word twice; name each once"),
+    *((FILES, f"--labels up,{name}", "cannot be the name") for name in ("../down", "_down", ".up", "a\\b", "a\nb")),
+    (files_of(PAIR, dataset="{"), "", r"dataset.json' is not JSON \(.*; restore or remove it"),
+    (files_of(PAIR, dataset="[]"), "", "dataset.json' is not a JSON object"),
+    (files_of(PAIR, dataset=b"\xfc\xff\xfe"), "", "dataset.json' is not a text file in UTF-8"),
+    (files_of(PAIR, validation_list=b"\x80"), "", "validation_list.txt' is not a text file in UTF-8"),
+    (files_of(NAMES, validation_list=A, testing_list=A), "", f"'{A}' is listed for validation and for testing"),
+    (b"7z\xbc\xaf\x27\x1c" + b"x" * 600, "", "is a 7z archive; unpack it with `bsdtar -xf .*/d` and give the folder"),
+    (b"PAR1" + b"x" * 600, "", "is a Parquet file; write its recordings into a folder a word"),
+    (b"<!DOCTYPE html><title>404", "", "is HTML or XML; give a folder"),
+    (b"version https://git-lfs.github.com/spec/v1\n", "", "is a Git LFS pointer in its place; .*lfs pull"),
+    (recording("a"), "", "is of no kind that is read here; give a folder with a folder of recordings a word"),
+    (gzip.compress(recording("a")), "", "is truncated or corrupt .no tar is in it.; fetch or pack it again"),
+    (b"Rar!" + b"x" * 600, "", "is a RAR archive"),
+    (b"", "", "is an empty file; give a folder"),
+    (tarfile.NUL * 10240, "", "has no words; it holds no recordings"),
+    (partial(patched, at=8, value=1), "", r"is not read here \(.*encrypted.*\); unpack it"),
+    (partial(patched, at=10, value=9), "", r"is not read here \(.*not supported.*\); unpack it"),
+    (with_member("up/evil.wav", tarfile.SYMTYPE, "/etc/passwd"), "", "member 'up/evil.wav' leads out of it"),
+    (with_member("up/evil.wav", tarfile.LNKTYPE, "../../etc/passwd"), "", "member 'up/evil.wav' leads out of it"),
+    (with_member("up/evil.wav", tarfile.CHRTYPE), "", "member 'up/evil.wav' is a device"),
+    *((with_member(f"{out}up/evil.wav"), "", f"member '{out}up/evil.wav' leads out") for out in ("../", "/tmp/")),  # noqa: S108
+    (with_member("..\\up\\evil.wav"), "", "leads out"),
+    *((with_member(f"{dot}{A}"), "", f"'{dot}{A}' would become the same file as '{A}'") for dot in ("", "./")),
+    (with_member(A.replace("/", "\\")), "", f"would become the same file as '{A}'"),
+    (with_first("../evil.wav"), "", "evil.wav' leads out"),
+    (with_first("up/evil.wav", stat.S_IFLNK | 0o777), "", "evil.wav' leads out"),
+    (with_first("up/evil.wav", stat.S_IFIFO), "", "evil.wav' is a device"),
+]
+
+
+@pytest.mark.parametrize(("given", "options", "message"), DATA, ids=[message for *_, message in DATA])
+def test_what_is_no_data_set(
+    main: Cli, own_cache: Path, tmp_path: Path, given: Given, options: str, message: str
+) -> None:
+    path = tmp_path / "d"
+    if callable(given):
+        given(path)
+    elif isinstance(given, bytes):
+        path.write_bytes(given)
+    else:
+        path.mkdir()
+        write_files(path, given)
+    name, _, value = options.partition(" ")
+    arguments = (name, value) if name == "--dataset" else (path, *filter(None, (name, value)))
+    assert re.search(message, one_line(main("check", *arguments)))
+    assert not list(tmp_path.rglob("evil.wav"))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--epochs", "many"), "--epochs"),
+        (("--no-such-option",), "--no-such-option"),
+        (("--threads", "-1"), "--threads -1 is out of range; give 0 to 1024"),
+        (("--profile", "magic"), "--profile 'magic' is unknown; choose one of quick, standard, best"),
+        (("--labels", "low,middle"), "label 'middle' has no clips in data set 'tones' (it has "),
+        (("--unseen-words", "cow"), "--unseen-words: the data set has no other word 'cow' (it has cat, "),
+        (("--dataset", "speech-commands", "--dataset-sha256", "abc"), "--dataset-sha256 'abc' is no SHA-256"),
+        (("--speech", "nowhere"), "--speech 'nowhere' does not exist; give"),
+        (("--speech-evaluation", "nowhere"), "--speech-evaluation 'nowhere' does not exist; give"),
+        (("--speech", "{empty}"), "--speech '{empty}' has no recordings that are read here; give"),
+        (("--negatives", "{empty}"), "--negatives '{empty}' has no recordings that are read here; give"),
+        (
+            ("--labels", "go,no", "--dataset", "{few}"),
+            "label 'go' has no clips in the training split of data set 'few'",
+        ),
+        (("--dataset", "{few}_test_set"), "is a test set: figures of a model that was trained on it say nothing"),
+    ],
+)
+def test_what_cannot_be_trained(main: Cli, tones: Path, tmp_path: Path, options: tuple[str, ...], message: str) -> None:
+    few = files_of(["go/1.wav", "go/2.wav", "no/1.wav"], **LISTS)
+    places = {"few": str(write_files(tmp_path / "few", few)), "empty": str(tmp_path / "empty")}
+    write_files(tmp_path / "few_test_set", files_of([f"{word}/1.wav" for word in ("low", "high")]))
+    (tmp_path / "empty").mkdir()
+    given = [option.format(**places) for option in options]
+    line = one_line(main("train", *QUICK, "--dataset", tones, "--output", tmp_path / "out", *given))
+    assert message.format(**places) in line
+    assert not (tmp_path / "out").exists()
