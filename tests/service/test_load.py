@@ -6,7 +6,6 @@ import signal
 import socket
 import struct
 import threading
-import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
