@@ -63,7 +63,9 @@ if __name__ == "__main__":
     environment = os.environ | SETTINGS
     with subprocess.Popen([sys.executable, "-m", "service"], env=environment, stdout=subprocess.DEVNULL) as server:
         try:
-            while subprocess.run([sys.executable, "-m", "service.healthcheck"], env=environment, check=False).returncode:
+            while subprocess.run(
+                [sys.executable, "-m", "service.healthcheck"], env=environment, check=False
+            ).returncode:
                 assert server.poll() is None
                 time.sleep(0.2)
             print(f"inside: {check()}")
