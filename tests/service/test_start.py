@@ -19,7 +19,7 @@ from .server import COMMAND, LOCAL, ROOT, Make, Serve, Server, check, environmen
 from .tones import LABELS, METADATA, save_model, save_samples, wav
 
 Run = subprocess.CompletedProcess[str]
-SHIFTED = METADATA | {"labels": json.dumps(LABELS[1:] + LABELS[:1])}  # right in form; each tone has another's name
+SHIFTED = LABELS[1:] + LABELS[:1]  # right in form; only a recording with a known word can tell
 
 
 def run(*command: str, cwd: Path = ROOT, **settings: object) -> Run:
@@ -112,8 +112,8 @@ def test_the_shipped_samples_have_their_licence() -> None:
     ("labels", "status", "says"),
     [
         (LABELS, 200, "4 of 4 samples classified correctly."),
-        # Only a recording with a known word can tell. More than half must be right.
-        (LABELS[1:] + LABELS[:1], 503, "0 of 4 samples classified correctly; down.wav was heard as"),
+        # More than half must be right.
+        (SHIFTED, 503, "0 of 4 samples classified correctly; down.wav was heard as"),
         (["no", "down", "yes", "up"], 503, "2 of 4 samples"),
         (["up", "go", "stop", "no"], 200, "2 of 2 samples"),
         (["go", "stop", "left", "right"], 200, "only the form"),
@@ -135,7 +135,7 @@ def test_a_reload_judges_the_new_model_first(serve: Serve, tmp_path: Path, monke
     """Broken, missing, failing on the samples: told, and the old one served on, also by a worker that is replaced."""
     (metrics := tmp_path / "metrics").mkdir()
     monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(metrics))
-    path = save_model(tmp_path / "model.onnx", SHIFTED)
+    path = save_model(tmp_path / "model.onnx", METADATA | {"labels": json.dumps(SHIFTED)})
     failing, server = path.read_bytes(), serve(path, ready="/livez", workers=2)
     # At its start it stays up without being ready, and says why.
     assert "up.wav was heard as 'down'" in httpx.get(f"{server.url}/readyz", **LOCAL).json()["detail"]
