@@ -28,7 +28,7 @@ REFUSED = [
 
 @pytest.mark.parametrize(("asked", "body", "problem", "says"), REFUSED, ids=[row[0] for row in REFUSED])
 def test_what_is_refused(http: httpx.Client, asked: str, body: bytes, problem: str, says: str) -> None:
-    """By its path; `test_upload` has the bodies."""
+    """By its path; `test_predict` has the bodies."""
     answer = http.request(*asked.split(), content=body or None)
     check(answer, problem, says)
     assert problem != "method-not-allowed" or {"POST", "GET"} & set(answer.headers["Allow"].split(", "))
