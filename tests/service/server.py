@@ -44,7 +44,8 @@ def check(answer: httpx.Response, expected: int | str, says: str = "") -> None:
     assert answer.headers["Cache-Control"] == "no-store"
     assert document.pop("error", None) == (document["detail"] if path.startswith("/v2/") else None)
     assert set(document) == {"type", "title", "status", "detail", "request_id"}
-    assert urljoin(path, document["type"]) == f"/problems/{expected}", answer.text  # relative, as RFC 9457 has it
+    # Relative, as RFC 9457 has it, and right under whatever prefix.
+    assert urljoin(f"/a/b{path}", document["type"]) == f"/a/b/problems/{expected}", answer.text
     assert document["title"] == kind.title
     assert document["request_id"] == answer.headers["X-Request-ID"]
     assert says in document["detail"]

@@ -121,26 +121,28 @@ def tensor(words: list[str], **changes: object) -> dict[str, Any]:
     return {"id": "7", "inputs": [fields | changes]}
 
 
-def test_infer_a_batch(http: httpx.Client) -> None:
-    for path in (INFER, f"/v2/models/kws/versions/{VERSION}/infer"):
-        answer = http.post(path, json=tensor(["no", "up", "yes"])).json()
-        (output,) = answer["outputs"]
-        assert (answer["id"], answer["model_name"], answer["model_version"]) == ("7", "kws", VERSION)
-        assert (output["name"], output["datatype"], output["shape"]) == ("probabilities", "FP32", [3, 4])
-        best = np.array(output["data"]).reshape(3, 4).argmax(axis=1)
-        assert [LABELS[index] for index in best] == ["no", "up", "yes"]
+@pytest.mark.parametrize("path", [INFER, f"/v2/models/kws/versions/{VERSION}/infer"])
+def test_infer_a_batch(http: httpx.Client, path: str) -> None:
+    answer = http.post(path, json=tensor(["no", "up", "yes"])).json()
+    (output,) = answer["outputs"]
+    assert (answer["id"], answer["model_name"], answer["model_version"]) == ("7", "kws", VERSION)
+    assert (output["name"], output["datatype"], output["shape"]) == ("probabilities", "FP32", [3, 4])
+    best = np.array(output["data"]).reshape(3, 4).argmax(axis=1)
+    assert [LABELS[index] for index in best] == ["no", "up", "yes"]
 
 
-OF_ALL = {"parameters": {"binary_data_output": True}}
-OF_ONE = {"outputs": [{"name": "probabilities", "parameters": {"binary_data": True}}]}
-
-
-@pytest.mark.parametrize("asked", [OF_ALL, OF_ONE])
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"parameters": {"binary_data_output": True}},
+        {"outputs": [{"name": "probabilities", "parameters": {"binary_data": True}}]},
+    ],
+)
 def test_infer_with_binary_tensors(http: httpx.Client, asked: dict[str, Any]) -> None:
     """As tritonclient sends and asks, by default and for an output."""
-    raw = tone("down")[:, 0].astype("<f4").tobytes()
-    fields = {"name": "waveform", "datatype": "FP32", "shape": [1, CLIP_SAMPLES]}
-    head = json.dumps({"inputs": [fields | {"parameters": {"binary_data_size": len(raw)}}]} | asked).encode()
+    raw, request = tone("down")[:, 0].astype("<f4").tobytes(), tensor(["down"]) | asked
+    request["inputs"][0] |= {"data": [], "parameters": {"binary_data_size": len(raw)}}
+    head = json.dumps(request).encode()
     answer = http.post(INFER, content=head + raw, headers={"Inference-Header-Content-Length": str(len(head))})
     length = int(answer.headers["Inference-Header-Content-Length"])
     assert json.loads(answer.content[:length])["outputs"][0]["parameters"] == {"binary_data_size": 16}
@@ -162,8 +164,8 @@ def test_wrong_tensors(http: httpx.Client) -> None:
     bodies += [json.dumps(tensor(["up"]) | {"outputs": asked}).encode() for asked in ([{"name": "other"}], 5)]
     for body in bodies:
         check(http.post(INFER, content=body), "bad-request", "not a request of the protocol")
-    for value in (1e39, float("nan")):
-        body = json.dumps(tensor(["up"], data=[value] * CLIP_SAMPLES)).encode()
+    for value in ("1e39", "NaN"):
+        body = json.dumps(tensor(["up"])).encode().replace(b"0.0,", value.encode() + b",", 1)
         check(http.post(INFER, content=body), "audio-samples")
 
 

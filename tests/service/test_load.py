@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from .server import LOCAL, Serve, Server, read
-from .tones import encode, tone, wav
+from .tones import LABELS, encode, tone, wav
 
 HEAD = b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n"
 LONG = encode(tone("yes", 20.0))
@@ -84,12 +84,7 @@ def test_the_bytes_of_all_bodies_are_bounded(serve: Serve) -> None:
     """Each is allowed; together they are too many: the last are refused, and the first can be finished."""
     server, begun = serve(max_upload_bytes=700_000, max_held_bytes=1_500_000), HEAD % len(LONG) + LONG[:600_000]
     held = [server.connect(begun) for _ in range(2)]
-
-    def refused() -> bytes:
-        with server.connect(begun) as one:
-            return one.recv(1000)
-
-    server.until(lambda: b" 503 " in refused())
+    server.until(lambda: b" 503 " in server.connect(begun).recv(1000))
     for connection in held:
         connection.sendall(LONG[600_000:])
         assert b'"prediction": "yes"' in connection.recv(100_000)
@@ -137,21 +132,22 @@ def test_a_refusal_reaches_who_sends_before_reading(serve: Serve, settings: dict
 
 
 class Load:
-    """Eight clients that send one request after the other, each over one kept-alive connection."""
+    """Eight clients that send one request after the other, each its own word over one kept-alive connection."""
 
     def __init__(self, server: Server, reconnect: bool = False) -> None:
         self.server, self.reconnect, self.stopped = server, reconnect, threading.Event()
         self.right, self.failed = list[int](), list[str]()  # statuses; errors
         pool = ThreadPoolExecutor(8)
-        self.clients = [pool.submit(self._run) for _ in range(8)]
+        self.clients = [pool.submit(self._run, word) for word in LABELS * 2]
 
-    def _run(self) -> None:
+    def _run(self, word: str) -> None:
         with httpx.Client(base_url=self.server.url, **LOCAL) as client:
             closing = False
             while not self.stopped.is_set() and (self.reconnect or not closing):
                 try:
-                    answer = client.post("/predict", content=wav("yes"))
-                    assert answer.json()["prediction"] == "yes"
+                    mine = f"{word}-{len(self.right)}"
+                    answer = client.post("/predict", content=wav(word), headers={"X-Request-ID": mine})
+                    assert (answer.json()["prediction"], answer.json()["request_id"]) == (word, mine)
                     self.right.append(answer.status_code)
                     closing = answer.headers.get("Connection") == "close"
                 except (httpx.HTTPError, LookupError, ValueError, AssertionError) as error:
@@ -170,18 +166,33 @@ class Load:
 
 
 def test_sigterm_under_load(serve: Serve) -> None:
-    """Every request on an open connection is answered, and no worker aborts."""
+    """Every request on an open connection is answered, an upload goes on to its end, and no worker aborts."""
     server = serve(workers=2)
     load = Load(server)
     load.wait_for(100)
-    assert server.stop() == 0
+    with server.connect(HEAD % len(LONG) + LONG[:1000]) as upload:
+        load.wait_for(100)  # so that it has been accepted
+        server.process.send_signal(signal.SIGTERM)
+        server.until(lambda: server.messages("Worker shutting down"))
+        upload.sendall(LONG[1000:])
+        answer = read(upload)
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert b'"prediction": "yes"' in answer
+    assert server.process.wait(30) == 0
     load.join()
     assert load.failed == []
     messages = [line["message"] for line in server.log()]
     assert not any("was sent" in message or "Traceback" in message for message in messages)
     assert sum(message.startswith("Worker exiting") for message in messages) == 2
     # The access log has every answer that a client got.
-    assert [line["status"] for line in server.log("stdout") if line["path"] == "/predict"] == load.right
+    assert [line["status"] for line in server.log("stdout") if line["path"] == "/predict"] == [200, *load.right]
+
+
+def test_what_does_not_go_on_does_not_outlive_the_grace_time(serve: Serve) -> None:
+    server = serve(graceful_timeout=1, request_timeout=3600)
+    with server.connect(HEAD % len(LONG) + LONG[:1000]):
+        answered(server, 1)  # so that the one before has been accepted
+        assert server.stop() == 0
 
 
 def test_reloads_and_a_killed_worker_under_load(serve: Serve) -> None:
@@ -196,21 +207,3 @@ def test_reloads_and_a_killed_worker_under_load(serve: Serve) -> None:
     load.wait_for(200)
     load.join()
     assert len(load.failed) <= 8  # at most what was under way in the victim, and its idle connections
-
-
-@pytest.mark.parametrize(
-    ("settings", "goes_on"), [({}, True), ({"graceful_timeout": 1, "request_timeout": 3600}, False)]
-)
-def test_sigterm_during_an_upload(serve: Serve, settings: dict[str, Any], goes_on: bool) -> None:
-    """What goes on is answered; what does not go on does not outlive the grace time."""
-    server = serve(**settings)
-    with server.connect(HEAD % len(LONG) + LONG[:1000]) as connection:
-        assert server.predict(wav("yes")).status_code == 200  # so that the one before has been accepted
-        server.process.send_signal(signal.SIGTERM)
-        if goes_on:
-            server.until(lambda: server.messages("Worker shutting down"))
-            connection.sendall(LONG[1000:])
-            answer = read(connection)
-            assert answer.startswith(b"HTTP/1.1 200 ")
-            assert b'"prediction": "yes"' in answer
-        assert server.process.wait(30) == 0

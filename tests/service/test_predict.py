@@ -5,7 +5,6 @@ import gzip
 import json
 import re
 import zlib
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -14,7 +13,7 @@ import pytest
 
 from service.problems import FORMATS
 
-from .server import LOCAL, Make, Server, check
+from .server import Make, check
 from .tones import KINDS, LABELS, VERSION, encode, tone, wav
 
 
@@ -53,17 +52,6 @@ def test_a_minute_in_one_request(http: httpx.Client) -> None:
     answer = predict(http, encode(tone("yes", 60.0), container="FLAC"))
     assert (answer["audio"]["seconds"], len(answer["windows"])) == (60.0, 237)
     assert answer["windows"][-1]["end"] == 60.0
-
-
-def test_concurrent_requests_get_their_own_answers(server: Server) -> None:
-    def work(index: int) -> None:
-        with httpx.Client(base_url=server.url, **LOCAL) as client:
-            for turn in range(20):
-                answer = predict(client, wav(LABELS[index % 4]), **{"X-Request-ID": f"{index}-{turn}"})
-                assert (answer["prediction"], answer["request_id"]) == (LABELS[index % 4], f"{index}-{turn}")
-
-    with ThreadPoolExecutor(16) as pool:
-        assert len(list(pool.map(work, range(16)))) == 16
 
 
 def test_the_headers_of_an_answer(http: httpx.Client) -> None:
