@@ -18,8 +18,8 @@ import numpy as np
 import soundfile
 
 KEY, PORT = "a key", 8017
-SETTINGS = {"KWS_PORT": str(PORT), "KWS_HOST": "127.0.0.1", "KWS_API_KEYS": hashlib.sha256(KEY.encode()).hexdigest()}
-SETTINGS |= {"KWS_RATE_LIMIT": "100000/second", "KWS_CORS_ORIGINS": "https://a.example"}
+ORIGIN, DIGEST = "https://a.example", hashlib.sha256(KEY.encode()).hexdigest()
+SETTINGS = {"PORT": str(PORT), "API_KEYS": DIGEST, "RATE_LIMIT": "100000/second", "CORS_ORIGINS": ORIGIN}
 FORMATS = [
     *(("WAV", kind) for kind in ("PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE")),
     *(("WAVEX", "PCM_16"), ("RF64", "PCM_16"), ("FLAC", "PCM_16"), ("OGG", "VORBIS"), ("OGG", "OPUS")),
@@ -30,8 +30,7 @@ FORMATS = [
 def ask(path: str, body: bytes | None = None, key: str = KEY) -> tuple[int, bytes]:
     """Status and content of the answer to one request; a POST where there is a body."""
     connection = HTTPConnection("127.0.0.1", PORT)
-    headers = {"X-API-Key": key, "Origin": "https://a.example"}
-    connection.request("GET" if body is None else "POST", path, body, headers)
+    connection.request("GET" if body is None else "POST", path, body, {"X-API-Key": key, "Origin": ORIGIN})
     answer = connection.getresponse()
     return answer.status, answer.read()
 
@@ -60,13 +59,12 @@ def check() -> str:
 
 
 if __name__ == "__main__":
-    environment = os.environ | SETTINGS
+    environment = os.environ | {f"KWS_{name}": value for name, value in SETTINGS.items()}
     with subprocess.Popen([sys.executable, "-m", "service"], env=environment, stdout=subprocess.DEVNULL) as server:
         try:
-            while subprocess.run(
-                [sys.executable, "-m", "service.healthcheck"], env=environment, check=False
-            ).returncode:
-                assert server.poll() is None
+            for _ in range(300):
+                if not subprocess.run([sys.executable, "-m", "service.healthcheck"], env=environment).returncode:
+                    break
                 time.sleep(0.2)
             print(f"inside: {check()}")
         finally:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import resource
 import signal
 import socket
@@ -78,10 +79,8 @@ class Client:
 
 def free_port() -> int:
     """A TCP port of 127.0.0.1 that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
 
 
 def environment(**settings: object) -> dict[str, str]:
@@ -129,13 +128,9 @@ class Server:
         """The answer of `/predict`, over a connection of its own."""
         return httpx.post(f"{self.url}/predict", content=body, **options, **LOCAL)
 
-    def connect(self, data: bytes = b"", receive_buffer: int = 0) -> socket.socket:
+    def connect(self, data: bytes = b"") -> socket.socket:
         """A connection on which `data` was sent."""
-        connection = socket.socket()
-        if receive_buffer:
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        connection.settimeout(60)
-        connection.connect(("127.0.0.1", self.port))
+        connection = socket.create_connection(("127.0.0.1", self.port), 60)
         connection.sendall(data)
         return connection
 
@@ -148,13 +143,12 @@ class Server:
     def metrics(self) -> dict[str, float]:
         """What /metrics has, by name and labels."""
         text = httpx.get(f"{self.url}/metrics", **LOCAL).text
-        lines = [line.rpartition(" ") for line in text.splitlines() if not line.startswith("#")]
-        return {name: float(value) for name, _, value in lines}
+        return {name: float(value) for name, value in re.findall(r"^([^#].*) (\S+)$", text, re.MULTILINE)}
 
     def workers(self) -> set[int]:
         """The process ids of its workers."""
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-        return {int(pid) for pid in children.read_text().split()}
+        pid = self.process.pid
+        return {int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
 
     def resident(self) -> int:
         """Bytes of memory that its workers take."""

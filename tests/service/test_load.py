@@ -58,7 +58,8 @@ def test_those_who_never_read_stop_nobody(serve: Serve) -> None:
     before, deaf = sockets(), []
     with server.unharmed():
         for path in (b"/openapi.json", b"/metrics", b"/livez") * 10:
-            deaf.append(server.connect(receive_buffer=4096))
+            deaf.append(server.connect())
+            deaf[-1].setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             deaf[-1].setblocking(False)
             deaf[-1].send(b"GET %b HTTP/1.1\r\nHost: a\r\n\r\n" % path * 2_000)
         answered(server)

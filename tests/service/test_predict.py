@@ -80,7 +80,6 @@ def part(name: str, data: bytes, rest: str = "") -> bytes:
 
 JSON = json.dumps({"audio": BASE64}).encode()
 READ: dict[str, tuple[bytes, dict[str, str]]] = {
-    "gzip": (gzip.compress(WAV), GZIP),
     "x-gzip": (gzip.compress(WAV), {"Content-Encoding": "X-GZIP"}),
     "members": (gzip.compress(WAV[:99]) + gzip.compress(WAV[99:]) + b"\0" * 9, GZIP),
     "deflate": (zlib.compress(WAV), {"Content-Encoding": "deflate"}),
