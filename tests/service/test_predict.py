@@ -89,7 +89,7 @@ READ: dict[str, tuple[bytes, dict[str, str]]] = {
     "part without a file name": (part("file", WAV) + END, FORM),
     "other fields": (part("x", b"1") + part("file", WAV, '; filename="ü.wav"') + b"--b--", FORM),
     "preamble, epilogue": (b"hello\r\n" + part("file", WAV, "; filename=a") + END + b"bye", FORM),
-    "a name like another part's": (part("x", b"1", '; filename="; name=file"') + part("file", WAV) + END, FORM),
+    "a name like another part's": (part("x", b"1", '; filename="; name=file ;"') + part("file", WAV) + END, FORM),
     "its name last": (part("a", WAV).replace(b'name="a"', b'filename="\\"a;.wav"; name=file') + END, FORM),
     "data like delimiters": (part("file", WAV + b"--b\r\n--\r\n\r\n" + part("file", b"")[5:]) + END, FORM),
     "JSON": (JSON, {TYPE: "application/json"}),
