@@ -152,7 +152,8 @@ WRONG: list[dict[str, Any]] = [
     {"name": "x"},
     {"datatype": "INT8"},
     *({"shape": shape} for shape in ([1, 5], [2, CLIP_SAMPLES], [True, CLIP_SAMPLES], [10**9, CLIP_SAMPLES])),
-    *({"data": data} for data in ({}, ["a"] * CLIP_SAMPLES)),
+    {"data": {}},
+    {"data": ["a"] * CLIP_SAMPLES},
     {"parameters": {"binary_data_size": 4}},
 ]
 

@@ -22,7 +22,7 @@ def listen(server: Server, path: str = "/listen", **options: Any) -> ClientConne
 def speech(rate: int) -> np.ndarray[Any, Any]:
     """int16[samples]: silence, "yes", silence, "down", silence."""
     gap = np.zeros(rate)
-    parts = [gap, tone("yes", 0.6, rate)[:, 0], gap, tone("down", 0.5, rate)[:, 0], gap, gap]
+    parts: list[Any] = [gap, tone("yes", 0.6, rate)[:, 0], gap, tone("down", 0.5, rate)[:, 0], gap, gap]
     return (np.concatenate(parts) * 32767).astype("<i2")
 
 
