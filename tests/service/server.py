@@ -1,7 +1,10 @@
 """The service as tests use it: a process of its own (`Server`), or the application in this process (`Client`)."""
 
+import hashlib
 import json
 import os
+import re
+import resource
 import signal
 import socket
 import ssl
@@ -9,14 +12,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
+from urllib.parse import urljoin
 
 import anyio
 import httpx
 
 from service.asgi import Service
+from service.problems import PROBLEMS
 
 from .tones import save_samples
 
@@ -24,6 +29,29 @@ ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "service"]
 # For httpx: no proxy from the environment, and no certificates, which would be read anew for each client.
 LOCAL: Any = {"trust_env": False, "verify": ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), "timeout": 20}
+KEY = "correct horse battery staple"
+DIGEST = hashlib.sha256(KEY.encode()).hexdigest()
+
+
+def check(answer: httpx.Response, expected: int | str, says: str = "") -> None:
+    """The answer must have that status, or be the whole problem document of that name, and say that."""
+    if isinstance(expected, int):
+        assert answer.status_code == expected, answer.text
+        assert says in answer.text
+        return
+    kind, path, document = PROBLEMS[expected], answer.request.url.raw_path.decode(), answer.json()
+    assert answer.status_code == document["status"] == kind.status, answer.text
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert document.pop("error", None) == (document["detail"] if path.startswith("/v2/") else None)
+    assert set(document) == {"type", "title", "status", "detail", "request_id"}
+    # Relative, as RFC 9457 has it, and right under whatever prefix.
+    assert urljoin(f"/a/b{path}", document["type"]) == f"/a/b/problems/{expected}", answer.text
+    assert document["title"] == kind.title
+    assert document["request_id"] == answer.headers["X-Request-ID"]
+    assert says in document["detail"]
+    assert kind.remedy in document["detail"]
+    assert "Traceback" not in answer.text
 
 
 class Client:
@@ -51,10 +79,8 @@ class Client:
 
 def free_port() -> int:
     """A TCP port of 127.0.0.1 that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
 
 
 def environment(**settings: object) -> dict[str, str]:
@@ -81,7 +107,6 @@ class Server:
             self.until(lambda: len(self.workers()) >= int(str(settings["workers"])))
         except BaseException:
             self.process.kill()
-            self.process.wait()
             raise
 
     def until(self, done: Callable[[], object]) -> None:
@@ -103,13 +128,9 @@ class Server:
         """The answer of `/predict`, over a connection of its own."""
         return httpx.post(f"{self.url}/predict", content=body, **options, **LOCAL)
 
-    def connect(self, data: bytes = b"", receive_buffer: int = 0) -> socket.socket:
+    def connect(self, data: bytes = b"") -> socket.socket:
         """A connection on which `data` was sent."""
-        connection = socket.socket()
-        if receive_buffer:
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        connection.settimeout(60)
-        connection.connect(("127.0.0.1", self.port))
+        connection = socket.create_connection(("127.0.0.1", self.port), 60)
         connection.sendall(data)
         return connection
 
@@ -122,18 +143,17 @@ class Server:
     def metrics(self) -> dict[str, float]:
         """What /metrics has, by name and labels."""
         text = httpx.get(f"{self.url}/metrics", **LOCAL).text
-        lines = [line.rpartition(" ") for line in text.splitlines() if not line.startswith("#")]
-        return {name: float(value) for name, _, value in lines}
+        return {name: float(value) for name, value in re.findall(r"^([^#].*) (\S+)$", text, re.MULTILINE)}
 
     def workers(self) -> set[int]:
         """The process ids of its workers."""
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-        return {int(pid) for pid in children.read_text().split()}
+        pid = self.process.pid
+        return {int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
 
     def resident(self) -> int:
         """Bytes of memory that its workers take."""
-        statuses = "".join(Path(f"/proc/{pid}/status").read_text() for pid in self.workers())
-        return sum(int(line.split()[1]) << 10 for line in statuses.splitlines() if line.startswith("VmRSS"))
+        pages = (Path(f"/proc/{pid}/statm").read_text().split()[1] for pid in self.workers())
+        return sum(map(int, pages)) * resource.getpagesize()
 
     def reload(self) -> None:
         """SIGHUP, until all workers are new ones."""
@@ -169,22 +189,24 @@ class Server:
     def stop(self) -> int:
         """SIGTERM; returns the exit code."""
         self.process.terminate()
+        return self.process.wait(30)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         try:
-            return self.process.wait(30)
-        except subprocess.TimeoutExpired:
+            self.stop()
+        finally:
             self.process.kill()
-            self.process.wait()
-            raise
 
 
 def read(connection: socket.socket) -> bytes:
     """What is said until the server closes."""
     answer = b""
-    try:
+    with suppress(ConnectionResetError):
         while piece := connection.recv(65_536):
             answer += piece
-    except ConnectionResetError:
-        pass
     return answer
 
 

@@ -1,8 +1,7 @@
 """`GET /listen` through the real server: what is heard live is what `/detect` finds in the same recording."""
 
-import hashlib
 import json
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import httpx
@@ -11,17 +10,8 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
-from .server import Serve, Server
+from .server import KEY, Serve, Server
 from .tones import encode, tone
-
-KEY = "a key"
-DIGEST = hashlib.sha256(KEY.encode()).hexdigest()
-
-
-@pytest.fixture(scope="module")
-def guarded(serve_for_all: Serve) -> Server:
-    """One worker with keys, three streams and a listed origin."""
-    return serve_for_all(workers=1, api_keys=DIGEST, streams=3, cors_origins="https://app.example", request_timeout=3)
 
 
 def listen(server: Server, path: str = "/listen", **options: Any) -> ClientConnection:
@@ -31,72 +21,65 @@ def listen(server: Server, path: str = "/listen", **options: Any) -> ClientConne
 
 def speech(rate: int) -> np.ndarray[Any, Any]:
     """int16[samples]: silence, "yes", silence, "down", silence."""
-    gap = np.zeros((rate, 1), np.float32)
-    parts = [gap, tone("yes", 0.6, rate), gap, tone("down", 0.5, rate), gap, gap]
-    return (np.concatenate(parts)[:, 0] * 32767).astype("<i2")
+    gap = np.zeros(rate)
+    parts: list[Any] = [gap, tone("yes", 0.6, rate)[:, 0], gap, tone("down", 0.5, rate)[:, 0], gap, gap]
+    return (np.concatenate(parts) * 32767).astype("<i2")
 
 
-def ending(connection: ClientConnection, last: Any = None) -> tuple[list[Any], int, str]:
+def ending(connection: ClientConnection, last: Any = None) -> tuple[list[Any], int | None, str]:
     """What is still said after the message `last`, and the close code with its reason."""
     found: list[Any] = []
-    try:
+    with suppress(ConnectionClosed):
         if last is not None:
             connection.send(last)
         while True:
             found.append(json.loads(connection.recv(timeout=60)))
-    except ConnectionClosed as closed:
-        end = closed.rcvd
-    return found, end.code if end else 0, end.reason if end else ""
+    return found, connection.close_code, connection.close_reason or ""
 
 
 @pytest.mark.parametrize(("rate", "frame"), [(16_000, 1_600), (16_000, 33), (16_000, 30_000), (48_000, 4_800)])
 def test_the_same_rule_live(server: Server, http: httpx.Client, rate: int, frame: int) -> None:
-    samples = speech(rate)
-    with listen(server, f"/listen?rate={rate}") as stream:
-        for start in range(0, len(samples), frame):
-            stream.send(samples[start : start + frame].tobytes())
-        found, code, _ = ending(stream, "end")
-    assert code == 1000
-    expected = http.post("/detect", content=encode(samples, rate)).json()["detections"]
+    """A detection comes while the audio goes on."""
+    counted = 'kws_detections_total{endpoint="listen",label="yes"}'
+    before, samples, found = server.metrics().get(counted, 0), speech(rate), []
+    with listen(server, f"/listen?rate={rate}&threshold=0.6") as stream:
+        for part in np.split(samples, [rate * 23 // 10]):
+            for start in range(0, len(part), frame):
+                stream.send(part[start : start + frame].tobytes())
+            found.append(json.loads(stream.recv(timeout=60)))
+            assert server.metrics()["kws_streams"] == 1
+        assert ending(stream, "end") == ([], 1000, "")
+    server.until(lambda: server.metrics()["kws_streams"] == 0)
+    assert server.metrics()[counted] == before + 1
+    expected = http.post("/detect?threshold=0.6", content=encode(samples, rate)).json()["detections"]
     assert [one["label"] for one in found] == ["yes", "down"]
     for live, one in zip(found, expected, strict=True):
         assert (live["start"], live["end"]) == pytest.approx((one["start"], one["end"]), abs=0.011)
         assert live["confidence"] == pytest.approx(one["confidence"], abs=0.002)
 
 
-def test_a_detection_comes_while_the_audio_goes_on(server: Server) -> None:
-    counted = 'kws_detections_total{endpoint="listen",label="yes"}'
-    before, samples = server.metrics().get(counted, 0), speech(16_000)
-    with listen(server, "/listen?threshold=0.6") as stream:
-        for part, label in ((samples[:36_800], "yes"), (samples[36_800:], "down")):
-            for start in range(0, len(part), 1_600):
-                stream.send(part[start : start + 1_600].tobytes())
-            assert json.loads(stream.recv(timeout=60))["label"] == label
-            assert server.metrics()["kws_streams"] == 1
-    server.until(lambda: server.metrics()["kws_streams"] == 0)
-    assert server.metrics()[counted] == before + 1
-
-
 @pytest.mark.parametrize(
-    ("path", "options", "says"),
+    ("path", "options", "message", "code", "says"),
     [
-        ("", {"additional_headers": {}}, "unauthorized"),
-        ("", {"origin": "https://evil.example"}, "another origin"),
-        ("/other", {}, "not-found"),
-        *((f"?{query}", {}, query.partition("=")[0]) for query in ("rate=0", "rate=1e4", "threshold=2")),
+        *(("", {"origin": origin}, "end", 1000, "") for origin in (None, "https://app.example")),
+        ("", {"origin": "https://evil.example"}, None, 1008, "another origin"),
+        ("", {"additional_headers": {}}, None, 1008, "unauthorized"),
+        ("/other", {}, None, 1008, "not-found"),
+        *((f"?{query}", {}, None, 1008, query.partition("=")[0]) for query in ("rate=0", "rate=1e4", "threshold=2")),
+        *(("", {}, message, 1007, "PCM16") for message in ("hello", "", "end ", b"odd")),
+        ("", {}, bytes(70_000), 1009, ""),
     ],
 )
-def test_refusals_say_why(guarded: Server, path: str, options: dict[str, Any], says: str) -> None:
+def test_how_a_stream_ends(
+    guarded: Server, path: str, options: dict[str, Any], message: Any, code: int, says: str
+) -> None:
     with listen(guarded, f"/listen{path}", **options) as stream:
-        _, closed, reason = ending(stream)
-    assert closed == 1008
+        _, closed, reason = ending(stream, message)
+    assert closed == code
     assert says in reason
 
 
-def test_who_may_listen_and_how_many_and_how_long_in_silence(guarded: Server) -> None:
-    for origin in (None, "https://app.example", f"http://127.0.0.1:{guarded.port}"):
-        with listen(guarded, origin=origin) as stream:
-            assert ending(stream, "end")[1] == 1000
+def test_how_many_may_listen_and_how_long_in_silence(guarded: Server) -> None:
     with ExitStack() as stack:
         open_ones = [stack.enter_context(listen(guarded)) for _ in range(3)]
         for stream in open_ones:
@@ -105,16 +88,8 @@ def test_who_may_listen_and_how_many_and_how_long_in_silence(guarded: Server) ->
         assert (code, reason) == (1013, "overloaded: 3 streams are open.")
         for stream in open_ones:
             assert ending(stream)[1:] == (1008, "No audio came for too long.")
-    with listen(guarded) as again:
+    with listen(guarded, origin=f"http://127.0.0.1:{guarded.port}") as again:
         assert ending(again, "end")[1] == 1000
-
-
-@pytest.mark.parametrize(
-    ("message", "code"), [("hello", 1007), (b"odd", 1007), (bytes(70_000), 1009), ("", 1007), ("end ", 1007)]
-)
-def test_other_messages_end_the_stream(server: Server, message: Any, code: int) -> None:
-    with listen(server) as stream:
-        assert ending(stream, message)[1] == code
 
 
 def test_what_comes_faster_than_it_is_heard_waits_at_the_client(server: Server) -> None:

@@ -1,16 +1,20 @@
-"""`POST /predict` through the real server."""
+"""`POST /predict` through the real server: what is read, what is refused, what is answered."""
 
+import base64
+import gzip
+import json
 import re
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+import zlib
 from typing import Any
 
 import httpx
 import numpy as np
 import pytest
 
-from .server import LOCAL, Make, Server
-from .tones import KINDS, LABELS, METADATA, VERSION, encode, save_model, tone, wav
+from service.problems import FORMATS
+
+from .server import Make, check
+from .tones import KINDS, LABELS, VERSION, encode, tone, wav
 
 
 def predict(http: httpx.Client, data: bytes, **headers: str) -> dict[str, Any]:
@@ -28,7 +32,6 @@ def predict(http: httpx.Client, data: bytes, **headers: str) -> dict[str, Any]:
 @pytest.mark.parametrize(("rate", "channels"), [(16_000, 1), (48_000, 2)])
 @pytest.mark.parametrize(("container", "subtype"), KINDS)
 def test_the_right_word(http: httpx.Client, rate: int, channels: int, container: str, subtype: str) -> None:
-    """By content: the file's name and media type, which `test_upload` varies, do not matter."""
     for label in LABELS:
         answer = predict(http, encode(tone(label, 1.0, rate, channels), rate, container, subtype))
         assert (answer["prediction"], answer["model_version"]) == (label, VERSION)
@@ -39,30 +42,16 @@ def test_the_right_word(http: httpx.Client, rate: int, channels: int, container:
             assert "windows" not in answer
 
 
-@pytest.mark.parametrize(("threshold", "accepted"), [(None, True), ("0.9", True), ("0.9999", False)])
-def test_accepted_says_whether_the_threshold_is_reached(
-    client: Make, tmp_path: Path, threshold: str | None, accepted: bool
-) -> None:
-    metadata = METADATA | ({"threshold": threshold} if threshold else {})
-    answer = client(save_model(tmp_path / "model.onnx", metadata)).post("/predict", wav("up")).json()
-    assert (answer["accepted"], answer["threshold"]) == (accepted, float(threshold or 0.5))
+@pytest.mark.parametrize(("threshold", "accepted"), [("0.5", True), ("0.9", True), ("0.9999", False)])
+def test_accepted_says_whether_the_threshold_is_reached(client: Make, threshold: str, accepted: bool) -> None:
+    answer = client({} if threshold == "0.5" else {"threshold": threshold}).post("/predict", wav("up")).json()
+    assert (answer["accepted"], answer["threshold"]) == (accepted, float(threshold))
 
 
 def test_a_minute_in_one_request(http: httpx.Client) -> None:
     answer = predict(http, encode(tone("yes", 60.0), container="FLAC"))
     assert (answer["audio"]["seconds"], len(answer["windows"])) == (60.0, 237)
     assert answer["windows"][-1]["end"] == 60.0
-
-
-def test_concurrent_requests_get_their_own_answers(server: Server) -> None:
-    def work(index: int) -> None:
-        with httpx.Client(base_url=server.url, **LOCAL) as client:
-            for turn in range(20):
-                answer = predict(client, wav(LABELS[index % 4]), **{"X-Request-ID": f"{index}-{turn}"})
-                assert (answer["prediction"], answer["request_id"]) == (LABELS[index % 4], f"{index}-{turn}")
-
-    with ThreadPoolExecutor(16) as pool:
-        assert len(list(pool.map(work, range(16)))) == 16
 
 
 def test_the_headers_of_an_answer(http: httpx.Client) -> None:
@@ -75,3 +64,93 @@ def test_the_headers_of_an_answer(http: httpx.Client) -> None:
         made = [http.get("/healthz", headers={"X-Request-ID": harmful}).headers["X-Request-ID"] for _ in range(2)]
         assert all(re.fullmatch(r"[0-9a-f]{32}", one) for one in made)
         assert made[0] != made[1]
+
+
+WAV = wav("yes")
+BASE64 = base64.b64encode(WAV).decode()
+PCM, STEREO = ((tone("yes", channels=count) * 32767).astype("<i2") for count in (1, 2))
+TYPE, L16 = "Content-Type", {"Content-Type": "audio/L16;rate=16000"}
+FORM, GZIP, END = {TYPE: "multipart/form-data; boundary=b"}, {"Content-Encoding": "gzip"}, b"--b--\r\n"
+RAW = zlib.compressobj(wbits=-15)
+
+
+def part(name: str, data: bytes, rest: str = "") -> bytes:
+    return f'--b\r\nContent-Disposition: form-data; name="{name}"{rest}\r\n\r\n'.encode() + data + b"\r\n"
+
+
+JSON = json.dumps({"audio": BASE64}).encode()
+READ: dict[str, tuple[bytes, dict[str, str]]] = {
+    "x-gzip": (gzip.compress(WAV), {"Content-Encoding": "X-GZIP"}),
+    "members": (gzip.compress(WAV[:99]) + gzip.compress(WAV[99:]) + b"\0" * 9, GZIP),
+    "deflate": (zlib.compress(WAV), {"Content-Encoding": "deflate"}),
+    "raw deflate": (RAW.compress(WAV) + RAW.flush(), {"Content-Encoding": "deflate"}),
+    "identity": (WAV, {"Content-Encoding": "identity"}),
+    "form in gzip": (gzip.compress(part("file", WAV, '; filename="a"') + END), GZIP | FORM),
+    "part without a file name": (part("file", WAV) + END, FORM),
+    "other fields": (part("x", b"1") + part("file", WAV, '; filename="ü.wav"') + b"--b--", FORM),
+    "preamble, epilogue": (b"hello\r\n" + part("file", WAV, "; filename=a") + END + b"bye", FORM),
+    "a name like another part's": (part("x", b"1", '; filename="; name=file ;"') + part("file", WAV) + END, FORM),
+    "its name last": (part("a", WAV).replace(b'name="a"', b'filename="\\"a;.wav"; name=file') + END, FORM),
+    "data like delimiters": (part("file", WAV + b"--b\r\n--\r\n\r\n" + part("file", b"")[5:]) + END, FORM),
+    "JSON": (JSON, {TYPE: "application/json"}),
+    "JSON without its media type": (JSON, {}),
+    "data in JSON": (JSON.replace(b': "', b': "data:audio/wav;base64,'), {}),
+    "URL-safe": (JSON.translate(bytes.maketrans(b"+/", b"-_")).replace(b"=", b""), {}),
+    "data address": (f"data:audio/wav;base64,{BASE64}".encode(), {}),
+    "L16": (PCM.byteswap().tobytes(), L16),
+    "L16 stereo": (STEREO.byteswap().tobytes(), {TYPE: "audio/l16; channels=2; rate=16000"}),
+    "PCM": (PCM.tobytes(), {TYPE: "audio/pcm;rate=16000"}),
+    "a WAV called L16": (WAV, {TYPE: "audio/L16;rate=8000"}),
+    "channels that cancel each other": (encode(tone("yes", channels=2) * [1, -1]), {}),
+}
+
+
+@pytest.mark.parametrize(("body", "headers"), READ.values(), ids=READ)
+def test_what_is_read(http: httpx.Client, body: bytes, headers: dict[str, str]) -> None:
+    answer = http.post("/predict", content=body, headers=headers)
+    assert (answer.status_code, answer.json().get("prediction")) == (200, "yes"), answer.text
+    heard = http.post("/detect", content=body, headers=headers).json()["detections"]
+    assert [found["label"] for found in heard] == ["yes"]
+
+
+MP4 = b"\0\0\0\x20ftypM4A \0\0\0\0M4A mp42isom\0\0\0\0"
+REFUSED: list[tuple[bytes, dict[str, str], str, str]] = [
+    (b"\x1a\x45\xdf\xa3\x9fB\x86\x81\x01" + bytes(400), {TYPE: "audio/wav"}, "not-audio", "WebM"),
+    (MP4, {}, "not-audio", "M4A"),
+    (MP4.replace(b"M4A ", b"3gp4"), {}, "not-audio", "3GP"),
+    (b"\xff\xf1\x50\x80\x02\x1f\xfc" + bytes(300), {}, "not-audio", "AAC"),
+    (b"#!AMR\n" + bytes(300), {}, "not-audio", "AMR"),
+    (part("file", MP4, '; filename="a.wav"') + END, FORM, "not-audio", "ffmpeg"),
+    (gzip.compress(WAV), {}, "not-audio", "gzip"),
+    (b"hello", {}, "not-audio", FORMATS),
+    (PCM.tobytes(), {}, "not-audio", "audio/L16;rate=16000"),
+    *((PCM.tobytes(), {TYPE: f"audio/L16{rate}"}, "bad-request", "rate") for rate in ("", ";rate=0")),
+    (PCM.tobytes()[1:], L16, "bad-request", "all channels"),
+    *((WAV, {"Content-Encoding": name}, "content-encoding", repr(name)) for name in ("br", "gzip, gzip")),
+    (WAV, GZIP, "bad-request", "not gzip"),
+    (gzip.compress(WAV)[:-9], GZIP, "bad-request", "ended before"),
+    # 100 MB of zeros in 100 kB, once and with its like behind it.
+    *((gzip.compress(bytes(10**8)) * times, GZIP, "too-large", "4000000 bytes, inflated") for times in (1, 2)),
+    *((text, {}, "not-audio", "JSON") for text in (b"{", b'{"a":' * 100_000)),
+    *((text, {}, "nothing-uploaded", "'audio'") for text in (b"{}", b'{"audio": 1}')),
+    *((text, {}, "nothing-uploaded", "no audio") for text in (b"", b'{"audio": ""}')),
+    (b'{"audio": "%%%"}', {}, "bad-request", "base64"),
+    (part("file", WAV) + part("file", WAV) + END, FORM, "several-files", "2 fields"),
+    (part("other", WAV) + END, FORM, "nothing-uploaded", "no file field"),
+    (part("file", WAV), FORM, "nothing-uploaded", "cut off"),
+    (part("file", WAV) + END, {TYPE: "multipart/form-data"}, "nothing-uploaded", ""),
+    (b"".join(part(f"x{i}", b"1") for i in range(50)) + END, FORM, "too-large", "parts"),
+    (wav("up", 60.5), {}, "audio-too-long", "at most 60 s"),
+    (wav("up", 130.0), {}, "too-large", "at most 4000000 bytes"),
+    (encode(np.zeros((0, 1), np.int16)), {}, "audio-empty", "no samples"),
+    (encode(np.where(np.arange(99) == 5, np.nan, 0.1), subtype="FLOAT"), {}, "audio-samples", "no number"),
+]
+
+
+@pytest.mark.parametrize(("body", "headers", "problem", "says"), REFUSED, ids=[" ".join(row[2:]) for row in REFUSED])
+def test_what_is_refused_and_what_to_send(
+    http: httpx.Client, body: bytes, headers: dict[str, str], problem: str, says: str
+) -> None:
+    answer = http.post("/predict", content=body, headers=headers)
+    check(answer, problem, says)
+    assert problem != "content-encoding" or answer.headers["Accept-Encoding"] == "gzip, deflate"

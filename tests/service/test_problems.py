@@ -1,74 +1,38 @@
-"""Every error is an RFC 9457 problem document, and what every response carries."""
+"""Every error is an RFC 9457 problem document, whichever layer answers, and what every response carries."""
 
 import json
-from urllib.parse import urljoin
+from unittest.mock import Mock
 
 import httpx
-import numpy as np
 import pytest
 
 from service.problems import PROBLEMS
 
-from .server import Make, Server
-from .tones import encode, tone, wav
+from .server import Make, Server, check
+from .tones import wav
 
-INFER = "/v2/models/kws/infer"
-POST, CHUNKED = b"POST /predict HTTP/1.1\r\nHost: a\r\n", b"Transfer-Encoding: chunked\r\n\r\n"
-NAN = encode(np.where(np.arange(16_000)[:, None] == 5, np.nan, tone("up")), subtype="FLOAT")
-
-
-def check(response: httpx.Response, name: str) -> str:
-    """The response must be that problem; returns its detail."""
-    kind, document = PROBLEMS[name], response.json()
-    assert response.status_code == kind.status, response.text
-    assert response.headers["Content-Type"] == "application/problem+json"
-    assert response.headers["Cache-Control"] == "no-store"
-    assert set(document) - {"error"} == {"type", "title", "status", "detail", "request_id"}
-    # Relative to the request, as RFC 9457 has it.
-    assert urljoin(response.request.url.raw_path.decode(), document["type"]) == f"/problems/{name}"
-    assert (document["status"], document["title"]) == (kind.status, kind.title)
-    assert document["request_id"] == response.headers["X-Request-ID"]
-    assert kind.remedy in document["detail"]
-    assert "Traceback" not in response.text
-    return str(document["detail"])
+PREDICT, DETECT, INFER, MODELS = "POST /predict", "POST /detect", "POST /v2/models/kws/infer", "GET /v2/models/"
+REFUSED = [
+    *((path, b"hello", "not-audio", "no audio") for path in (PREDICT, "POST /predict/", DETECT)),
+    *((f"{DETECT}?threshold={text}", wav("up"), "bad-request", "threshold") for text in ("0", "nan", "x", "-1", "")),
+    (f"{DETECT}?sensitivity=low", wav("up"), "bad-request", "the model has none"),
+    (INFER, b"hello", "bad-request", "request of the protocol"),
+    *((f"{MODELS}{path}", b"", "not-found", "The one model") for path in ("other", "kws/versions/0", "x/ready")),
+    ("POST /v2/models/x/infer", b"", "not-found", "The one model"),
+    ("GET /nothing/here", b"", "not-found", "nothing at this path"),
+    *((f"GET /{path}", b"", "not-found", "") for path in ("static/../app.py", "samples/..%2f..%2fapp")),
+    ("GET /problems/none", b"", "not-found", "no such problem"),
+    *((asked, b"", "method-not-allowed", "method") for asked in ("GET /predict", "DELETE /readyz")),
+    ("GET /listen", b"", "upgrade-required", "WebSocket"),
+]
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "body", "problem", "says"),
-    [
-        ("POST", "/predict", b"", "nothing-uploaded", "no audio"),
-        ("POST", "/predict", b"hello", "not-audio", "no audio"),
-        ("POST", "/predict/", b"hello", "not-audio", "no audio"),
-        ("POST", "/detect", b"hello", "not-audio", "no audio"),
-        ("POST", "/predict", wav("up", 60.5), "audio-too-long", "at most 60 s"),
-        ("POST", "/predict", encode(np.zeros((0, 1), np.int16)), "audio-empty", "no samples"),
-        ("POST", "/predict", NAN, "audio-samples", "no number"),
-        ("POST", INFER, b"hello", "bad-request", "request of the protocol"),
-        ("POST", "/v2/models/x/infer", b"", "not-found", "The one model"),
-        ("GET", "/nothing/here", b"", "not-found", "nothing at this path"),
-        ("GET", "/static/../app.py", b"", "not-found", ""),
-        ("GET", "/samples/..%2f..%2fapp", b"", "not-found", ""),
-        ("GET", "/problems/none", b"", "not-found", "no such problem"),
-        ("GET", "/predict", b"", "method-not-allowed", "method"),
-        ("DELETE", "/readyz", b"", "method-not-allowed", "method"),
-        ("GET", "/listen", b"", "upgrade-required", "WebSocket"),
-    ],
-)
-def test_problems(http: httpx.Client, method: str, path: str, body: bytes, problem: str, says: str) -> None:
-    answer = http.request(method, path, content=body or None)
-    assert says in check(answer, problem)
-    if problem == "method-not-allowed":
-        assert {"POST", "GET"} & set(answer.headers["Allow"].split(", "))
-
-
-def test_too_large(server: Server, http: httpx.Client) -> None:
-    """The fixture's limit is 4 MB; `test_slow_clients` has the raw ways. Who waits for 100 is spared sending."""
-    answer = http.post("/predict", files={"file": wav("up", 130.0)})
-    assert "at most 4000000 bytes" in check(answer, "too-large")
-    with server.connect(POST + b"Content-Length: 50000000\r\nExpect: 100-continue\r\n\r\n") as connection:
-        head = connection.recv(10_000).partition(b"\r\n\r\n")[0]
-        assert head.startswith(b"HTTP/1.1 413 ")
-        assert b"connection: close" in head.lower()
+@pytest.mark.parametrize(("asked", "body", "problem", "says"), REFUSED, ids=[row[0] for row in REFUSED])
+def test_what_is_refused(http: httpx.Client, asked: str, body: bytes, problem: str, says: str) -> None:
+    """By its path; `test_predict` has the bodies."""
+    answer = http.request(*asked.split(), content=body or None)
+    check(answer, problem, says)
+    assert problem != "method-not-allowed" or {"POST", "GET"} & set(answer.headers["Allow"].split(", "))
 
 
 def test_every_problem_type_describes_itself(http: httpx.Client) -> None:
@@ -77,19 +41,15 @@ def test_every_problem_type_describes_itself(http: httpx.Client) -> None:
         assert document == {"type": name, "status": kind.status, "title": kind.title, "remedy": kind.remedy}
 
 
+@pytest.mark.parametrize(("path", "broken"), [("/predict", "predict.classify"), ("/detect", "detect.detect")])
 def test_an_unexpected_error_tells_nothing(
-    client: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    client: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, path: str, broken: str
 ) -> None:
-    def broken(*_: object) -> None:
-        raise RuntimeError("the secret of the house")
-
-    monkeypatch.setattr("service.predict.classify", broken)
-    monkeypatch.setattr("service.detect.detect", broken)
-    for count, path in enumerate(("/predict", "/detect"), 1):
-        response = client().post(path, wav("up"))
-        check(response, "internal-error")
-        assert b"secret" not in response.content
-        assert caplog.text.count("RuntimeError: the secret of the house") == count  # the operator's log has it
+    monkeypatch.setattr(f"service.{broken}", Mock(side_effect=RuntimeError("the secret of the house")))
+    answer = client().post(path, wav("up"))
+    check(answer, "internal-error")
+    assert "secret" not in answer.text
+    assert "RuntimeError: the secret of the house" in caplog.text  # the operator's log has it
 
 
 @pytest.mark.parametrize("path", ["/", "/healthz", "/nowhere", "/static/page.js", "/docs/", "/predict"])
@@ -103,6 +63,9 @@ def test_what_every_answer_carries(http: httpx.Client, path: str) -> None:
     assert headers["Cache-Control"] == ("no-cache" if "static" in path else "no-store")
 
 
+POST, CHUNKED = b"POST /predict HTTP/1.1\r\nHost: a\r\n", b"Transfer-Encoding: chunked\r\n\r\n"
+
+
 @pytest.mark.parametrize(
     ("head", "status", "says"),
     [
@@ -113,12 +76,12 @@ def test_what_every_answer_carries(http: httpx.Client, path: str) -> None:
         (POST + b"Transfer-Encoding: other", 501, "not HTTP"),
         *((POST + b"Content-Length: " + value, 400, "not HTTP") for value in (b"-1", b"+5", b"5\r\nContent-Length: 6")),
         (POST + b"Content-Length: 99999999999999999999", 413, "at most"),
+        (POST + b"Content-Length: 50000000\r\nExpect: 100-continue", 413, "at most 4000000 bytes"),  # no 100 before it
         (POST + b"Content-Length: 5\r\n" + CHUNKED, 400, "not HTTP"),
         *((POST + CHUNKED + chunk, 400, "") for chunk in (b"zz\r\n", b"5\r\nabc")),
-        *(
-            (POST + cut, 0, "") for cut in (CHUNKED + b"F" * 17 + b"\r\nabc", b"Content-Length: 2000000")
-        ),  # nobody is there
-        (b"GET /%ff%fe%00 HTTP/1.1\r\nHost: a", 404, "nothing at this path"),
+        # Who does not send the rest, nor waits for an answer, gets none.
+        *((POST + cut, 0, "") for cut in (CHUNKED + b"F" * 17 + b"\r\nabc", b"Content-Length: 2000000")),
+        (b"GET /%ff%fe%00 HTTP/1.1\r\nConnection: close\r\nHost: a", 404, "nothing at this path"),
         *((start, 400, "not HTTP") for start in (b"GARBAGE", b"\x16\x03\x01\x02\x00\x01", b"\0" * 1000)),
         (b"GET / HTTP/9.9\r\nHost: a", 400, "not HTTP"),
     ],
@@ -133,7 +96,8 @@ def test_what_is_no_http_is_answered_whole(server: Server, head: bytes, status: 
     top, _, body = answer.partition(b"\r\n\r\n")
     assert top.startswith(b"HTTP/1.1 %d " % status), answer
     assert b"application/problem+json" in top
-    document = json.loads(body[: body.index(b"\n")])
+    assert b"connection: close" in top.lower()
+    document = json.loads(body)
     assert document["status"] == status
     assert says in document["detail"]
     assert "Traceback" not in document["detail"]

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import fields
+from itertools import zip_longest
 from pathlib import Path
 
 import httpx
@@ -46,10 +47,8 @@ def test_values(tmp_path: Path) -> None:
         *(("KWS_PORT", text) for text in ("http", "80.5")),
         ("PORT", "tcp://10.0.0.1:80"),
         *(("KWS_HOST", text) for text in ("127.0.0.1 x", "http://a", "[::1]:80")),
-        ("KWS_WORKERS", "1e3"),
-        ("KWS_MAX_UPLOAD_BYTES", "16MB"),
+        *(("KWS_WORKERS", text) for text in ("1e3", "two")),
         *(("KWS_MAX_SECONDS", text) for text in ("nan", "inf")),
-        ("KWS_GRACEFUL_TIMEOUT", "soon"),
         ("KWS_LOG_LEVEL", "loud"),
         ("KWS_ACCESS_LOG", "perhaps"),
         ("KWS_MODEL_SHA256", "abc"),
@@ -57,25 +56,15 @@ def test_values(tmp_path: Path) -> None:
         *(("KWS_RATE_LIMIT", text) for text in ("often", "0/minute", "100")),
         *(("KWS_" + name.upper(), str(low - 1)) for name, (low, _) in NUMBERS.items()),
         *(("KWS_" + name.upper(), str(high + 1)) for name, (_, high) in NUMBERS.items()),
-    ],
-)
-def test_a_wrong_value_names_itself(name: str, value: str) -> None:
-    with pytest.raises(SettingsError, match=r"^[^\n]*$") as caught:
-        Settings.from_env({name: value})
-    assert str(caught.value).startswith(f"{name}={value!r}: must be ")
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        *((name, "my-secret-key") for name in ("KWS_API_KEYS", "KWS_METRICS_KEYS")),
+        *((f"KWS_{kind}_KEYS", "my-secret-key") for kind in ("API", "METRICS")),
         *(("KWS_API_KEYS", f"{start}my-secret-key") for start in (f"{DIGEST},", "# nobody yet ")),
         *(("KWS_API_KEYS_FILE", path) for path in ("/does/not/exist", __file__)),
     ],
 )
-def test_a_wrong_secret_is_not_repeated(name: str, value: str) -> None:
-    with pytest.raises(SettingsError, match=f"^{name}") as caught:
+def test_a_wrong_value_names_itself_and_no_secret(name: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=r"^[^\n]*$") as caught:
         Settings.from_env({name: value})
+    assert str(caught.value).startswith(name if "_KEYS" in name else f"{name}={value!r}: must be ")
     assert "my-secret-key" not in str(caught.value)
 
 
@@ -106,13 +95,9 @@ def test_a_quota_counts_as_processors(
 
 
 def test_the_table_in_the_documentation_is_whole() -> None:
-    rows = [line for line in (ROOT / "docs" / "service.md").read_text().splitlines() if line.startswith("| `KWS_")]
-    named: set[str] = set()
     told: dict[str, str] = {}
-    for row in rows:
-        _, cell, defaults, _ = row.split("|", 3)
-        names = re.findall(r"KWS_[A-Z0-9_]+", cell)
-        named |= set(names)
-        told |= dict(zip(names, re.findall(r"`([^`]*)`", defaults), strict=False))
-    assert named == {f"KWS_{field.name.upper()}" for field in fields(Settings)}
+    for row in re.findall(r"^\| `KWS_.*", (ROOT / "docs" / "service.md").read_text(), re.MULTILINE):
+        names, defaults = (re.findall("`([^`]*)`", cell) for cell in row.split("|")[1:3])
+        told |= dict(zip_longest(names, defaults, fillvalue=""))
+    assert set(told) == {f"KWS_{field.name.upper()}" for field in fields(Settings)}
     assert Settings.from_env(told) == Settings.from_env({})

@@ -35,20 +35,17 @@ def tone_model(metadata: dict[str, str] | None = None, *, softmax: bool = True) 
     phase = 2 * np.pi * time[:, None] * np.array(list(TONES.values()))
     basis = np.concatenate([np.cos(phase), np.sin(phase)], axis=1).astype(np.float32)
     pair_sum = np.concatenate([np.eye(4), np.eye(4)]).astype(np.float32)
-    constants = {"basis": basis, "pair_sum": pair_sum, "eight": np.float32(8), "epsilon": np.float32(1e-6)}
-    constants["last"] = np.array([1])
+    constants = {"basis": basis, "pair_sum": pair_sum, "eight": np.float32(8)}
     steps = [
-        ("MatMul", ["waveform", "basis"], "projection"),
-        ("Mul", ["projection", "projection"], "power"),
-        ("MatMul", ["power", "pair_sum"], "energy"),
-        ("ReduceSum", ["energy", "last"], "sum"),
-        ("Add", ["sum", "epsilon"], "total"),
-        ("Div", ["energy", "total"], "relative"),
-        ("Mul", ["relative", "eight"], "logits"),
-        ("Softmax" if softmax else "Identity", ["logits"], "probabilities"),
+        helper.make_node("MatMul", ["waveform", "basis"], ["projection"]),
+        helper.make_node("Mul", ["projection", "projection"], ["power"]),
+        helper.make_node("MatMul", ["power", "pair_sum"], ["energy"]),
+        helper.make_node("LpNormalization", ["energy"], ["relative"], p=1),
+        helper.make_node("Mul", ["relative", "eight"], ["logits"]),
+        helper.make_node("Softmax" if softmax else "Identity", ["logits"], ["probabilities"]),
     ]
     graph = helper.make_graph(
-        [helper.make_node(kind, inputs, [output]) for kind, inputs, output in steps],
+        steps,
         "tones",
         [helper.make_tensor_value_info("waveform", TensorProto.FLOAT, ["batch", CLIP_SAMPLES])],
         [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["batch", len(LABELS)])],
