@@ -137,7 +137,7 @@ async def test_of_every_seed_with_every_setting_a_run_that_fails_sinks_no_other(
     header, _, first, *_, last = files["sweep.md"].splitlines()
     assert header.startswith("| name | best_val_acc |")
     assert header.endswith("| missed at 1 an hour | synthetic voices | error |")
-    assert (first[-18:], last) == ("| v | 0.25 |  |  |", f"| width=3_seed=2 |{'  |' * 7} error: too wide |")
+    assert (first[-21:], last) == ("| v | 0.25 | 0.5 |  |", f"| width=3_seed=2 |{'  |' * 7} error: too wide |")
     assert chain(swept.model)[-1] == ("file", {"path": "best/model.onnx"})
     engine.programs = {"train": (1, "", "broke\n")}
     with pytest.raises(RuntimeError, match="no run succeeded: seed=1: broke"):

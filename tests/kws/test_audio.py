@@ -9,7 +9,7 @@ import pytest
 import soundfile
 import soxr
 
-from kws.audio import AUDIO_SUFFIXES, MAX_AMPLITUDE, SAMPLE_RATE, AudioError, decode, media_kind
+from kws.audio import MAX_AMPLITUDE, SAMPLE_RATE, AudioError, decode, media_kind
 from tests.service.tones import encode, tone, wav
 
 LOSSY = {"ULAW": 0.02, "VORBIS": 0.05, "OPUS": 0.1, "PCM_U8": 0.01}
@@ -39,8 +39,6 @@ def test_whatever_libsndfile_reads_comes_through(container: str, subtype: str) -
 def test_mp3_and_suffixes() -> None:
     audio = decode(encode(tone("down"), container="MP3", subtype="MPEG_LAYER_III"))
     assert int(np.abs(np.fft.rfft(audio.waveform[:SAMPLE_RATE])).argmax()) == 1_000
-    assert {".wav", ".flac", ".mp3", ".ogg", ".opus", ".aiff", ".caf"} <= AUDIO_SUFFIXES
-    assert not {".m4a", ".webm", ".txt", ".raw"} & AUDIO_SUFFIXES
 
 
 def patched(data: bytes, *patches: tuple[int, bytes]) -> bytes:

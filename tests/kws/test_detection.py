@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ RULES = st.builds(
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
     rule = Rule(0.1, 3, 0.6, 0.5)
-    metadata = {**METADATA, "detection": rule.to_json(), "threshold": "0.7"}
+    metadata = {**METADATA, "detection": json.dumps(asdict(rule)), "threshold": "0.7"}
     return open_model(save_model(tmp_path_factory.mktemp("model") / "model.onnx", metadata))
 
 
@@ -124,4 +125,4 @@ def test_what_is_no_rule() -> None:
     for name, value in ((name, value) for name, values in fields.items() for value in values):
         with pytest.raises((ValueError, TypeError)):
             Rule(**{name: value})
-    assert Rule(**json.loads(Rule().to_json())) == Rule(threshold=DEFAULT_THRESHOLD)
+    assert Rule(**json.loads(json.dumps(asdict(Rule())))) == Rule(threshold=DEFAULT_THRESHOLD)

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from tests.service.tones import LABELS, METADATA, save_model, tone, tone_model
 
 def test_what_the_file_says(tmp_path: Path) -> None:
     rule = Rule(0.2, 4, 0.9, 2.0)
-    said = {"detection": rule.to_json(), "threshold": "0.61", "revision": "abc", "note": "kept"}
+    said = {"detection": json.dumps(asdict(rule)), "threshold": "0.61", "revision": "abc", "note": "kept"}
     path = save_model(tmp_path / "model.onnx", METADATA | said)
     model = open_model(path)
     info = model.info

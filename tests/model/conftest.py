@@ -140,7 +140,7 @@ def trained(tones: Path, shared: Path) -> Path:
     output = shared / "trained/model"
     with files.locked(shared / "trained.lock"):
         if not output.exists():
-            options = (*QUICK, "--dataset", tones, "--output", output, "--epochs", "4", "--unseen-words", "fig")
+            options = (*QUICK, "--dataset", tones, "--output", output, "--epochs", "4")
             running = ("--speech", shared / "speech", "--negatives", shared / "rooms")
             done(run("train", *options, *running, KWS_REVISION=REVISION))
     return output

@@ -110,7 +110,6 @@ def test_what_is_no_data_set(
         (("--threads", "-1"), "--threads -1 is out of range; give 0 to 1024"),
         (("--profile", "magic"), "--profile 'magic' is unknown; choose one of quick, standard, best"),
         (("--labels", "low,middle"), "label 'middle' has no clips in data set 'tones' (it has "),
-        (("--unseen-words", "cow"), "--unseen-words: the data set has no other word 'cow' (it has cat, "),
         (("--dataset", "speech-commands", "--dataset-sha256", "abc"), "--dataset-sha256 'abc' is no SHA-256"),
         (("--speech", "nowhere"), "--speech 'nowhere' does not exist; give"),
         (("--speech-evaluation", "nowhere"), "--speech-evaluation 'nowhere' does not exist; give"),

@@ -2,6 +2,7 @@
 
 import copy
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -75,11 +76,10 @@ def test_the_artefact_carries_the_contract(trained: Path) -> None:
     assert (list(info.labels), info.sample_rate, info.clip_samples) == (evaluation["labels"], 16_000, 16_000)
     assert (info.version, info.revision) == (metrics["model_version"], REVISION)
     assert info.threshold == evaluation["operating"]["threshold"]
-    assert json.loads(info.rule.to_json()) == evaluation["running_audio"]["rule"]
-    said, data = info.metadata, evaluation["data"]
+    assert asdict(info.rule) == evaluation["running_audio"]["rule"]
+    said = info.metadata
     named = {"data_digest": evaluation["data_digest"], "licence": "CC0 1.0", "attribution": "nobody"}
     assert {name: said[name] for name in named} == named
-    assert json.loads(said["unseen_words"]) == data["unseen_words"] != []
     assert float(said["temperature"]) == evaluation["calibration"]["temperature"]
     told = json.loads(said["metrics"])
     assert told["accuracy"] == evaluation["accuracy"]

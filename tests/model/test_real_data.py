@@ -27,7 +27,6 @@ def test_the_quick_profile_is_accurate(main: Cli, tmp_path: Path) -> None:
     done(main("train", "--dataset", path, "--output", tmp_path / "model", "--profile", "quick"))
     metrics, evaluation = read(tmp_path / "model", "train_metrics.json", "evaluation.json")
     assert evaluation["labels"] == [*USUAL, "_unknown_", "_silence_"]
-    assert evaluation["data"]["unseen_words"] == []
     assert sum(evaluation["per_class"][label]["clips"] for label in USUAL) == 183
     assert metrics["best_val_acc"] >= 0.92
     assert evaluation["accuracy"] >= 0.88  # one seed on a few hundred clips: points below the usual

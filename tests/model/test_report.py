@@ -90,7 +90,7 @@ def test_the_card_names_licence_and_words_that_are_taken_for_a_keyword(found: An
     evaluation, metrics = found
     evaluation["data"] |= {"licence": 'own: "ours"', "source": "Speech Commands v0.02"}
     share = {"count": 9, "clips": 10, "share": 0.9, "interval_95": [0.6, 0.98]}
-    evaluation["operating"]["unseen_words"] = {"tree": share, "sea": {**share, "share": 0.01}}
+    evaluation["operating"]["other_words"] = {"tree": share, "sea": {**share, "share": 0.01}}
     for number, case in enumerate(evaluation["robustness"]["cases"]):
         case["accuracy"] = 0.25 if number == 3 else 0.5
     _, front, body = model_card.render(evaluation, metrics).split("---\n", 2)

@@ -1,16 +1,14 @@
-"""Settings: what profiles, options and a former run's ``config.json`` give, and what is refused."""
+"""Settings: what profiles and options give, and what is refused."""
 
-import json
 import subprocess
 import sys
 from dataclasses import fields
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from model.errors import UserError
-from model.settings import PROFILES, Settings, make_settings, read_config
+from model.settings import PROFILES, Settings, make_settings
 
 from .conftest import ROOT
 
@@ -19,17 +17,8 @@ def test_what_is_chosen_goes_before_the_profile_and_the_profile_before_the_defau
     assert make_settings({}) == Settings()
     quick = make_settings({"profile": "quick", "epochs": 3, "mixup": None, "labels": ("a", "b")})
     assert (quick.epochs, quick.mixup, quick.labels) == (3, PROFILES["quick"]["mixup"], ("a", "b"))
-    for name, value in {"mixup": 0.0, "speech_share": 0.0, "unseen_words": (), "licence": ""}.items():
+    for name, value in {"mixup": 0.0, "speech_share": 0.0, "labels": (), "licence": ""}.items():
         assert getattr(make_settings({name: value}), name) == value  # empty, and meant
-
-
-def test_a_former_run_s_settings_are_taken_over() -> None:
-    former = make_settings({"profile": "quick", "epochs": 3, "seed": 4, "unseen_words": (), "labels": ("a", "b")})
-    plain = json.loads(json.dumps(former.to_dict()))
-    assert make_settings({}, plain) == former
-    assert make_settings({"epochs": 5}, plain).to_dict() == {**plain, "epochs": 5}
-    other = make_settings({"profile": "best"}, plain)  # its recipe, the former's data and seed
-    assert (other.epochs, other.width, other.seed, other.labels) == (500, 2.0, 4, ("a", "b"))
 
 
 @pytest.mark.parametrize("field", [each for each in fields(Settings) if each.metadata["low"] is not None])
@@ -40,21 +29,6 @@ def test_the_ends_of_every_number_are_allowed_and_no_more(field: Any) -> None:
     for value in (low - 1e-9 if low else -1, high * 1.001, float("nan"), "many"):
         with pytest.raises(UserError, match=f"--{field.name.replace('_', '-')} .* is out of range; give "):
             make_settings({field.name: value})
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        (None, r"cannot be read \(No such file"),
-        *((text, "is no config.json of a run") for text in ("{", "[]", '{"settings": {}, "versions": {}}')),
-        ('{"settings": {"magic": 1}, "data_digest": "", "versions": {}}', "does not know: magic"),
-    ],
-)
-def test_what_is_no_config_is_refused(tmp_path: Path, text: str | None, message: str) -> None:
-    if text:
-        (tmp_path / "config.json").write_text(text)
-    with pytest.raises(UserError, match=message):
-        make_settings({}, read_config(tmp_path / "config.json")["settings"])
 
 
 def test_nothing_heavy_is_loaded_before_it_is_needed() -> None:

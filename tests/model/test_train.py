@@ -22,7 +22,7 @@ SETTINGS = make_settings(RUN)
 @pytest.fixture(scope="module")
 def tone_corpus(tones: Path, shared: Path) -> Corpus:
     running = {"speech": str(shared / "speech"), "negatives": str(shared / "rooms")}
-    return corpus_of(tones, unseen_words=("fig",), speed_copies=True, **running)
+    return corpus_of(tones, speed_copies=True, **running)
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +99,6 @@ def test_a_run_stopped_twice_ends_as_one_in_one_go(tone_corpus: Corpus, whole: t
         ("speed_copies", False, "--speed-copies True there, False here"),
         ("corpus's digest", "e", "data digest "),
         ("corpus's labels", ("low",), "labels ['low', 'high', '_unknown_', '_silence_'] there, ['low'] here"),
-        ("corpus's unseen", (), "unseen words "),
         *(("version", name, f"{name} ") for name in ("torch", "torchaudio", "numpy", "soundfile", "soxr")),
         ("version", "onnxruntime", ""),
         *((name, value, "") for name, value in (("threads", 3), ("false_accepts_per_hour", 2.0), ("licence", "CC0"))),

@@ -40,9 +40,9 @@ def test_readers_are_held_back_whole_and_others_judge(tmp_path: Path) -> None:
     judged = speech_of(source, write_files(tmp_path / "b", speech_files(3)))
     assert [one.path.name for one in judged.without["testing"]] == [f"{name}-7-0001.wav" for name in (100, 101, 102)]
     assert len(judged.without["training"]) + len(judged.without["validation"]) == 120
-    assert judged.digest() != found.digest()
+    assert judged.digest != found.digest
     moved = shutil.copytree(source, tmp_path / "elsewhere")  # another cache, a container
-    assert speech_of(moved).digest() == found.digest()
+    assert speech_of(moved).digest == found.digest
 
 
 def test_few_readers_no_transcripts_and_what_is_not_read_are_told(tmp_path: Path) -> None:
