@@ -10,7 +10,7 @@ import yaml
 from .calls import function_of, kws, recorded
 from .conftest import ROOT, Given
 
-WORKFLOW: Given = yaml.safe_load((ROOT / ".github/workflows/pipeline.yml").read_text())
+WORKFLOW: Any = yaml.safe_load((ROOT / ".github/workflows/pipeline.yml").read_text())
 GITLAB: Given = yaml.safe_load((ROOT / "docs/.gitlab-ci.yml").read_text())
 TRIGGERS = WORKFLOW[True]  # YAML 1.1 reads "on" as true
 STEPS = [(name, step) for name, job in WORKFLOW["jobs"].items() for step in job["steps"]]
@@ -81,7 +81,8 @@ def test_a_jobs_scripts_call_what_the_module_has(
     (tmp_path / "kept" / "artifacts").mkdir(parents=True)
     (tmp_path / "artifacts").mkdir()
     (tmp_path / "artifacts" / "report.md").touch()
-    calls = recorded(*system(job, given), tmp_path)
+    shell, script, variables = system(job, given)
+    calls = recorded(shell, script, variables, tmp_path)
     assert [function_of(call[2:]) if call[0] == "dagger" else " ".join(call[1:3]) for call in calls] == expected
     # Every call has every mirror.
     assert all(call[2:4] == ["--torch-index=", "--base-image=m"] for call in calls if call[0] == "dagger")
