@@ -98,9 +98,7 @@ def test_every_call_in_the_documents_is_the_modules() -> None:
         r"^\| [^|]+ \| `((?:--\S+ )*[a-z][a-z-]+(?: [^`]*)?)` \|(?: `make[^|]*| )\|$", texts, re.MULTILINE
     )
     called = {function_of(words) for call in calls if (words := shlex.split(call)) and "…" not in call}
-    verbs = (
-        "train build image-tar test-predict serve gates publish releases sweep audit shell doctor pipeline"
-    )
+    verbs = "train build image-tar test-predict serve gates publish releases sweep audit shell doctor pipeline"
     assert called >= set(verbs.split()), called
 
 
