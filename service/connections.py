@@ -43,6 +43,8 @@ def _eof_received(self: Any) -> bool:
 
 def _refuse(self: Any, status: int, message: str, extra_headers: Any = ()) -> None:
     """Answer what is no HTTP with a problem document; read on for a while, else a reset would overtake it."""
+    if self.transport.is_closing():
+        return
     _, body = render(of_status(status, f"The request is not HTTP as it should be: {message.rstrip('.')}."))
     head = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", f"Content-Type: {MEDIA_TYPE}", "Connection: close"]
     head += ["Cache-Control: no-store", "X-Content-Type-Options: nosniff", f"Content-Length: {len(body)}"]

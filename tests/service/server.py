@@ -121,6 +121,7 @@ class Server:
 
     def metrics(self) -> dict[str, float]:
         """What /metrics has, by name and labels."""
+        time.sleep(0.2)  # a worker counts its answers that long after them
         text = httpx.get(f"{self.url}/metrics", **LOCAL).text
         lines = [line.rpartition(" ") for line in text.splitlines() if not line.startswith("#")]
         return {name: float(value) for name, _, value in lines}
