@@ -68,22 +68,6 @@ class Request:
         self.kind = self.headers.get(b"content-type", b"").decode("latin-1")
 
 
-class Turns:
-    """Who is next in the event loop, which looks at its sockets after each `_AT_ONCE` answers."""
-
-    def __init__(self) -> None:
-        self._ahead = 0
-
-    async def wait(self, answers: int = 1) -> None:
-        """Until it is the turn of what takes as long as so many short answers."""
-        ahead, self._ahead = self._ahead, self._ahead + answers
-        try:
-            for _ in range(1 + ahead // _AT_ONCE):
-                await asyncio.sleep(0)
-        finally:
-            self._ahead -= answers
-
-
 class Service:
     """The ASGI application around the Flask one."""
 
@@ -91,8 +75,8 @@ class Service:
         self.state, self._flask = state_of(app), app
         self._settings = self.state.settings
         self._access = Access(app, self._settings)
-        self._turns, self._long = Turns(), ThreadPoolExecutor(1)
-        self.streams = Streams(self.state, self._access, self._turns)
+        self._ahead, self._long = 0, ThreadPoolExecutor(1)
+        self.streams = Streams(self.state, self._access, self._turn)
         self._waiting, self._held = {True: 0, False: 0}, 0  # uploads, pages; bytes
         self.stopping = False
 
@@ -138,12 +122,21 @@ class Service:
         try:
             # Few bytes of WAV are few seconds of audio; of what is compressed nobody knows.
             if len(body) <= _SHORT and (not body or body.find(b"RIFF", 0, 1024) >= 0):
-                await self._turns.wait(1 if request.is_upload else _AT_ONCE)
+                await self._turn(1 if request.is_upload else _AT_ONCE)
                 return self._ask(request, body)
             return await asyncio.get_running_loop().run_in_executor(self._long, self._ask, request, body)
         finally:
             self._waiting[request.is_upload] -= 1
             metrics.in_flight -= 1
+
+    async def _turn(self, answers: int = 1) -> None:
+        """Wait in line for as much of the event loop as so many short answers take."""
+        ahead, self._ahead = self._ahead, self._ahead + answers
+        try:
+            for _ in range(1 + ahead // _AT_ONCE):  # at each the loop looks at its sockets
+                await asyncio.sleep(0)
+        finally:
+            self._ahead -= answers
 
     def _bound_queue(self, request: Request) -> None:
         if self._waiting[request.is_upload] > self._settings.queue:

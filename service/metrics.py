@@ -12,6 +12,8 @@ import prometheus_client.values
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from kws.detection import ClipResult
+
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 _SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5)
@@ -51,11 +53,14 @@ def flush() -> None:
 atexit.register(flush)
 
 
-def count(endpoint: str, duration: float, spent: dict[str, float]) -> None:
-    """Count one answer: the seconds of its stages, and of the audio."""
+def count(endpoint: str, duration: float, spent: dict[str, float], result: ClipResult | None = None) -> None:
+    """Count one answer: the seconds of the audio and of its stages, the keyword of /predict."""
     for stage, seconds in spent.items():
         LATENCY.labels(endpoint, stage).observe(seconds)
     DURATION.observe(duration)
+    if result is not None:
+        PREDICTIONS.labels(result.label, str(result.accepted).lower()).inc()
+        LEVEL.observe(float(result.levels[result.best]))
 
 
 def exposition() -> bytes:

@@ -34,12 +34,9 @@ def answer(state: State, body: bytes, asked: Any) -> tuple[bytes, str]:
             window = dict(zip(("start", "end"), times, strict=True)) | {"level_dbfs": round(float(level), 1)}
             found["windows"].append(window | _scores(info.labels, values))
     text = json.dumps(found).encode() + b"\n"
-    spent = {
-        "decode": decoded - received,
-        "inference": result.milliseconds / 1e3,
-        "total": time.perf_counter() - asked.begin,
-    }
-    asked.count = partial(_count, result.label, result.accepted, result.levels[result.best], audio.seconds, spent)
+    spent = {"decode": decoded - received, "inference": result.milliseconds / 1e3}
+    spent["total"] = time.perf_counter() - asked.begin
+    asked.count = partial(metrics.count, "predict", audio.seconds, spent, result)
     spent = {"receive": received - asked.begin} | spent
     return text, ", ".join(f"{stage};dur={seconds * 1e3:.3f}" for stage, seconds in spent.items())
 
@@ -48,12 +45,6 @@ def described(audio: Audio) -> dict[str, Any]:
     """What an answer says of the upload."""
     facts = {name: getattr(audio, name) for name in ("sample_rate", "channels", "format")}
     return {"seconds": round(audio.seconds, 3)} | facts
-
-
-def _count(label: str, accepted: bool, level: float, seconds: float, spent: dict[str, float]) -> None:
-    metrics.count("predict", seconds, spent)
-    metrics.PREDICTIONS.labels(label, str(accepted).lower()).inc()
-    metrics.LEVEL.observe(float(level))
 
 
 def _scores(labels: tuple[str, ...], probabilities: Probabilities) -> dict[str, Any]:
