@@ -79,14 +79,9 @@ def when_ready(server: Any) -> None:
 def pre_fork(server: Any, worker: Any) -> None:
     """Give the worker a place, whose metrics it goes on with, and much memory to share."""
     taken = {other.place for other in server.WORKERS.values()}
-    worker.place = next(place for place in range(len(taken) + 1) if place not in taken)
+    worker.place = metrics.place = next(place for place in range(len(taken) + 1) if place not in taken)
     # What is loaded by now stays for good; collecting garbage among it would copy page after page in each worker.
     gc.freeze()
-
-
-def post_fork(server: Any, worker: Any) -> None:  # noqa: ARG001
-    """Count at the worker's place."""
-    metrics.place = worker.place
 
 
 def child_exit(server: Any, worker: Any) -> None:  # noqa: ARG001

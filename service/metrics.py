@@ -18,7 +18,7 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 _SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5)
 
-place: int | str = "main"  # of this process; set after the fork
+place: int | str = "main"  # of this process; set before the fork
 if FOLDER in os.environ:
     prometheus_client.values.ValueClass = prometheus_client.values.MultiProcessValue(lambda: place)
 
