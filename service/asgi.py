@@ -10,6 +10,7 @@ import logging
 import os
 import re
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
@@ -28,7 +29,7 @@ Header = tuple[bytes, bytes]
 Answer = tuple[int, list[Header], bytes]
 
 _SHORT = 256 * 1024  # bytes of a body that may be answered in the event loop
-_AT_ONCE = 8  # answers between two looks at the sockets, and one page, which takes as long as several
+_AT_ONCE = 8  # answers between two looks at the sockets; of pages, which take as long as several, one
 _HARMLESS = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 _POLICY = (
     b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -75,7 +76,7 @@ class Service:
         self.state, self._flask = state_of(app), app
         self._settings = self.state.settings
         self._access = Access(app, self._settings)
-        self._ahead, self._long = 0, ThreadPoolExecutor(1)
+        self._ahead, self._long = Counter[int](), ThreadPoolExecutor(1)
         self.streams = Streams(self.state, self._access, self._turn)
         self._waiting, self._held = {True: 0, False: 0}, 0  # uploads, pages; bytes
         self.stopping = False
@@ -122,21 +123,22 @@ class Service:
         try:
             # Few bytes of WAV are few seconds of audio; of what is compressed nobody knows.
             if len(body) <= _SHORT and (not body or body.find(b"RIFF", 0, 1024) >= 0):
-                await self._turn(1 if request.is_upload else _AT_ONCE)
+                await self._turn(_AT_ONCE if request.is_upload else 1)
                 return self._ask(request, body)
             return await asyncio.get_running_loop().run_in_executor(self._long, self._ask, request, body)
         finally:
             self._waiting[request.is_upload] -= 1
             metrics.in_flight -= 1
 
-    async def _turn(self, answers: int = 1) -> None:
-        """Wait in line for as much of the event loop as so many short answers take."""
-        ahead, self._ahead = self._ahead, self._ahead + answers
+    async def _turn(self, at_once: int = _AT_ONCE) -> None:
+        """Wait in the line of those of whom so many are answered between two looks at the sockets."""
+        ahead = self._ahead[at_once]
+        self._ahead[at_once] += 1
         try:
-            for _ in range(1 + ahead // _AT_ONCE):  # at each the loop looks at its sockets
+            for _ in range(1 + ahead // at_once):
                 await asyncio.sleep(0)
         finally:
-            self._ahead -= answers
+            self._ahead[at_once] -= 1
 
     def _bound_queue(self, request: Request) -> None:
         if self._waiting[request.is_upload] > self._settings.queue:
