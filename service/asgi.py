@@ -10,6 +10,8 @@ import logging
 import os
 import re
 import time
+from collections import Counter
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from typing import Any
@@ -23,22 +25,25 @@ from service.detect import Streams
 from service.problems import Problem
 from service.readiness import state_of
 
-Answer = tuple[int, list[tuple[str, str]], bytes]
+Header = tuple[bytes, bytes]
+Answer = tuple[int, list[Header], bytes]
 
 _SHORT = 256 * 1024  # bytes of a body that may be answered in the event loop
-_AT_ONCE = 8  # answers between two looks at the sockets, and one page, which takes as long as several
+_AT_ONCE = 8  # answers between two looks at the sockets; of pages, which take as long as several, one
 _HARMLESS = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 _POLICY = (
     b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     b"media-src 'self' blob:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
-_SAFE_HEADERS = [
+_NO_STORE, _NO_SNIFF = (b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff")
+_JSON_HEADERS = [(b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"), _NO_SNIFF]
+_PAGE_HEADERS = [  # of what a browser may show or play
     (b"content-security-policy", _POLICY),
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"permissions-policy", b"camera=(), geolocation=(), microphone=(self)"),
     (b"referrer-policy", b"no-referrer"),
-    (b"x-content-type-options", b"nosniff"),
+    _NO_SNIFF,
 ]
 _LOG = logging.getLogger(__name__)
 
@@ -59,6 +64,7 @@ class Request:
         self.more = self.length > 0 or b"transfer-encoding" in self.headers  # of the body is to come
         self.is_upload = self.more
         self.held, self.client, self.endpoint = 0, "", "none"
+        self.count: Callable[[], object] | None = None  # what else to count of its answer
         self.raw_path = scope["raw_path"].decode("latin-1")
         self.kind = self.headers.get(b"content-type", b"").decode("latin-1")
 
@@ -70,7 +76,7 @@ class Service:
         self.state, self._flask = state_of(app), app
         self._settings = self.state.settings
         self._access = Access(app, self._settings)
-        self._turn, self._page, self._long = asyncio.Semaphore(_AT_ONCE), asyncio.Semaphore(1), ThreadPoolExecutor(1)
+        self._ahead, self._long = Counter[int](), ThreadPoolExecutor(1)
         self.streams = Streams(self.state, self._access, self._turn)
         self._waiting, self._held = {True: 0, False: 0}, 0  # uploads, pages; bytes
         self.stopping = False
@@ -103,24 +109,36 @@ class Service:
             return 204, [], b""  # `_send` adds what CORS needs
         self._access.check(request.path, request.headers, request.client)
         self._bound_queue(request)
-        try:
-            async with asyncio.timeout(self._settings.request_timeout):
-                body = await self._body(request, receive)
-        except TimeoutError:
-            raise Problem("request-timeout", "The request's body did not arrive in time.") from None
+        if getattr(getattr(receive, "__self__", None), "_complete", False):  # gunicorn has it whole already
+            body = await self._body(request, receive)
+        else:
+            try:
+                async with asyncio.timeout(self._settings.request_timeout):
+                    body = await self._body(request, receive)
+            except TimeoutError:
+                raise Problem("request-timeout", "The request's body did not arrive in time.") from None
         self._bound_queue(request)
         self._waiting[request.is_upload] += 1
-        metrics.IN_FLIGHT.inc()
+        metrics.in_flight += 1
         try:
             # Few bytes of WAV are few seconds of audio; of what is compressed nobody knows.
             if len(body) <= _SHORT and (not body or body.find(b"RIFF", 0, 1024) >= 0):
-                async with self._turn if request.is_upload else self._page:
-                    await asyncio.sleep(0)
-                    return self._ask(request, body)
+                await self._turn(_AT_ONCE if request.is_upload else 1)
+                return self._ask(request, body)
             return await asyncio.get_running_loop().run_in_executor(self._long, self._ask, request, body)
         finally:
             self._waiting[request.is_upload] -= 1
-            metrics.IN_FLIGHT.dec()
+            metrics.in_flight -= 1
+
+    async def _turn(self, at_once: int = _AT_ONCE) -> None:
+        """Wait in the line of those of whom so many are answered between two looks at the sockets."""
+        ahead = self._ahead[at_once]
+        self._ahead[at_once] += 1
+        try:
+            for _ in range(1 + ahead // at_once):
+                await asyncio.sleep(0)
+        finally:
+            self._ahead[at_once] -= 1
 
     def _bound_queue(self, request: Request) -> None:
         if self._waiting[request.is_upload] > self._settings.queue:
@@ -153,8 +171,8 @@ class Service:
         if request.path != "/predict" or request.method != "POST":
             return self._ask_flask(request, body)
         request.endpoint = "predict.predict"
-        text, timing = predict.answer(self.state, body, request.kind, request.id, request.begin)
-        return 200, _content("application/json", text, ("Server-Timing", timing)), text
+        text, timing = predict.answer(self.state, body, request)
+        return 200, [*_content(b"application/json", text), (b"server-timing", timing.encode())], text
 
     def _ask_flask(self, request: Request, body: bytes) -> Answer:
         scope = request.scope
@@ -171,7 +189,7 @@ class Service:
                 # Only what is the same for everybody may be kept, and even that only after asking (ETag).
                 response.headers["Cache-Control"] = "no-cache" if request.endpoint == "static" else "no-store"
                 content, _, headers = response.get_wsgi_response(environ)
-                return response.status_code, list(headers), b"".join(content)
+                return response.status_code, _encoded(headers), b"".join(content)
 
     def _refuse(self, request: Request, error: Exception) -> Answer:
         if isinstance(error, AudioError):
@@ -180,17 +198,21 @@ class Service:
             _LOG.error("a request failed", exc_info=error, extra={"fields": {"request_id": request.id}})
             error = Problem("internal-error", "An unexpected error was logged by the service.")
         status, body = problems.render(error, request.id, request.raw_path)
-        return status, _content(problems.MEDIA_TYPE, body, *error.headers), body
+        return status, [*_content(problems.MEDIA_TYPE.encode(), body), *_encoded(error.headers)], body
 
     async def _send(self, request: Request, answer: Answer, send: Any) -> None:
         status, headers, body = answer
-        headers = headers + self._access.cors(request.method, request.headers)
-        head = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
-        head += [(b"x-request-id", request.id.encode()), *_SAFE_HEADERS]
-        head += [(b"connection", b"close")] * (self.stopping or request.more)
+        head = [*headers, (b"x-request-id", request.id.encode())]
+        head += _JSON_HEADERS if headers and b"json" in headers[0][1] else _PAGE_HEADERS
+        if allowed := self._access.cors(request.method, request.headers):
+            head += _encoded(allowed)
+        if self.stopping or request.more:
+            head.append((b"connection", b"close"))
         if request.method == "HEAD" or status in (204, 304):
             body = b""
-        metrics.REQUESTS.labels(request.endpoint, str(status)).inc()
+        if not metrics.answered:
+            asyncio.get_running_loop().call_later(metrics.DELAY_SECONDS, metrics.flush)
+        metrics.answered.append((request.endpoint, status, request.count))
         await send({"type": "http.response.start", "status": status, "headers": head})
         await send({"type": "http.response.body", "body": body})
         if self._settings.access_log:
@@ -198,5 +220,9 @@ class Service:
             logs.access(status, len(body), request.begin, **asked)
 
 
-def _content(media_type: str, body: bytes, *headers: tuple[str, str]) -> list[tuple[str, str]]:
-    return [("Content-Type", media_type), ("Content-Length", str(len(body))), ("Cache-Control", "no-store"), *headers]
+def _content(media_type: bytes, body: bytes) -> list[Header]:
+    return [(b"content-type", media_type), (b"content-length", b"%d" % len(body)), _NO_STORE]
+
+
+def _encoded(headers: Iterable[tuple[str, str]]) -> list[Header]:
+    return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]

@@ -1,6 +1,6 @@
 """What gunicorn's asgi worker leaves open: bounds on connections, problem documents, a stop that loses nothing.
 
-It wraps methods of gunicorn's classes; a subclass would not be used by its C parser. Written for gunicorn 27.0.
+It wraps methods of gunicorn's classes; they have no hooks for it. Written for gunicorn 27.0.
 """
 
 import asyncio
@@ -14,7 +14,6 @@ from gunicorn.asgi.websocket import WebSocketProtocol
 from service.problems import MEDIA_TYPE, of_status, render
 from service.settings import Settings
 
-_ACCEPTED_AT_ONCE = 4
 _LINGER_SECONDS = 2.0  # for a client to read its refusal; for all clients to hear that the connection will close
 
 
@@ -44,6 +43,8 @@ def _eof_received(self: Any) -> bool:
 
 def _refuse(self: Any, status: int, message: str, extra_headers: Any = ()) -> None:
     """Answer what is no HTTP with a problem document; read on for a while, else a reset would overtake it."""
+    if self.transport.is_closing():
+        return
     _, body = render(of_status(status, f"The request is not HTTP as it should be: {message.rstrip('.')}."))
     head = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", f"Content-Type: {MEDIA_TYPE}", "Connection: close"]
     head += ["Cache-Control: no-store", "X-Content-Type-Options: nosniff", f"Content-Length: {len(body)}"]
@@ -61,21 +62,6 @@ def _unmask(self: Any, payload: bytes, masking_key: bytes) -> bytes:  # noqa: AR
     size = len(payload)
     mask = (masking_key * (size // 4 + 1))[:size]
     return (int.from_bytes(payload, "big") ^ int.from_bytes(mask, "big")).to_bytes(size, "big")
-
-
-def accept_fairly(worker: Any) -> None:
-    """Take few connections at a time, which shares them among the workers, and let a burst of them wait.
-
-    asyncio takes 100 at once and lets no more wait: the kernel drops the others, whose next try is a second later.
-    """
-    create = worker.loop.create_server
-
-    async def create_server(*given: Any, sock: Any, **named: Any) -> Any:
-        server = await create(*given, sock=sock, backlog=_ACCEPTED_AT_ONCE, **named)
-        sock.listen(worker.cfg.backlog)
-        return server
-
-    worker.loop.create_server = create_server
 
 
 def stop_gently(worker: Any) -> None:

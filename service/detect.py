@@ -8,7 +8,7 @@ import asyncio
 import json
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, replace
 from typing import Any
@@ -44,7 +44,8 @@ def keywords() -> Response:
     decoded = time.perf_counter()
     found = [as_json(detection, "detect") for detection in detect(model, audio.waveform, threshold)]
     end = time.perf_counter()
-    metrics.count("detect", audio, {"decode": decoded - begin, "inference": end - decoded, "total": end - begin})
+    spent = {"decode": decoded - begin, "inference": end - decoded, "total": end - begin}
+    metrics.count("detect", audio.seconds, spent)
     return jsonify(
         detections=found,
         threshold=threshold,
@@ -75,9 +76,9 @@ def read_threshold(query: Mapping[str, str], info: ModelInfo) -> float:
 
 
 class Streams:
-    """All open streams of this process; `turn` is what the model's other users wait for."""
+    """All open streams of this process; `turn` is what the model's other users wait for, too."""
 
-    def __init__(self, state: State, access: Access, turn: asyncio.Semaphore) -> None:
+    def __init__(self, state: State, access: Access, turn: Callable[[], Awaitable[None]]) -> None:
         self._state, self._access, self._turn = state, access, turn
         self._open: set[Any] = set()
 
@@ -136,11 +137,10 @@ class Streams:
             if len(data) % 2 or (text is not None and not ends):
                 return await _close(send, _BAD_DATA, "Send PCM16 in binary messages, or the text 'end'.")
             samples = np.frombuffer(data, "<i2") * np.float32(1 / 32_768)
-            async with self._turn:
-                await asyncio.sleep(0)
-                if resampler is not None:
-                    samples = resampler.resample_chunk(samples, ends)
-                found = listener.feed(samples) + (listener.finish() if ends else [])
+            await self._turn()
+            if resampler is not None:
+                samples = resampler.resample_chunk(samples, ends)
+            found = listener.feed(samples) + (listener.finish() if ends else [])
             for detection in found:
                 await send({"type": "websocket.send", "text": json.dumps(as_json(detection, "listen"))})
         return await _close(send, 1000, "")

@@ -9,6 +9,7 @@ import shutil
 import socket
 import sys
 import tempfile
+from functools import partial
 from typing import Any
 
 # In memory where that is possible: the workers' metrics, and their heartbeat (on a disk it can stall a worker).
@@ -41,7 +42,8 @@ _everywhere = "::" if socket.has_dualstack_ipv6() else "0.0.0.0"  # noqa: S104  
 _host = _everywhere if settings.host == "*" else settings.host
 bind = f"[{_host}]:{settings.port}" if ":" in _host else f"{_host}:{settings.port}"
 worker_class = "asgi"
-http_parser = "python"  # gunicorn_h1c 0.6.10 takes a body of over 64 kB for the next request, and closes
+http_parser = "python"  # gunicorn_h1c is no wheel, and closes where over 64 kB come before an answer is out
+asgi_loop = "uvloop"  # which also shares connections evenly among the workers
 asgi_lifespan = "off"
 workers, timeout, graceful_timeout = settings.workers, settings.timeout, settings.graceful_timeout
 keepalive = settings.keepalive
@@ -77,14 +79,9 @@ def when_ready(server: Any) -> None:
 def pre_fork(server: Any, worker: Any) -> None:
     """Give the worker a place, whose metrics it goes on with, and much memory to share."""
     taken = {other.place for other in server.WORKERS.values()}
-    worker.place = next(place for place in range(len(taken) + 1) if place not in taken)
+    worker.place = metrics.place = next(place for place in range(len(taken) + 1) if place not in taken)
     # What is loaded by now stays for good; collecting garbage among it would copy page after page in each worker.
     gc.freeze()
-
-
-def post_fork(server: Any, worker: Any) -> None:  # noqa: ARG001
-    """Count at the worker's place."""
-    metrics.place = worker.place
 
 
 def child_exit(server: Any, worker: Any) -> None:  # noqa: ARG001
@@ -99,6 +96,7 @@ def post_worker_init(worker: Any) -> None:
     level = "error" if not state.passes else "warning" if state.wrong or not state.checked else "info"
     worker.log.error_log.info("model loaded", extra={"fields": readiness.identity(info)})
     getattr(worker.log, level)("%s: %s", "ready" if state.passes else "not ready", state.summary)
-    connections.accept_fairly(worker)
+    # Of a burst of connections as many wait as gunicorn says; uvloop's own 100 would have the kernel drop the others.
+    worker.loop.create_server = partial(worker.loop.create_server, backlog=worker.cfg.backlog)
     connections.stop_gently(worker)
     worker.log.keep_stderr()

@@ -2,6 +2,7 @@
 
 import json
 import time
+from functools import partial
 from typing import Any
 
 from flask import Blueprint
@@ -15,16 +16,16 @@ blueprint = Blueprint("predict", __name__)
 blueprint.add_url_rule("/predict", "predict", methods=["POST"])  # which `service.asgi` answers by itself
 
 
-def answer(state: State, body: bytes, content_type: str, request_id: str, begin: float) -> tuple[bytes, str]:
-    """The JSON and the Server-Timing header for the audio in `body`, begun at `begin`. Raises Problem, AudioError."""
+def answer(state: State, body: bytes, asked: Any) -> tuple[bytes, str]:
+    """The JSON and the Server-Timing header for the audio of an `asgi.Request`. Raises Problem, AudioError."""
     info = (model := state.ready()).info
     received = time.perf_counter()
-    audio = decode(upload.audio_file(body, content_type), info.sample_rate, state.settings.max_seconds)
+    audio = decode(upload.audio_file(body, asked.kind), info.sample_rate, state.settings.max_seconds)
     decoded = time.perf_counter()
     result = classify(model, audio.waveform)
     found = _scores(info.labels, result.probabilities[result.best])
     found |= {"accepted": result.accepted, "threshold": round(info.threshold, 6)}
-    found |= {"latency_ms": round(result.milliseconds, 3), "request_id": request_id, "audio": described(audio)}
+    found |= {"latency_ms": round(result.milliseconds, 3), "request_id": asked.id, "audio": described(audio)}
     found |= {"model_version": info.version, "model_sha256": info.sha256}
     if len(result.starts) > 1:
         found["windows"] = []
@@ -33,11 +34,10 @@ def answer(state: State, body: bytes, content_type: str, request_id: str, begin:
             window = dict(zip(("start", "end"), times, strict=True)) | {"level_dbfs": round(float(level), 1)}
             found["windows"].append(window | _scores(info.labels, values))
     text = json.dumps(found).encode() + b"\n"
-    spent = {"decode": decoded - received, "inference": result.milliseconds / 1e3, "total": time.perf_counter() - begin}
-    metrics.count("predict", audio, spent)
-    metrics.PREDICTIONS.labels(result.label, str(result.accepted).lower()).inc()
-    metrics.LEVEL.observe(float(result.levels[result.best]))
-    spent = {"receive": received - begin} | spent
+    spent = {"decode": decoded - received, "inference": result.milliseconds / 1e3}
+    spent["total"] = time.perf_counter() - asked.begin
+    asked.count = partial(metrics.count, "predict", audio.seconds, spent, result)
+    spent = {"receive": received - asked.begin} | spent
     return text, ", ".join(f"{stage};dur={seconds * 1e3:.3f}" for stage, seconds in spent.items())
 
 

@@ -21,7 +21,8 @@ import typer
 from typer.core import TyperCommand
 
 cli = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-_UsageError: Any = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
+# Wrong input; the message is one line and says all.
+InputError: Any = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
 UPLOADS = ("multipart", "raw")
 Clip = tuple[str, Path]  # the label, the WAV file
 
@@ -30,20 +31,13 @@ class ServiceError(Exception):
     """The service does not do what it promises; the message is one line."""
 
 
-class InputError(typer.BadParameter):
-    """A wrong address or folder; the message is one line and says all."""
-
-    def format_message(self) -> str:
-        return str(self.message)
-
-
 class OneLine(TyperCommand):
     """A command that tells of wrong options in one line (exit code 2)."""
 
     def main(self, *given: Any, **more: Any) -> NoReturn:
         try:
             code = super().main(*given, **more | {"standalone_mode": False})
-        except _UsageError as error:
+        except InputError as error:
             print(f"test client: {error.format_message().rstrip('.')}; see --help", file=sys.stderr)
             code = 2
         except OSError as error:  # a full disk, say
