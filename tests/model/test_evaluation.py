@@ -138,7 +138,7 @@ def test_running_audio(found: dict[str, Any]) -> None:
     missed = running["misses_at"]
     assert (list(missed), missed["1 an hour"]) == (
         ["1 an hour", "2 an hour", "5 an hour"],
-        pytest.approx(0.4, abs=0.01),
+        pytest.approx(0.6, abs=0.01),
     )
     assert list(missed.values()) == sorted(missed.values(), reverse=True)
     assert evaluation.compared(found)["missed at 1 an hour"] == round(missed["1 an hour"], 4)
