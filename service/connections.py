@@ -31,30 +31,41 @@ def apply(settings: Settings) -> None:
     ASGIProtocol.connection_made = connection_made
     ASGIProtocol.eof_received = _eof_received
     ASGIProtocol._send_error_response = _refuse
+    ASGIProtocol._close_transport, ASGIProtocol._heard_all = _close, False
     WebSocketProtocol._unmask = _unmask
 
 
 def _eof_received(self: Any) -> bool:
     """Who has sent a whole request and closed its side waits for the answer, and for nothing after it."""
     waits: bool = self._websocket is None and self._body_receiver is not None and self._body_receiver._complete
-    self._keepalive = 0 if waits else self._keepalive
+    self._heard_all, self._keepalive = True, 0 if waits else self._keepalive
     return waits
 
 
 def _refuse(self: Any, status: int, message: str, extra_headers: Any = ()) -> None:
-    """Answer what is no HTTP with a problem document; read on for a while, else a reset would overtake it."""
-    if self.transport.is_closing():
+    """Answer what is no HTTP with a problem document."""
+    if self._closed or self.transport.is_closing():
         return
     _, body = render(of_status(status, f"The request is not HTTP as it should be: {message.rstrip('.')}."))
     head = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", f"Content-Type: {MEDIA_TYPE}", "Connection: close"]
     head += ["Cache-Control: no-store", "X-Content-Type-Options: nosniff", f"Content-Length: {len(body)}"]
     head += [f"{name}: {value}" for name, value in extra_headers]
     self._safe_write("\r\n".join([*head, "", ""]).encode("latin-1") + body)
-    self._callback_parser = None  # what comes is dropped
-    self._closed = True  # gunicorn would close at once
+    _close(self)
     self._request_ready.set()
-    self.transport.write_eof()
-    self.worker.loop.call_later(_LINGER_SECONDS, self.transport.abort)
+
+
+def _close(self: Any) -> None:
+    """Read on for a while, and drop it: a reset would overtake what was answered (RFC 9112, 9.6)."""
+    if self._closed or self.transport is None or self.transport.is_closing():
+        return
+    self._callback_parser, self._closed = None, True
+    if self._heard_all:
+        self.transport.close()
+    else:
+        self._resume_reading()
+        self.transport.write_eof()
+        self.worker.loop.call_later(_LINGER_SECONDS, self.transport.abort)
 
 
 def _unmask(self: Any, payload: bytes, masking_key: bytes) -> bytes:  # noqa: ARG001
@@ -77,4 +88,5 @@ def stop_gently(worker: Any) -> None:
         worker.handle_exit_signal()
         await told
 
-    worker.loop.add_signal_handler(signal.SIGTERM, lambda: worker.loop.create_task(stop()))
+    # From the loop itself: what comes before it runs would be lost with uvloop's handler.
+    worker.loop.call_soon(worker.loop.add_signal_handler, signal.SIGTERM, lambda: worker.loop.create_task(stop()))

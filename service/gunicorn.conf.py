@@ -6,6 +6,7 @@ import gc
 import os
 import resource
 import shutil
+import signal
 import socket
 import sys
 import tempfile
@@ -90,7 +91,8 @@ def child_exit(server: Any, worker: Any) -> None:  # noqa: ARG001
 
 
 def post_worker_init(worker: Any) -> None:
-    """Load the model in the worker, before it accepts its first connection."""
+    """Load the model in the worker, before it accepts its first connection; until then SIGTERM ends it at once."""
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     info = (state := worker.asgi.state).load(model)
     metrics.MODEL.labels(info.version, info.revision, info.sha256).set(1)
     level = "error" if not state.passes else "warning" if state.wrong or not state.checked else "info"
