@@ -118,4 +118,5 @@ LONG = [pytest.param(check, marks=pytest.mark.long) for check in ("types", "pred
 
 @pytest.mark.parametrize("check", ["lint", *LONG])
 def test_checks_are_green(check: str, call: Call) -> None:
-    call(check)
+    by_tag = ["--tool-images=actionlint=rhysd/actionlint:1.7.12"]  # as a mirror has it that lacks the digest
+    call(*(by_tag if check == "workflows" else []), check)
