@@ -85,14 +85,24 @@ def pre_fork(server: Any, worker: Any) -> None:
     gc.freeze()
 
 
+def post_fork(server: Any, worker: Any) -> None:  # noqa: ARG001
+    """Until the worker's loop runs, SIGTERM ends it at once: uvloop's own handler would lose it."""
+
+    def init_signals() -> None:
+        type(worker).init_signals(worker)
+        signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    worker.init_signals = init_signals
+
+
 def child_exit(server: Any, worker: Any) -> None:  # noqa: ARG001
     """Forget what the worker had in flight."""
     mark_process_dead(worker.place)
 
 
 def post_worker_init(worker: Any) -> None:
-    """Load the model in the worker, before it accepts its first connection; until then SIGTERM ends it at once."""
-    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    """Load the model in the worker, before it accepts its first connection."""
     info = (state := worker.asgi.state).load(model)
     metrics.MODEL.labels(info.version, info.revision, info.sha256).set(1)
     level = "error" if not state.passes else "warning" if state.wrong or not state.checked else "info"
