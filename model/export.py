@@ -1,7 +1,7 @@
 """One ONNX file from waveform to probabilities, and the checkpoint that it was made of.
 
-The graph has the network of ``network.py`` behind the features of ``features.py`` in the forms that ONNX Runtime runs
-fastest; ``measure_parity`` compares it with PyTorch's own.
+The graph has the network of ``network.py``, batch normalisation folded away, behind the features of ``features.py`` in
+the form that ONNX Runtime runs fastest; ``measure_parity`` compares it with PyTorch's own.
 """
 
 import hashlib
@@ -77,34 +77,11 @@ class FoldedMelPower(nn.Module):
         return ((even * even + odd * odd) @ self.mel).transpose(1, 2)  # `square` is exported as the slower Pow
 
 
-class Planar(nn.Module):
-    """What ``network`` computes when it does not train: ``float32[batch, bands, frames]`` -> logits, a row a clip.
-
-    Batch normalisation is folded away, and the time series become images one row high: ONNX Runtime keeps the channels
-    of 2-D convolutions in blocks as wide as a vector register, and does the addition of the shortcut and the ReLU
-    within them; 1-D convolutions get neither and take 1.7 times as long.
-    """
-
-    def __init__(self, network: TCResNet8) -> None:
-        super().__init__()
-        self.network = fuse(network.eval())
-        convolutions: list[Any] = [pair for pair in self.network.named_modules() if isinstance(pair[1], nn.Conv1d)]
-        for name, conv in convolutions:
-            shape = (1, *conv.kernel_size), (1, *conv.stride), (0, *conv.padding)
-            flat = nn.Conv2d(conv.in_channels, conv.out_channels, *shape, bias=conv.bias is not None)
-            flat.load_state_dict({**conv.state_dict(), "weight": conv.weight.data[:, :, None]})
-            self.network.set_submodule(name, flat)
-
-    def forward(self, features: Tensor) -> Tensor:
-        logits: Tensor = self.network(features[:, :, None])
-        return logits
-
-
 def export_onnx(network: TCResNet8, temperature: float = 1.0) -> bytes:
     """The network, in evaluation, behind its features; without metadata."""
     import onnx
 
-    model = Classifier(FoldedMelPower(), Planar(network), temperature).eval()
+    model = Classifier(FoldedMelPower(), fuse(network.eval()), temperature).eval()
     # The exporter tells of its own internals (torchvision's absence, deprecated helpers); nothing a user can mend.
     logging.disable(logging.WARNING)
     try:

@@ -1,7 +1,10 @@
 """TC-ResNet8: temporal convolutions over log-mel bands (Choi et al. 2019, arXiv:1904.03814).
 
 The mel bands are the input *channels*, so that each convolution is one-dimensional, over time, and sees all frequencies
-at once. On a CPU such dense 1-D convolutions train many times faster than the 2-D depthwise ones of rival networks.
+at once. On a CPU such dense convolutions train many times faster than the 2-D depthwise ones of rival networks.
+
+The time series are images one row high: for 2-D convolutions PyTorch has a layout (channels last) and ONNX Runtime
+another (blocks of channels) that take two thirds of the time of 1-D ones.
 """
 
 import torch
@@ -14,15 +17,15 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, kernel: int = 9, stride: int = 2) -> None:
         super().__init__()
-        self.conv1 = nn.Conv1d(inputs, outputs, kernel, stride, kernel // 2, bias=False)
-        self.norm1 = nn.BatchNorm1d(outputs)
-        self.conv2 = nn.Conv1d(outputs, outputs, kernel, 1, kernel // 2, bias=False)
-        self.norm2 = nn.BatchNorm1d(outputs)
-        self.shortcut = nn.Conv1d(inputs, outputs, 1, stride, bias=False)
-        self.shortcut_norm = nn.BatchNorm1d(outputs)
+        self.conv1 = _convolution(inputs, outputs, kernel, stride)
+        self.norm1 = nn.BatchNorm2d(outputs)
+        self.conv2 = _convolution(outputs, outputs, kernel)
+        self.norm2 = nn.BatchNorm2d(outputs)
+        self.shortcut = _convolution(inputs, outputs, 1, stride)
+        self.shortcut_norm = nn.BatchNorm2d(outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        """``[batch, inputs, frames]`` -> ``[batch, outputs, ceil(frames / stride)]``."""
+        """``[batch, inputs, 1, frames]`` -> ``[batch, outputs, 1, ceil(frames / stride)]``."""
         y = F.relu(self.norm1(self.conv1(x)))
         y = self.norm2(self.conv2(y))
         return F.relu(y + self.shortcut_norm(self.shortcut(x)))
@@ -37,7 +40,7 @@ class TCResNet8(nn.Module):
     def __init__(self, classes: int, bands: int = 40, width: float = 1.5, dropout: float = 0.3) -> None:
         super().__init__()
         stem, *widths = (max(16, round(channels * width / 16) * 16) for channels in (16, 24, 32, 48))
-        self.stem = nn.Conv1d(bands, stem, 3, padding=1, bias=False)
+        self.stem = _convolution(bands, stem, 3)
         self.blocks = nn.Sequential(*(ResidualBlock(i, o) for i, o in zip([stem, *widths], widths, strict=False)))
         self.dropout = dropout
         self.classifier = nn.Linear(widths[-1], classes)
@@ -45,11 +48,15 @@ class TCResNet8(nn.Module):
     def forward(self, features: Tensor, generator: Generator | None = None) -> Tensor:
         """``float32[batch, bands, frames]`` -> logits ``float32[batch, classes]``; any number of frames from 1.
 
-        In training, dropout draws from ``generator``: torch's own has one for all threads. The exported network has an
-        axis of size 1 before the frames (``export.py``).
+        In training, dropout draws from ``generator``: torch's own has one for all threads.
         """
-        x = self.blocks(self.stem(features)).mean(dim=-1).flatten(1)
+        x = self.blocks(self.stem(features[:, :, None])).mean(dim=(2, 3))
         if self.training and self.dropout > 0:
             kept = torch.rand(x.shape, generator=generator, device=x.device) >= self.dropout
             x = x * kept / (1 - self.dropout)
         return self.classifier(x)
+
+
+def _convolution(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Conv2d:
+    """Over time, with a frame in the middle of the kernel."""
+    return nn.Conv2d(inputs, outputs, (1, kernel), (1, stride), (0, kernel // 2), bias=False)

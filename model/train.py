@@ -92,7 +92,7 @@ def train(
     augment = Augmenter(corpus.noise.to(device), *chances, settings.max_shift)
     network = TCResNet8(len(corpus.labels), width=settings.width, dropout=settings.dropout)
     trained = Trained(copy.deepcopy(network).eval(), copy.deepcopy(network).eval() if crops.without else None)
-    network.to(device)
+    network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # its stubs lack that form
     average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(settings.ema_decay), use_buffers=True)
     optimizer = torch.optim.AdamW(network.parameters(), weight_decay=settings.weight_decay, fused=True)
     steps = math.ceil(len(sampler) / settings.batch_size)

@@ -1,15 +1,10 @@
-"""Who may ask, how often, and from which pages: API keys, a rate limit and CORS, for everything but health.
-
-`python -m service.access` makes a key: it prints the client's and, on stderr, its digest for the service.
-"""
+"""Who may ask, how often, and from which pages: API keys, a rate limit and CORS, for everything but health."""
 
 import base64
 import hashlib
 import hmac
 import math
 import re
-import secrets
-import sys
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -93,9 +88,3 @@ class Access:
         origin = headers.get(b"origin", b"").lower()
         own = origin.partition(b"://")[2] == headers.get(b"host", b"").lower()
         return not (self._digests and origin) or own or bool(self.cors("GET", headers))
-
-
-if __name__ == "__main__":
-    print(key := secrets.token_urlsafe(32))
-    digest = hashlib.sha256(key.encode()).hexdigest()
-    print(f"Above: for the client, shown only now. For KWS_API_KEYS or KWS_API_KEYS_FILE: {digest}", file=sys.stderr)

@@ -109,14 +109,11 @@ class Service:
             return 204, [], b""  # `_send` adds what CORS needs
         self._access.check(request.path, request.headers, request.client)
         self._bound_queue(request)
-        if getattr(getattr(receive, "__self__", None), "_complete", False):  # gunicorn has it whole already
-            body = await self._body(request, receive)
-        else:
-            try:
-                async with asyncio.timeout(self._settings.request_timeout):
-                    body = await self._body(request, receive)
-            except TimeoutError:
-                raise Problem("request-timeout", "The request's body did not arrive in time.") from None
+        try:
+            async with asyncio.timeout(self._settings.request_timeout):
+                body = await self._body(request, receive)
+        except TimeoutError:
+            raise Problem("request-timeout", "The request's body did not arrive in time.") from None
         self._bound_queue(request)
         self._waiting[request.is_upload] += 1
         metrics.in_flight += 1

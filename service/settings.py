@@ -53,10 +53,11 @@ def _text(pattern: str, what: str) -> Callable[[str], str]:
 
 def read_digests(text: str) -> tuple[str, ...]:
     """SHA-256 digests, with comments from #. Raises ValueError without repeating the text, which may be a key."""
-    words = re.sub(r"#.*", "", text.removeprefix("\ufeff")).replace(",", " ").split()
+    plain = re.sub(r"#.*|  -$", "", text.removeprefix("\ufeff"), flags=re.MULTILINE)  # "  -": as sha256sum ends a line
+    words = plain.replace(",", " ").split()
     digests = tuple(word.lower().removeprefix("sha256:") for word in words)
     if not digests or not all(re.fullmatch(r"[0-9a-f]{64}", digest) for digest in digests):
-        raise ValueError("must hold SHA-256 digests of keys, 64 hexadecimal digits each (see python -m service.access)")
+        raise ValueError("must hold SHA-256 digests of keys, 64 hexadecimal digits each, as sha256sum prints them")
     return digests
 
 
