@@ -34,7 +34,7 @@ DURATION = Histogram("kws_input_seconds", "Duration of the audio", buckets=(0.25
 MODEL = Gauge("kws_model_info", "Always 1", ["version", "revision", "sha256"], multiprocess_mode="livemax")
 
 
-DELAY_SECONDS = 0.1
+DELAY_SECONDS = 0.02
 in_flight = 0
 # Answers to be counted: endpoint, status, what else to count. Many in a row (warm caches) take a fifth of the time.
 answered: list[tuple[str, int, Callable[[], object] | None]] = []
