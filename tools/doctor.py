@@ -8,6 +8,7 @@ import base64
 import html
 import json
 import re
+import shutil
 import ssl
 import urllib.request
 from collections.abc import Callable
@@ -67,6 +68,14 @@ def vulnerability_source(url: str) -> None:
         raise UnansweredError(f"{shown(url)} does not answer as OSV does")
 
 
+def disk() -> str:
+    """How much of the disk is free where a container's files lie, as the engine's cache (dagger/dagger, PR 14181)."""
+    share = (usage := shutil.disk_usage("/")).free / usage.total
+    if share >= 0.2:
+        return f"ok       disk: {share:.0%} are free"
+    return f"warning  disk: {share:.0%} are free; under 20 % an engine drops its whole cache after each command"
+
+
 TORCH = "KWS_TORCH_INDEX names another; else torch is the package index's, 5 GB"
 # The option that names the address, its default, what asks it, what is said where it does not answer, the remedy.
 CHECKS: list[tuple[str, str, Callable[[str], object], str, str]] = [
@@ -93,6 +102,7 @@ def main() -> int:
             state, text = otherwise, f"{error} (--{option}): {remedy}"
         print(f"{state:<8} {option.replace('-', ' ')}: {text}", flush=True)
         states.append(state)
+    print(disk(), flush=True)
     return FAILED if "FAILED" in states else 0
 
 

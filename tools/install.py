@@ -78,18 +78,11 @@ def digest_of_inputs(options: argparse.Namespace) -> str:
     return hashlib.sha256(files + told.encode()).hexdigest()
 
 
-def locked_uv() -> tuple[str, str]:
-    """The version of uv in the lock, and the requirement that asks for it by the hashes of all its files."""
-    packages = tomllib.loads((ROOT / "uv.lock").read_text())["package"]
-    (locked,) = (package for package in packages if package["name"] == "uv")
-    hashes = [f"--hash={file['hash']}" for file in locked["wheels"]]
-    return locked["version"], " ".join([f"uv=={locked['version']}", *hashes])
-
-
 def find_uv(package_index: str) -> str:
     """The path of the uv that the lock names: the machine's own, or one installed into ``.uv`` beside the project."""
-    version, requirement = locked_uv()
-    folder = ROOT / ".uv"
+    packages = tomllib.loads((ROOT / "uv.lock").read_text())["package"]
+    (locked,) = (package for package in packages if package["name"] == "uv")
+    version, folder = locked["version"], ROOT / ".uv"
     for found in (shutil.which("uv"), str(folder / "bin" / "uv")):
         if found and Path(found).is_file() and version_of(found) == [version]:
             return found
@@ -97,7 +90,8 @@ def find_uv(package_index: str) -> str:
         remedy = f"install its venv module (Debian: apt install python3-venv) or uv {version}"
         raise SystemExit(f"install: {sys.executable} cannot make a virtual environment: {remedy}")
     pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    install_hashed([*pip, "--only-binary=:all:"], [requirement], package_index)
+    requirement = [f"uv=={version}", *(f"--hash={file['hash']}" for file in locked["wheels"])]
+    install_hashed([*pip, "--only-binary=:all:"], [" ".join(requirement)], package_index)
     return str(folder / "bin" / "uv")
 
 

@@ -2,8 +2,7 @@
 
 It saves 17 of 48 packed megabytes. ONNX Runtime's wheel holds its engine twice (the Python module is complete without
 the shared library) and tools for making models; numpy's holds tests, headers and compilers' aids. Licences, notices of
-what is bundled, and the metadata of every distribution of which anything is used stay, so that a bill of materials
-tells what is there. `tests/service/inside_image.py` proves that nothing that the service needs is gone.
+what is bundled, and the metadata of every distribution of which anything is used stay, for the bill of materials.
 """
 
 import re

@@ -55,8 +55,8 @@ REQUESTS: list[tuple[str, dict[str, Any], int]] = [
 
 
 @contextmanager
-def server(name: str, model: Path, clip: bytes) -> Iterator[tuple[int, str] | None]:
-    """Process id and address of the server ``name``, `service` or one of PEERS; None: it does not answer.
+def server(name: str, model: Path, clip: bytes) -> Iterator[Any]:
+    """Process id and address of the server ``name``, `service` or one of PEERS; None: the peer does not answer.
 
     It has five minutes for its first answer, in which uv may fetch it.
     """
@@ -79,6 +79,8 @@ def server(name: str, model: Path, clip: bytes) -> Iterator[tuple[int, str] | No
                 with suppress(httpx.TransportError):
                     answer = httpx.post(f"{url}/predict", files={"file": ("a.wav", clip, "audio/wav")}, timeout=10)
                     found = (process.pid, url) if "prediction" in answer.text else None
+            if found is None and name == "service":
+                raise typer.BadParameter("the service does not answer with this model")
             yield found
         finally:
             process.terminate()
@@ -143,8 +145,6 @@ def compare(model: Path, rounds: int = 5) -> None:
     with ExitStack() as stack, tempfile.TemporaryDirectory() as folder:
         started = {name: stack.enter_context(server(name, model, data)) for name in ("service", *PEERS)}
         servers = {name: running for name, running in started.items() if running is not None}
-        if "service" not in servers:
-            raise typer.BadParameter("the service does not answer with this model")
         for name in started.keys() - servers:
             print(f"bench: {name} does not answer and is left out", file=sys.stderr)
         for upload, (kind, body) in uploads.items():
@@ -194,10 +194,7 @@ def soak(model: Path, requests: int = 200_000, clients: int = 8) -> None:
     the second half: caches fill in the first. Exit code 3: a bound is passed, or an answer was not as it must be.
     """
     wrong, course = Counter[str](), []
-    with server("service", model, SAMPLES[0]) as running:
-        if running is None:
-            raise typer.BadParameter("the service does not answer with this model")
-        pid, url = running
+    with server("service", model, SAMPLES[0]) as (pid, url):
         workers = set(family(pid))
         for at_once in (clients * WARMING, *[clients] * TENTHS):
             with ThreadPoolExecutor(at_once) as pool:
