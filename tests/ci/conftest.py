@@ -27,6 +27,7 @@ METRICS: dict[str, Any] = {"best_val_acc": 0.9, "best_val_loss": 0.2, "training_
 METRICS |= {"model_version": "v", "test": {"missed at 1 an hour": 0.25, "synthetic voices": 0.5}}
 Ended = tuple[int, str, str]  # exit code, stdout, stderr
 Given = dict[str, Any]
+AT = f"ghcr.io/me/name@{DIGEST}"
 
 
 def settings(**given: Any) -> Any:
@@ -60,6 +61,11 @@ class Engine:
     def said(self, *words: str) -> list[str]:
         """The commands that have these words, as lines."""
         return [line for line in map(" ".join, self.ran) if all(word in line for word in words)]
+
+    def steps(self) -> list[tuple[str, Given]]:
+        """All calls that went into what was asked."""
+        seen: set[int] = set()
+        return [step for context in self.asked for step in everything(context, seen)]
 
     def ask(self, context: Any) -> None:
         self.asked.append(context)

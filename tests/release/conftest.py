@@ -74,8 +74,9 @@ def run(*arguments: object) -> tuple[int, str, str]:
     """``run("judge", root)``, as on the command line in the project's root → exit code, stdout, stderr."""
     out, err = io.StringIO(), io.StringIO()
     words = ["release", *map(str, arguments)]
-    with chdir(ROOT), mock.patch("sys.argv", words), redirect_stdout(out), redirect_stderr(err):
-        ended = pytest.raises(SystemExit, main)
+    said = redirect_stdout(out), redirect_stderr(err)
+    with chdir(ROOT), mock.patch("sys.argv", words), said[0], said[1], pytest.raises(SystemExit) as ended:
+        main()
     return int(ended.value.code or 0), out.getvalue(), err.getvalue()
 
 
