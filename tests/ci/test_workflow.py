@@ -109,7 +109,7 @@ def test_mirrors_are_named_in_one_place() -> None:
 
 
 def test_what_starts_a_job_and_what_it_may() -> None:
-    """Any default branch publishes and no other; a push and a manual run wait for each other; a check writes nothing."""
+    """REVIEW 37: any default branch publishes and no other, one run after the other; a check can write nothing."""
     assert TRIGGERS["push"]["branches"] == ["**"]
     assert "github.ref_name == github.event.repository.default_branch" in WORKFLOW["jobs"]["deploy"]["if"]
     assert "master" not in str(WORKFLOW)
@@ -119,12 +119,8 @@ def test_what_starts_a_job_and_what_it_may() -> None:
     assert WORKFLOW["jobs"]["check"]["permissions"] == {"contents": "read"}
     assert {name for name, step in STEPS if "secrets." in str(step)} == {"comment", "deploy", "release", "audit"}
     assert not [step for name, step in STEPS if name == "comment" and "checkout" in str(step)]
-
-
-def test_a_failed_training_is_shown_and_kept() -> None:
     kept = [step["if"] for _, step in STEPS if step["name"] in ("Show the report", "Keep the artefacts")]
-    assert kept == ["${{ !cancelled() && hashFiles('artifacts/report.md') != '' }}"] * 4
-    assert ["--wipe" in step["run"] for _, step in STEPS if "path=artifacts" in str(step.get("run"))] == [True] * 2
+    assert kept == ["${{ !cancelled() && hashFiles('artifacts/report.md') != '' }}"] * 4  # REVIEW 14
 
 
 def test_gitlab_takes_the_pipeline() -> None:
