@@ -33,27 +33,33 @@ async def test_a_scan_is_an_object_and_an_audit_fails_closed(engine: Engine, end
         assert await kws.audit(sbom=sbom) == "77 packages: 0 with a fix"
 
 
-ENDS = [
-    ("release bounds", 2, "pipeline", {"bounds": ["x=1"]}),
-    ("release vulnerabilities", 2, "audit", {"sbom": marked("a").file("a")}),
-    ("release verdict", 2, "verdict", {"artifacts": marked("a")}),
-    ("release judge", 137, "pipeline", {}),
-    ("release judge", 3, "predict", {}),
-    ("release verdict", 3, "gates", {"artifacts": marked("a")}),
-    ("release notes", 2, "notes", {"tag": "v1"}),
-    ("model train", 2, "pipeline", {}),
-    ("model train", 1, "build", {}),
-    ("mypy", 1, "types", {}),
+# What fails, the function that is called, and whether that trains before it is told.
+ENDS: list[tuple[str, int, str, Given, bool]] = [
+    ("release bounds", 2, "pipeline", {"bounds": ["x=1"]}, False),
+    ("release tags", 2, "pipeline", {}, False),
+    ("blob put", 1, "pipeline", {}, False),
+    ("image digest :latest", 2, "pipeline", {}, False),
+    ("release vulnerabilities", 2, "audit", {"sbom": marked("a").file("a")}, False),
+    ("release verdict", 2, "verdict", {"artifacts": marked("a")}, False),
+    ("release verdict", 3, "gates", {"artifacts": marked("a")}, False),
+    ("release verdict", 3, "publish", {"artifacts": marked("a")}, False),
+    ("release notes", 2, "notes", {"tag": "v1"}, False),
+    ("mypy", 1, "types", {}, False),
+    ("release judge", 137, "pipeline", {}, True),
+    ("release judge", 3, "predict", {}, True),
+    ("model train", 2, "pipeline", {}, True),
+    ("model train", 1, "build", {}, True),
 ]
 
 
-@pytest.mark.parametrize(("words", "code", "function", "given"), ENDS)
-async def test_a_failed_program_is_told(engine: Engine, words: str, code: int, function: str, given: Given) -> None:
-    """Bad input everywhere, and where nobody could judge."""
+@pytest.mark.parametrize(("words", "code", "function", "given", "trains"), ENDS)
+async def test_a_failed_program_is_told_and_nothing_published(
+    engine: Engine, signed: Given, words: str, code: int, function: str, given: Given, trains: bool
+) -> None:
     engine.programs[words] = (code, "", "trace\nrelease: no\n")
     with pytest.raises((ValueError, RuntimeError), match="release: no"):
-        await getattr(settings(), function)(**given)
-    assert words != "release bounds" or not engine.said("model train")
+        await getattr(settings(**signed), function)(**given)
+    assert (bool(engine.said("model train")), engine.said("image import")) == (trains, [])
 
 
 def refuse(_: list[str]) -> Any:

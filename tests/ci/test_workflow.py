@@ -121,13 +121,3 @@ def test_what_starts_a_job_and_what_it_may() -> None:
     assert not [step for name, step in STEPS if name == "comment" and "checkout" in str(step)]
     kept = [step["if"] for _, step in STEPS if step["name"] in ("Show the report", "Keep the artefacts")]
     assert kept == ["${{ !cancelled() && hashFiles('artifacts/report.md') != '' }}"] * 4  # REVIEW 14
-
-
-def test_gitlab_takes_the_pipeline() -> None:
-    builtin = pytest.importorskip("check_jsonschema.builtin_schemas", reason="check-jsonschema is not installed")
-    import jsonschema
-
-    jobs = {name: whole(name) for name, job in GITLAB.items() if isinstance(job, dict) and "stage" in job}
-    assert list(jobs) == ["check", "deploy", "release", "audit"]
-    top = {name: GITLAB[name] for name in ("stages", "variables", "workflow")}
-    jsonschema.validate(top | jobs, builtin.get_builtin_schema("vendor.gitlab-ci"))

@@ -65,10 +65,8 @@ def one(*licences: str, **more: Any) -> dict[str, Any]:
 DEBIAN = {"purl": "pkg:deb/debian/libx@1?distro=debian-13"}
 BY_HAND = {"stated": "MIT License", "expression": "MIT", "reason": "its LICENSE file"}
 COMPONENTS: list[tuple[dict[str, Any], str]] = [
-    ({"licenses": [{"license": {"id": "MIT"}}, {"license": {"id": "AGPL-3.0-only"}}]}, "denied"),
     ({"licenses": [{"expression": "MIT OR Apache-2.0"}, {"license": {"id": "AGPL-3.0-only"}}]}, "denied"),
     (one("MIT", "Some"), "unknown"),
-    (one(), "unknown"),
     ({}, "unknown"),
     (one("MIT License", name="OnnxRuntime"), "allowed"),
     (one("Commercial", name="onnxruntime"), "unknown"),  # another text than the one that was looked at
@@ -90,10 +88,8 @@ def test_a_component(component: dict[str, Any], verdict: str) -> None:
 
 
 def test_a_licence_by_hand_needs_all_its_parts(tmp_path: Path) -> None:
-    bounds, table = (ROOT / "gates.toml").read_text(), 'stated = ""\nexpression = "MIT"\n'
-    entries = {'reason = "so"': 0, "": 2, 'reason = " "': 2, 'reason = "so"\nuntil = 1': 2}
-    for entry, code in entries.items():
-        (tmp_path / "gates.toml").write_text(f"{bounds}\n[licences.x]\n{table}{entry}\n")
+    whole = 'stated = ""\nexpression = "MIT"\nreason = "so"\n'
+    others = (whole.replace("so", " "), whole.replace("MIT", "MIT License"), f"{whole}until = 1", whole[12:])
+    for entry, code in {whole: 0, **dict.fromkeys(others, 2)}.items():
+        (tmp_path / "gates.toml").write_text(f"{(ROOT / 'gates.toml').read_text()}\n[licences.x]\n{entry}\n")
         assert run("bounds", "--gates", tmp_path / "gates.toml")[0] == code, entry
-    (tmp_path / "gates.toml").write_text(bounds.replace('expression = "MIT"', 'expression = "MIT License"'))
-    assert run("bounds", "--gates", tmp_path / "gates.toml")[0] == 2

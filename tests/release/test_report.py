@@ -53,14 +53,6 @@ def test_a_release_is_what_the_next_compares_with(tmp_path: Path) -> None:
     assert "Settings and data are those of the last release." in (tmp_path / "report.md").read_text()
 
 
-def test_the_page_of_failed_gates_begins_with_them(tmp_path: Path) -> None:
-    judged(artifacts(tmp_path, {EVALUATION: {"accuracy": 0.5}, INFERENCE: {"p95_ms": 999}}))
-    lines = ["test accuracy: 50.00 %, the bound is ≥ 85.00 %", "/predict p95: 999.0 ms, the bound is ≤ 250.0 ms"]
-    assert (tmp_path / "report.md").read_text().startswith(f"# ❌ {lines[0]}\n\n- ❌ {lines[1]}\n\nModel")
-    assert run("verdict", tmp_path) == (3, "", "".join(f"failed: {line}\n" for line in lines))
-    assert judged(tmp_path, "--bound", "min_accuracy=0.4", "--bound", "max_p95_ms=false")["passed"]
-
-
 def test_the_page_fits_into_a_comment(tmp_path: Path) -> None:
     words = [f"word{number}" * 3 for number in range(40)]
     classes = dict.fromkeys(words, CONTENTS[EVALUATION]["per_class"]["up"])

@@ -78,15 +78,13 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Made]
 
 def test_an_archive_tells_its_image(make: Callable[..., Made], tmp_path: Path) -> None:
     layout = Layout()
-    _, found, _, _ = make(layout.write(tmp_path / "image.tar", layout.image("amd64")))
-    assert (found["platform"], found["platforms"], found["size_bytes"]) == ("linux/amd64", ["linux/amd64"], 14)
-    assert (found["labels"], found["created"]) == (LABELS, "2026-03-01T12:00:00Z")
     root = layout.add({"manifests": [layout.image("amd64"), layout.image("arm64")]})
     path = layout.write(tmp_path / "index.tar", root)
-    _, found, _, _ = make(path, "--platform", "linux/arm64")
-    assert (found["digest"], found["platform"]) == (root["digest"], "linux/arm64")
-    code, _, _, said = make(path, "--platform", "linux/s390x")
-    assert (code, "linux/s390x" in said) == (2, True)
+    for platform, code in (("linux/amd64", 0), ("linux/arm64", 0), ("linux/s390x", 2)):
+        ended, found, _, _ = make(path, "--platform", platform)
+        assert (ended, code or found["platform"]) == (code, code or platform)
+    assert (found["digest"], found["platforms"]) == (root["digest"], ["linux/amd64", "linux/arm64"])
+    assert (found["size_bytes"], found["labels"], found["created"]) == (14, LABELS, "2026-03-01T12:00:00Z")
 
 
 @pytest.mark.parametrize("kind", ["two images", "no image", "no tar", "changed", "lost"])
@@ -125,7 +123,6 @@ def test_the_sbom_holds_model_and_data_and_is_the_same_each_time(make: Callable[
 
 SYFTS: list[tuple[str, dict[str, Any], int, str]] = [
     ("echo could not read the image >&2; exit 1", {}, 1, "could not read the image"),
-    ("exit 0", {}, 1, "found no package"),
     ("cat found.json", {"components": []}, 1, "found no package"),
     ("cat found.json", {"unheard": "of"}, 2, "not valid CycloneDX"),
     ("cat found.json", {}, 0, ""),  # without a model's labels and an evaluation

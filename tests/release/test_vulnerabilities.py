@@ -73,19 +73,13 @@ def hole(name: str = "Flask", ecosystem: str = "PyPI", kind: str = "ECOSYSTEM", 
     return {"id": "CVE-1", "affected": [{"package": {"name": name, "ecosystem": ecosystem}, "ranges": ranges}]}
 
 
-def of_openssl(ecosystem: str) -> str:
-    return answer(hole("openssl", ecosystem, fixed="9-1"), package="openssl", ecosystem="Debian:13")
-
-
-FIXES = [
+FIXES = [  # the engine's tests have a hole in Flask, in openssl, without a fix, and of another release of Debian
     (answer(hole(fixed="3.1.0")), "fixed in 3.1.0"),
     (answer(hole("typing_extensions", fixed="2"), package="Typing.Extensions"), "fixed in 2"),
     (answer(hole(last_affected="3.0")), "no fix"),
     (answer(hole(kind="GIT", fixed="0a1b2c")), "no fix"),
-    (of_openssl("Debian:13"), "fixed in 9-1"),
-    (of_openssl("Debian"), "fixed in 9-1"),
-    # fixed in another release of Debian alone: of this one it says nothing, and that counts
-    (of_openssl("Debian:12"), "fixed in ?"),
+    (answer(hole("openssl", "Debian", fixed="9-1"), package="openssl", ecosystem="Debian:13"), "fixed in 9-1"),
+    (answer(hole("openssl", "Debian:12", fixed="9-1"), package="openssl", ecosystem="Debian:13"), "fixed in ?"),
     (answer({"id": "CVE-1"}), "fixed in ?"),
 ]
 
