@@ -1,45 +1,20 @@
-"""What judges: the scan and the verdict as objects, the doctor, the sweep."""
+"""What judges, and how a program that failed is told: everywhere by its own words, with nothing published."""
 
-import json
-from contextlib import nullcontext
 from typing import Any
 
 import pytest
 
-from .conftest import Ended, Engine, Given, query_error, settings
-from .graph import marked, marks, written
+from .conftest import Engine, Given, query_error, settings
+from .graph import marked
 
 pytestmark = pytest.mark.anyio
-HOLE = "failed: CVE-2030-0001 in flask: fixed in 3.0.4"
-NOBODY = "release: osv-scanner ended with 127: no such host"
-
-
-SCANS = [
-    ((0, "77 packages: 0 with a fix\n", ""), []),
-    ((3, "77 packages: 1 with a fix\n", f"{HOLE}\n"), [HOLE]),
-    ((1, "", f"{NOBODY}\n"), [NOBODY]),
-    ((137, "", ""), ["ended with exit code 137 without a word"]),
-]
-
-
-@pytest.mark.parametrize(("ended", "failed"), SCANS)
-async def test_a_scan_is_an_object_and_an_audit_fails_closed(engine: Engine, ended: Ended, failed: list[str]) -> None:
-    engine.programs["release vulnerabilities"] = ended
-    kws, sbom = settings(vulnerability_database=marked("database")), marked("sbom").file("sbom.cdx.json")
-    scan = await kws.scan(sbom=sbom)
-    assert (scan.passed, scan.failed, scan.headline) == (not failed, failed, ended[1].strip())
-    assert {"sbom", "database", "exceptions"} <= set().union(*map(marks, engine.asked))
-    with pytest.raises(RuntimeError, match=failed[0]) if failed else nullcontext():
-        assert await kws.audit(sbom=sbom) == "77 packages: 0 with a fix"
-
-
 # What fails, the function that is called, and whether that trains before it is told.
 ENDS: list[tuple[str, int, str, Given, bool]] = [
     ("release bounds", 2, "pipeline", {"bounds": ["x=1"]}, False),
     ("release tags", 2, "pipeline", {}, False),
     ("blob put", 1, "pipeline", {}, False),
     ("image digest :latest", 2, "pipeline", {}, False),
-    ("release vulnerabilities", 2, "audit", {"sbom": marked("a").file("a")}, False),
+    *(("release vulnerabilities", code, "audit", {"sbom": marked("a").file("a")}, False) for code in (1, 2, 3, 137)),
     ("release verdict", 2, "verdict", {"artifacts": marked("a")}, False),
     ("release verdict", 3, "gates", {"artifacts": marked("a")}, False),
     ("release verdict", 3, "publish", {"artifacts": marked("a")}, False),
@@ -87,14 +62,11 @@ async def test_the_doctor_names_what_failed_first_and_looks_at_all_else(
     assert asked.endswith(" --package-index=https://pypi --vulnerability-source=https://api.osv.dev")
 
 
-async def test_of_every_seed_with_every_setting_a_run_that_fails_sinks_no_other(engine: Engine) -> None:
-    engine.programs |= {"width=2 --seed=1": (137, "", "Killed\n"), "width=3 --seed=2": (2, "", "error: too wide\n")}
-    swept = await settings(profile="quick").sweep(seeds=[1, 2], settings=["dropout=0.1 width=2", "width=3"])
-    files = written(swept.results)
-    assert engine.said("--profile=quick --dropout=0.1 --width=2 --seed=1")
-    errors = [run.get("error") for run in json.loads(files["sweep.json"])["runs"]]
-    assert errors == [None, None, "the training ended with exit code 137", "error: too wide"]
-    assert files["sweep.md"].splitlines()[-1] == f"| width=3_seed=2 |{'  |' * 7} error: too wide |"
-    engine.programs = {"train": (1, "", "broke\n")}
-    with pytest.raises(RuntimeError, match="no run succeeded: seed=1: broke"):
-        await settings().sweep(seeds=[1, 2])
+def test_the_validation_split_chooses_and_a_run_that_fails_sinks_no_other() -> None:
+    from kws_ci.sweep import rank
+
+    found = (("a", 0.8, 0.1), ("b", 0.9, 0.3), ("c", 0.9, 0.2), ("d", 0.9, 0.2))
+    runs = [dict(zip(("name", "best_val_acc", "best_val_loss"), each, strict=True)) for each in found]
+    assert [run["name"] for run in rank([{"name": "e", "error": "no"}, *runs])] == ["c", "d", "b", "a", "e"]
+    with pytest.raises(RuntimeError, match="no run succeeded: e: no"):
+        rank([{"name": "e", "error": "no"}])

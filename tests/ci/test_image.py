@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from .conftest import BASE, DIGEST, Engine, Given, query_error, settings
-from .graph import chain, commands, everything, marked, marks
+from .conftest import BASE, Engine, Given, query_error, settings
+from .graph import chain, everything, marked, marks
 
 pytestmark = pytest.mark.anyio
 
@@ -29,11 +29,7 @@ async def test_the_archive_says_where_all_of_it_comes_from_and_has_the_commits_t
     told |= {"kws.model.digest": f"sha256:{'c' * 64}", "kws.model.version": "v", "kws.data.digest": "d"}
     assert told.items() <= labels.items()
     assert "org.opencontainers.image.version" not in labels
-    source, sealed = f"ocidir:///oci@{DIGEST}", "ocidir:///oci:sealed"
-    assert [command for command in commands(made) if command[0] == "regctl"] == [
-        ["regctl", "image", "mod", source, "--create=sealed", "--time", f"set={moment},base-layers=1"],
-        ["regctl", "image", "export", sealed, "/inference_image.tar"],
-    ]
+    assert [f"--time set={moment},base-layers=1" in line for line in engine.said("image mod")] == [True]
 
 
 def refuse(_: list[str]) -> Any:
@@ -41,9 +37,7 @@ def refuse(_: list[str]) -> Any:
 
 
 @pytest.mark.parametrize("starts", [True, False])
-async def test_other_platforms_are_tested_and_one_that_does_not_start_is_a_finding(
-    engine: Engine, starts: bool
-) -> None:
+async def test_another_platform_is_tested_and_that_it_does_not_start_is_a_finding(engine: Engine, starts: bool) -> None:
     engine.programs |= {} if starts else {"service.test_client": refuse}
     steps = list(everything(await settings(platforms=["linux/amd64", "linux/arm64"]).pipeline()))
     (foreign,) = [args["source"] for _, args in steps if args.get("path") == "platforms/linux-arm64"]
