@@ -1,10 +1,8 @@
 """What judges, and how a program that failed is told: everywhere by its own words, with nothing published."""
 
-from typing import Any
-
 import pytest
 
-from .conftest import Engine, Given, query_error, settings
+from .conftest import Engine, Given, settings
 from .graph import marked
 
 pytestmark = pytest.mark.anyio
@@ -20,6 +18,8 @@ ENDS: list[tuple[str, int, str, Given, bool]] = [
     ("release verdict", 3, "publish", {"artifacts": marked("a")}, False),
     ("release notes", 2, "notes", {"tag": "v1"}, False),
     ("mypy", 1, "types", {}, False),
+    ("tools.doctor", 1, "doctor", {}, False),
+    ("blob put", 1, "doctor", {}, False),
     ("release judge", 137, "pipeline", {}, True),
     ("release judge", 3, "predict", {}, True),
     ("model train", 2, "pipeline", {}, True),
@@ -35,31 +35,6 @@ async def test_a_failed_program_is_told_and_nothing_published(
     with pytest.raises((ValueError, RuntimeError), match="release: no"):
         await getattr(settings(**signed), function)(**given)
     assert (bool(engine.said("model train")), engine.said("image import")) == (trains, [])
-
-
-def refuse(_: list[str]) -> Any:
-    raise query_error("input: resolve\nfailed to resolve python:3.13-slim")
-
-
-SICK = [
-    ((3, "FAILED   package index: no\nFAILED   data set: no\n", ""), "package index, data set"),
-    ((1, "", "Traceback\nKeyError: 'x'\n"), "network"),
-    (refuse, "network"),
-]
-
-
-@pytest.mark.parametrize(("ended", "failed"), SICK)
-async def test_the_doctor_names_what_failed_first_and_looks_at_all_else(
-    engine: Engine, ended: Any, failed: str
-) -> None:
-    engine.programs = {"tools.doctor": ended, "blob put": (1, "", "unauthorized [http 401]\n")}
-    with pytest.raises(RuntimeError) as raised:
-        await settings(package_index="https://pypi", torch_index="", address="ghcr.io/me/name").doctor()
-    first, *lines = str(raised.value).splitlines()
-    assert first == f"failed: {failed}, push"
-    assert {"ok       engine: v0.21.8", "ok       latest: nothing yet"} <= {*lines}
-    (asked,) = engine.said("tools.doctor")
-    assert asked.endswith(" --package-index=https://pypi --vulnerability-source=https://api.osv.dev")
 
 
 def test_the_validation_split_chooses_and_a_run_that_fails_sinks_no_other() -> None:

@@ -1,24 +1,13 @@
-"""The image: what goes into what, in layers, and the one archive that all else looks at."""
+"""The image: where it comes from, and the one archive that all else looks at."""
 
 from typing import Any
 
 import pytest
 
 from .conftest import BASE, Engine, Given, query_error, settings
-from .graph import chain, everything, marked, marks
+from .graph import chain, everything, marked
 
 pytestmark = pytest.mark.anyio
-
-
-async def test_the_image_holds_environment_code_and_model_in_three_layers() -> None:
-    from kws_ci.image import LAYERS, container
-
-    made = chain(container(settings(), marked("model").file("model.onnx")))
-    layers = [marks(args["source"]) for name, args in made if name in ("withDirectory", "withFile")]
-    assert layers == [{"dependencies"}, {"kws_source", "service_source"}, {"model"}]  # code installs nothing again
-    assert len(layers) == LAYERS
-    assert all(int(part) > 0 for part in dict(made)["withUser"]["name"].split(":"))
-    assert dict(made)["withDockerHealthcheck"]["args"] == ["python", "-m", "service.healthcheck"]
 
 
 async def test_the_archive_says_where_all_of_it_comes_from_and_has_the_commits_time_alone(engine: Engine) -> None:
@@ -29,6 +18,9 @@ async def test_the_archive_says_where_all_of_it_comes_from_and_has_the_commits_t
     told |= {"kws.model.digest": f"sha256:{'c' * 64}", "kws.model.version": "v", "kws.data.digest": "d"}
     assert told.items() <= labels.items()
     assert "org.opencontainers.image.version" not in labels
+    calls = dict(everything(made))
+    assert calls["withUser"] == {"name": "10001:10001"}  # Kubernetes' runAsNonRoot knows numbers alone
+    assert calls["withDockerHealthcheck"]["args"] == ["python", "-m", "service.healthcheck"]
     assert [f"--time set={moment},base-layers=1" in line for line in engine.said("image mod")] == [True]
 
 

@@ -71,19 +71,18 @@ async def test_what_is_told_of_the_data_reaches_training_and_clips(
 
 
 REFERENCE = {".git/HEAD": "ref: refs/heads/main\n"}
-HEADS = [
-    ({".git/HEAD": "0123\n"}, "0123"),
-    ({**REFERENCE, ".git/refs/heads/main": "4567\n"}, "4567"),
-    ({**REFERENCE, ".git/packed-refs": "# pack\n1111 refs/heads/x\n89ab refs/heads/main\n"}, "89ab"),
-    (REFERENCE, ""),
-    ({}, ""),
-]
+HEADS: dict[str, Given] = {
+    "": REFERENCE,
+    "0123": {".git/HEAD": "0123\n"},
+    "4567": {**REFERENCE, ".git/refs/heads/main": "4567\n"},
+    "89ab": {**REFERENCE, ".git/packed-refs": "# pack\n1111 refs/heads/x\n89ab refs/heads/main\n"},
+}
 
 
 async def test_an_edit_elsewhere_and_a_commit_train_nothing_anew(engine: Engine) -> None:
     """REVIEW 29: the commit reaches the trainer all the same."""
     files = engine.files
-    for checkout, found in HEADS:
+    for found, checkout in HEADS.items():
         engine.files = files | checkout
         trained = await settings().train()
         told = [(name, args["value"]) for name, args in chain(trained) if args.get("name") == "KWS_REVISION"]

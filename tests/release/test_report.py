@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from release.artifacts import EVALUATION, IMAGE, INFERENCE, OSV
+from release.artifacts import IMAGE
 
-from .conftest import CONTENTS, artifacts, judged, run
+from .conftest import artifacts, judged, run
 from .test_sbom import Layout
 
 FIGURES = {"accuracy": 0.97, "accuracy_interval_95": [0.94, 0.98], "loss": 0.19}
@@ -51,17 +51,6 @@ def test_a_release_is_what_the_next_compares_with(tmp_path: Path) -> None:
     judged(artifacts(tmp_path))
     judged(tmp_path, "--last", tmp_path / "gates.json")
     assert "Settings and data are those of the last release." in (tmp_path / "report.md").read_text()
-
-
-def test_the_page_fits_into_a_comment(tmp_path: Path) -> None:
-    words = [f"word{number}" * 3 for number in range(40)]
-    classes = dict.fromkeys(words, CONTENTS[EVALUATION]["per_class"]["up"])
-    mistakes = [{"clip": "x" * 300, "label": "up", "prediction": "no", "probability": 1}] * 500
-    big = {"labels": words, "per_class": classes, "confusion_matrix": [[1000] * 40] * 40, "mistakes": mistakes}
-    many = {OSV: {"unfixed": ["CVE-1 in p 1: no fix"] * 500}, INFERENCE: {"failures": ["wrong" * 20] * 500}}
-    judged(artifacts(tmp_path, {EVALUATION: big, **many}))
-    assert "xxx" in (page := (tmp_path / "report.md").read_text())
-    assert len(page) < 60_000
 
 
 def test_a_verdict_is_about_one_archive(tmp_path: Path) -> None:

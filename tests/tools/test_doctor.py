@@ -66,7 +66,7 @@ LINES: list[tuple[str, str, dict[str, str], str, str]] = [
     (
         SOURCE,
         "http://server",
-        {"http://server/v1/querybatch": '{"greeting": "hello"}'},
+        {"http://server/v1/querybatch": '{"a": 1}'},
         "FAILED",
         "does not answer as OSV",
     ),
