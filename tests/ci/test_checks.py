@@ -20,6 +20,7 @@ ENDS: list[tuple[str, int, str, Given, bool]] = [
     ("mypy", 1, "types", {}, False),
     ("tools.doctor", 1, "doctor", {}, False),
     ("blob put", 1, "doctor", {}, False),
+    ("release judge", 3, "publish", {"artifacts": marked("a"), "clips": marked("b")}, False),
     ("release judge", 137, "pipeline", {}, True),
     ("release judge", 3, "predict", {}, True),
     ("model train", 2, "pipeline", {}, True),
@@ -34,7 +35,7 @@ async def test_a_failed_program_is_told_and_nothing_published(
     engine.programs[words] = (code, "", "trace\nrelease: no\n")
     with pytest.raises((ValueError, RuntimeError), match="release: no"):
         await getattr(settings(**signed), function)(**given)
-    assert (bool(engine.said("model train")), engine.said("image import")) == (trains, [])
+    assert (bool(engine.said("model train")), engine.said("image copy")) == (trains, [])
 
 
 def test_the_validation_split_chooses_and_a_run_that_fails_sinks_no_other() -> None:

@@ -11,7 +11,6 @@ from .graph import described, marked
 # `dagger call --help`, 0.21.8
 TAKEN = "allow_llm auto_apply debug eager_runtime help interactive interactive_command json lock mod no_exit no_mod"
 TAKEN += " output progress quiet silent verbose web x_release"
-CHECKS = {"lint", "workflows", "types", "unit_tests", "predict"}
 OBJECTS = ("Kws", "Releases", "Verdict", "Sweep")
 
 
@@ -22,9 +21,6 @@ def test_everything_is_documented_and_nothing_hidden_by_the_cli() -> None:
         assert [each.name for each in function.parameters.values() if not each.doc or each.name in TAKEN.split()] == []
     # As the engine makes the API's name of it: a leading underscore leaves a capital, and "pipeline" is hidden.
     assert "pipeline" not in described().functions
-    assert {name for name, function in functions.items() if function.check} == CHECKS
-    assert {"verify", "attestations", "promote", "rollback"} == set(described("Releases").functions)
-    assert set(described("Verdict").fields) == {"passed", "failed", "headline", "file"}
 
 
 def test_no_functions_answer_outlives_its_session() -> None:
@@ -77,9 +73,7 @@ WRONG: list[tuple[Given, str, Given, str]] = [
 
 @pytest.mark.anyio
 @pytest.mark.parametrize(("shared", "function", "given", "named"), WRONG)
-async def test_what_cannot_be_meant_is_named_before_any_work(
-    engine: Engine, shared: Given, function: str, given: Given, named: str
-) -> None:
+async def test_what_cannot_be_meant(engine: Engine, shared: Given, function: str, given: Given, named: str) -> None:
     with pytest.raises(ValueError, match=named):
         await getattr(settings(**made(shared)), function or "doctor")(**made(given))
     assert engine.said("model train") == []

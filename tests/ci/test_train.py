@@ -55,9 +55,7 @@ TOLD: list[tuple[Given, list[str]]] = [
 
 
 @pytest.mark.parametrize(("given", "words"), TOLD)
-async def test_what_is_told_of_the_data_reaches_training_and_clips(
-    engine: Engine, given: Given, words: list[str]
-) -> None:
+async def test_what_is_told_of_data_reaches_every_command(engine: Engine, given: Given, words: list[str]) -> None:
     from kws_ci import train
 
     kws = settings(**given, seed=7, training=["epochs=3"])
