@@ -62,7 +62,6 @@ WRONG: list[tuple[Given, str, Given, str]] = [
     ({"id_token": SECRET}, "", {}, "--identity and --issuer are missing"),
     (KEYLESS, "", {}, "--identity and --issuer are missing"),
     ({"platforms": ["linux/arm64"]}, "pipeline", {}, "--platforms: choose of linux/amd64, linux/arm64, and linux/amd"),
-    ({"platforms": ["linux/amd64", "plan9/mips"]}, "pipeline", {}, "--platforms: choose of linux/amd64"),
     ({}, "test_predict", {"reference": "latest", "model": FILE}, "--reference and --model exclude each other"),
     ({}, "sweep", {"seeds": [1]}, "--seeds"),
     ({}, "sweep", {"settings": ["width"]}, "--settings"),
