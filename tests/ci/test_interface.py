@@ -66,7 +66,6 @@ WRONG: list[tuple[Given, str, Given, str]] = [
     ({}, "sweep", {"seeds": [1]}, "--seeds"),
     ({}, "sweep", {"settings": ["width"]}, "--settings"),
     ({}, "publish", {"artifacts": FOLDER}, "--address is missing"),
-    ({}, "releases", {}, "--address is missing"),
 ]
 
 

@@ -46,7 +46,6 @@ def test_the_constructor_takes_what_the_trainer_is_told_of_data() -> None:
 
 
 TOLD: list[tuple[Given, list[str]]] = [
-    ({"dataset": ARCHIVE}, ["--dataset=/data/dataset"]),
     ({"dataset_folder": FOLDER, "labels": ["up", "no"]}, ["--dataset=/data/dataset", "--labels=up,no"]),
     ({"synthetic": True, "synthetic_seed": 0}, ["--dataset=synthetic", "--synthetic-seed=0"]),
     ({"speech": ARCHIVE, "negatives": FOLDER}, ["--speech=/data/speech", "--negatives=/data/negatives"]),
