@@ -89,7 +89,7 @@ async def test_the_last_release_is_read_from_its_verified_attestation(engine: En
     assert "latest has no figures that verify: --public-key" in (await told(signing_key=None, unsigned=True))[0]
 
 
-TOYS = {
+TOYS: dict[str, Given] = {
     "--no-latest=not to be called latest: its voices are synthetic": {"synthetic": True},
     "--no-latest=not to be called latest: it was trained with the profile quick": {"profile": "quick"},
     "--cannot-sign": {"signing_key": None},

@@ -19,7 +19,7 @@ CLASS = {"precision": 0.95, "recall": 0.95, "f1": 0.95, "clips": 100}
 TIMES = {"p50_ms": 1.1, "p95_ms": 2.5, "p99_ms": 3.5, "server_latency_ms": 0.7}
 ANSWERS = {"http_status": 200, "accuracy": 0.975, "clips": 40, "correct": 39, "failures": [], "model_version": "abc"}
 # The files without which a run is not whole.
-CONTENTS: dict[str, dict[str, Any]] = {
+CONTENTS: dict[str, Any] = {
     EVALUATION: {
         "n": 200,
         "accuracy": 0.95,

@@ -55,7 +55,7 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Made]
     monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
 
     def call(archive: Path, *options: object, script: str = "cat found.json", serial: int = 1, **more: Any) -> Made:
-        about = {"timestamp": f"2026-11-2{serial}T00:00:00Z"}
+        about: dict[str, Any] = {"timestamp": f"2026-11-2{serial}T00:00:00Z"}
         about |= {"component": {"type": "container", "bom-ref": "i", "name": "kws"}}
         found = {"bomFormat": "CycloneDX", "specVersion": "1.6", "version": 1, "components": [FLASK], "metadata": about}
         found["serialNumber"] = f"urn:uuid:00000000-0000-4000-8000-00000000000{serial}"
