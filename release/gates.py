@@ -212,10 +212,10 @@ def judge(run: Artifacts, bounds: dict[str, Any], without: Collection[str] = (),
     lines = [(gate["verdict"], f"{gate['name']}: {gate['value']}, the bound is {gate['bound']}") for gate in gates]
     failed, held = ([line for verdict, line in lines if verdict == wanted] for wanted in (FAILED, HELD))
     held = [line for line in held if not line.startswith("training")]  # its figures decide
-    headline = f"✅ {len(held)} gates held; {held[0]}" if held else "❌ no gate was judged"
+    failed = failed or ([] if held else ["no gate was judged"])
     return {
-        "passed": bool(held) and not failed,
-        "headline": f"❌ {failed[0]}" if failed else headline,
+        "passed": not failed,
+        "headline": f"❌ {failed[0]}" if failed else f"✅ {len(held)} gates held; {held[0]}",
         "failed": failed,
         "gates": gates,
         "figures": figures,

@@ -23,10 +23,9 @@ DIGEST, BASE, MODEL_DIGEST = (f"sha256:{letter * 64}" for letter in "abe")
 SOURCES = ("dependencies", "kws_source", "model_source", "service_source", "release_source", "tools_source", "checkout")
 FILES = {"gates_file": "gates.toml", "exceptions": "osv-scanner.toml", "changelog": "CHANGELOG.md"}
 MODEL = {"sha256": "c" * 64, "version": "v", "data_digest": "d"}
-METRICS: dict[str, Any] = {"best_val_acc": 0.9, "best_val_loss": 0.2, "training_time_sec": 9.0, "peak_memory_mb": 1.0}
-METRICS |= {"model_version": "v", "test": {"missed at 1 an hour": 0.25, "synthetic voices": 0.5}}
 Ended = tuple[int, str, str]  # exit code, stdout, stderr
 Given = dict[str, Any]
+AT = f"ghcr.io/me/name@{DIGEST}"
 
 
 def settings(**given: Any) -> Any:
@@ -60,6 +59,11 @@ class Engine:
     def said(self, *words: str) -> list[str]:
         """The commands that have these words, as lines."""
         return [line for line in map(" ".join, self.ran) if all(word in line for word in words)]
+
+    def steps(self) -> list[tuple[str, Given]]:
+        """All calls that went into what was asked."""
+        seen: set[int] = set()
+        return [step for context in self.asked for step in everything(context, seen)]
 
     def ask(self, context: Any) -> None:
         self.asked.append(context)
@@ -118,7 +122,6 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Engine:
         "oci/index.json": {"manifests": [{"digest": DIGEST}]},
         "a" * 64: {"layers": [{}] * 4},
         "image.json": {"digest": DIGEST, "platforms": ["linux/amd64"]},
-        "train_metrics.json": METRICS,
         **{name: {} for name in ("osv.json", "gates.json", "predicate.json")},
     }
     stand_in = Engine(files={name: json.dumps(content) for name, content in found.items()})

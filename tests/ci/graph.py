@@ -1,5 +1,6 @@
-"""Reads the client's recorded calls (a private attribute of dagger-io: wrapped here alone)."""
+"""Reads the client's recorded calls (private to dagger-io: wrapped here alone), and how the module describes itself."""
 
+import shlex
 from collections.abc import Iterator
 from typing import Any
 
@@ -39,3 +40,22 @@ def marks(thing: Any) -> set[str]:
 def marked(name: str) -> Any:
     """A directory that can be told apart in a graph."""
     return dag.directory().with_new_file(name, "")
+
+
+def described(name: str = "Kws") -> Any:
+    """An object of the module, as it describes itself to the engine."""
+    from kws_ci.main import Kws
+
+    return Kws.__dagger_module__.get_object(name)  # type: ignore[attr-defined]
+
+
+def function_of(words: list[str]) -> str:
+    """The function that ``dagger call WORDS`` names; it and its options must be the module's."""
+    functions = {name.lstrip("_").replace("_", "-"): each for name, each in described().functions.items() if name}
+    at = next(number for number, word in enumerate(words) if not word.startswith("--"))
+    chained = next((number for number, word in enumerate(words) if number > at and word[:2] != "--"), len(words))
+    assert words[at] in functions, shlex.join(words)
+    for given, of in ((words[:at], described().get_constructor()), (words[at + 1 : chained], functions[words[at]])):
+        known = {f"--{name.replace('_', '-')}" for name in of.parameters}
+        assert {word.partition("=")[0] for word in given} <= known, shlex.join(words)
+    return words[at]

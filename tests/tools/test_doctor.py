@@ -1,98 +1,87 @@
-"""What the doctor says of addresses that answer and of those that do not, on loopback."""
+"""What the doctor says of addresses that answer and of those that do not."""
 
 import base64
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+import io
+import urllib.request
+from typing import Any
+from urllib.error import HTTPError
 
 import pytest
 
 from tools import doctor
 
-NOWHERE = "http://127.0.0.1:1"
+INDEX_PAGE, NOWHERE = "http://server/simple/pip/", "http://127.0.0.1:1"
 PAGES: dict[str, str] = {}
-ASKED: list[tuple[str, str | None, str | None]] = []  # path, range and login of every request
+ASKED: list[tuple[str, str | None, str | None]] = []  # address, range and login of every request
+OPEN = urllib.request.urlopen
 
 
-class Handler(BaseHTTPRequestHandler):
-    def log_message(self, *_: object) -> None:
-        pass
+@pytest.fixture(autouse=True)
+def server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stands in for http://server and http://other alone."""
 
-    def do_GET(self) -> None:
-        self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        ASKED.append((self.path, self.headers["Range"], self.headers["Authorization"]))
-        self.send_response(200 if self.path in PAGES else 404)
-        self.end_headers()
-        self.wfile.write(PAGES.get(self.path, "").encode())
+    def answer(request: urllib.request.Request, timeout: float) -> Any:
+        if request.host not in ("server", "other"):
+            return OPEN(request, timeout=timeout)
+        ASKED.append((url := request.full_url, request.get_header("Range"), request.get_header("Authorization")))
+        if url not in PAGES:
+            raise HTTPError(url, 404, "Not Found", {}, None)  # type: ignore[arg-type]
+        return io.BytesIO(PAGES[url].encode())
 
-    do_POST = do_GET  # noqa: N815
-
-
-@pytest.fixture
-def server() -> Iterator[str]:
     ASKED.clear()
     PAGES.clear()
-    PAGES.update({"/set": "x", "/simple/pip/": link("/a.whl"), "/a.whl": "wheel", "/v1/querybatch": '{"results": []}'})
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
-        threading.Thread(target=running.serve_forever, args=(0.01,), daemon=True).start()
-        yield f"http://127.0.0.1:{running.server_port}"
-        running.shutdown()
+    PAGES.update({"http://server/set": "x", INDEX_PAGE: link("/a.whl"), "http://server/a.whl": "wheel"})
+    PAGES["http://server/v1/querybatch"] = '{"results": []}'
+    monkeypatch.setattr(urllib.request, "urlopen", answer)
 
 
 def link(to: str) -> str:
     return f'<!DOCTYPE html><html><body><a data-x="1" href="{to}">x</a></body></html>'
 
 
-def test_an_index_answers_where_its_page_and_its_files_do(server: str) -> None:
-    PAGES.update({"/simple/pip/": link("../../files/a&amp;b.whl#sha256=0"), "/files/a&b.whl": "wheel"})
-    doctor.package_index(f"{server}/simple/")
-    # A byte of the file is enough.
-    assert [asked[:2] for asked in ASKED] == [("/simple/pip/", "bytes=0-65535"), ("/files/a&b.whl", "bytes=0-0")]
-
-
-def test_a_login_in_an_address_goes_to_its_host_alone_and_into_no_message(server: str) -> None:
-    secret = server.replace("://", "://me:hunter%402@") + "/simple"
+def test_a_login_in_an_address_goes_to_its_host_alone_and_into_no_message() -> None:
+    PAGES.update({INDEX_PAGE: link("../../files/a&amp;b.whl#sha256=0"), "http://server/files/a&b.whl": "wheel"})
+    secret, login = "http://me:hunter%402@server/simple/", f"Basic {base64.b64encode(b'me:hunter@2').decode()}"
     doctor.package_index(secret)
-    assert [login for _, _, login in ASKED] == [f"Basic {base64.b64encode(b'me:hunter@2').decode()}"] * 2
-    PAGES["/simple/pip/"] = link(f"{server.replace('127.0.0.1', 'localhost')}/b.whl?signature=hunter3")
+    # A byte of the file is enough.
+    assert [(INDEX_PAGE, "bytes=0-65535", login), ("http://server/files/a&b.whl", "bytes=0-0", login)] == ASKED
+    PAGES[INDEX_PAGE] = link("http://other/b.whl?signature=hunter3")
     with pytest.raises(doctor.UnansweredError, match="404") as said:
         doctor.package_index(secret)
     assert "hunter" not in str(said.value)
-    assert ASKED[-1] == ("/b.whl?signature=hunter3", "bytes=0-0", None)
+    assert ASKED[-1] == ("http://other/b.whl?signature=hunter3", "bytes=0-0", None)
 
 
 SET, INDEX, SOURCE = "dataset-url", "package-index", "vulnerability-source"
 # The option, its address, what stands there in place of what should, the state, and words of the line about it.
 LINES: list[tuple[str, str, dict[str, str], str, str]] = [
-    (SET, "SERVER/set", {}, "ok", "SERVER/set answers"),
+    (SET, "http://server/set", {}, "ok", "http://server/set answers"),
     (SET, NOWHERE, {}, "FAILED", "refused (--dataset-url): name a mirror"),
-    (SET, "http://nobody.invalid", {}, "FAILED", "http://nobody.invalid: "),
     (SET, "not an address", {}, "FAILED", "unknown url type"),
     (SET, "", {}, "skipped", "no address is named (--dataset-url)"),
-    (INDEX, "SERVER/simple", {}, "ok", "SERVER/simple answers"),
-    (INDEX, "SERVER/simple", {"/simple/pip/": "<html>please log in</html>"}, "FAILED", "lists no file"),
+    (INDEX, "http://server/simple", {}, "ok", "http://server/simple answers"),
+    (INDEX, "http://server/simple", {INDEX_PAGE: "<html>please log in</html>"}, "FAILED", "lists no file"),
     ("torch-index", NOWHERE, {}, "warning", "(--torch-index): KWS_TORCH_INDEX names another"),
-    (SOURCE, "SERVER", {}, "ok", "SERVER answers"),
-    (SOURCE, "SERVER", {"/v1/querybatch": '{"greeting": "hello"}'}, "FAILED", "does not answer as OSV"),
+    (SOURCE, "http://server", {}, "ok", "http://server answers"),
+    (
+        SOURCE,
+        "http://server",
+        {"http://server/v1/querybatch": '{"a": 1}'},
+        "FAILED",
+        "does not answer as OSV",
+    ),
 ]
 
 
-@pytest.mark.parametrize(("option", "address", "pages", "state", "said"), LINES)
-def test_a_line_a_check_whatever_failed(
-    server: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    option: str,
-    address: str,
-    pages: dict[str, str],
-    state: str,
-    said: str,
-) -> None:
-    PAGES.update(pages)
-    asked = {INDEX: "", "torch-index": "", SET: "", SOURCE: "", option: address.replace("SERVER", server)}
-    monkeypatch.setattr("sys.argv", ["doctor", *(f"--{name}={url}" for name, url in asked.items())])
-    assert doctor.main() == (3 if state == "FAILED" else 0)
-    lines = capsys.readouterr().out.splitlines()
-    found = {line[9:].partition(":")[0].replace(" ", "-"): line for line in lines}
-    assert {name: line.split()[0] for name, line in found.items()} == {**dict.fromkeys(asked, "skipped"), option: state}
-    assert said.replace("SERVER", server) in found[option]
+def test_a_line_a_check_whatever_failed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    normal = PAGES.copy()
+    for option, address, pages, state, said in LINES:
+        PAGES.update(normal | pages)
+        asked = {INDEX: "", "torch-index": "", SET: "", SOURCE: "", option: address}
+        monkeypatch.setattr("sys.argv", ["doctor", *(f"--{name}={url}" for name, url in asked.items())])
+        assert doctor.main() == (3 if state == "FAILED" else 0)
+        lines = capsys.readouterr().out.splitlines()
+        found = {line[9:].partition(":")[0].replace(" ", "-"): line for line in lines}
+        states = {name: line.split()[0] for name, line in found.items()}
+        assert states == {**dict.fromkeys(asked, "skipped"), option: state}
+        assert said in found[option]
