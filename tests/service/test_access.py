@@ -2,8 +2,6 @@
 
 import hashlib
 import re
-import subprocess
-import sys
 from typing import Any
 from urllib.parse import urljoin
 
@@ -131,10 +129,6 @@ def test_every_address_is_right_under_a_prefix(client: Make) -> None:
     assert not re.findall(r"[\"'`]/\w", scripts)
 
 
-def test_a_key_is_made_by_a_command_and_never_logged(guarded: Server) -> None:
-    command = [sys.executable, "-m", "service.access"]
-    made = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    assert made.stdout.strip() not in made.stderr
-    assert hashlib.sha256(made.stdout.strip().encode()).hexdigest() in made.stderr
+def test_a_key_is_never_logged(guarded: Server) -> None:
     assert [guarded.predict(wav("up"), headers=sent).status_code for sent in ({}, {"X-API-Key": KEY})] == [401, 200]
     assert KEY not in guarded.stderr() + (guarded.folder / "stdout").read_text()

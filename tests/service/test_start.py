@@ -13,8 +13,6 @@ from typing import Any
 import httpx
 import pytest
 
-from service.settings import Settings
-
 from .server import COMMAND, LOCAL, ROOT, Make, Serve, Server, check, environment, free_port
 from .tones import LABELS, METADATA, save_model, save_samples, wav
 
@@ -33,21 +31,15 @@ def run(*command: str, cwd: Path = ROOT, **settings: object) -> Run:
     [
         ({"workers": "many"}, "KWS_WORKERS='many': must be a whole number from 1 to 64"),
         ({"model": "{tmp}/none.onnx"}, "model '{tmp}/none.onnx' does not exist"),
-        ({"model": "{tmp}/empty.onnx"}, "model '{tmp}/empty.onnx' is empty"),
-        ({"model": "{tmp}"}, "model '{tmp}' cannot be read (Is a directory)"),
         ({"model": "{tmp}/broken.onnx"}, "model '{tmp}/broken.onnx' cannot be used"),
-        ({"model": "{tmp}/other.onnx"}, "its labels are no JSON list"),
         ({"model_sha256": "0" * 64}, "has the SHA-256 "),
         ({"samples": "{tmp}/samples"}, "KWS_SAMPLES: {tmp}/samples/up.wav: "),
-        ({"api_keys_file": "{tmp}/none"}, "KWS_API_KEYS_FILE"),
     ],
 )
 def test_what_cannot_be_served_is_one_line(
     tone_model_path: Path, tmp_path: Path, settings: dict[str, str], says: str
 ) -> None:
-    (tmp_path / "empty.onnx").touch()
     (tmp_path / "broken.onnx").write_bytes(tone_model_path.read_bytes()[:-1_000])
-    save_model(tmp_path / "other.onnx", METADATA | {"labels": "up,down"})
     (save_samples(tmp_path / "samples") / "up.wav").write_text("no audio")
     given: dict[str, Any] = {name: text.format(tmp=tmp_path) for name, text in settings.items()}
     ended = run(*COMMAND, **({"model": tone_model_path} | given))
@@ -92,13 +84,6 @@ def test_addresses_and_the_health_check(serve: Serve, host: str, asked: list[str
     assert refused.returncode == 1
     assert refused.stderr.startswith("healthcheck: ")
     assert "Traceback" not in refused.stderr
-
-
-def test_the_shipped_samples_have_their_licence() -> None:
-    samples = Settings().samples
-    attribution = (samples / "ATTRIBUTION.txt").read_text()
-    assert sorted(path.name for path in samples.glob("*.wav")) == ["down.wav", "no.wav", "up.wav", "yes.wav"]
-    assert all(text in attribution for text in ("CC BY 4.0", "down.wav", "no.wav", "up.wav", "yes.wav"))
 
 
 @pytest.mark.parametrize(
@@ -159,32 +144,26 @@ def test_a_reload_judges_the_new_model_first(serve: Serve, tmp_path: Path, monke
     assert len(list(metrics.iterdir())) <= files + 8  # those of a place or two, not of every worker
 
 
-NAMESPACE = ["unshare", "--user", "--map-user=10001", "--map-group=10001", "--mount", "--keep-caps", "sh", "-ec"]
-CONFINE = (
+CONFINED = ["unshare", "--user", "--map-user=10001", "--map-group=10001", "--mount", "--keep-caps", "sh", "-ec"]
+CONFINED += [
     'mount --bind "$0" /tmp; mount -t tmpfs tmpfs /dev/shm; mount -o remount,bind,ro /; '
     'exec setpriv --no-new-privs --ambient-caps=-all --inh-caps=-all --bounding-set=-all "$@"'
-)
-TOUCH = "for place in / /var/tmp $HOME $PWD; do touch $place/file 2>/dev/null && echo $place; done; touch /tmp/file"
+]
 
 
-def test_it_serves_confined(tmp_path: Path, tone_model_path: Path) -> None:
+def test_it_serves_confined_and_leaves_nothing(tmp_path: Path, tone_model_path: Path) -> None:
+    """As docs/service.md runs the image: a read-only root, no privileges, /tmp alone to write to."""
     if any(needed.is_relative_to("/tmp") for needed in (Path.cwd(), Path(sys.executable))):  # noqa: S108
         pytest.skip("this tree or its Python lies below /tmp, which the confined process has for itself: not run")
     scratch = save_samples(tmp_path / "tmp")  # what the confined process sees as /tmp
     shutil.copy(tone_model_path, scratch / "model.onnx")
-    confined = [*NAMESPACE, CONFINE, str(scratch)]
-    trial = subprocess.run([*confined, "sh", "-c", TOUCH], capture_output=True, text=True, check=False)
-    if trial.returncode:
+    before, confined = set(scratch.iterdir()), [*CONFINED, str(scratch)]
+    trial = subprocess.run([*confined, "touch", "/file"], capture_output=True, text=True, check=False)
+    if "Read-only file system" not in trial.stderr:
         pytest.skip(f"no user namespaces here: {trial.stderr.strip()}")
-    assert (trial.stdout, (scratch / "file").exists()) == ("", True)  # it confines
-    before = set(scratch.iterdir())
     # A home that can be written: nothing may be left there either (ONNX Runtime's telemetry would).
     command = [*confined, "env", "HOME=/tmp", *COMMAND]
     with Server(tmp_path, Path("/tmp/model.onnx"), command=command, samples="/tmp") as server:  # noqa: S108
-        for pid in (server.process.pid, *server.workers()):
-            status = Path(f"/proc/{pid}/status").read_text()
-            assert set(re.findall(r"^Cap\w+:\s+(\w+)", status, re.MULTILINE)) == {"0" * 16}
-            assert "NoNewPrivs:\t1" in status
         # Longer than what any layer keeps in memory by itself.
         form = {"file": ("yes.wav", wav("yes", 20.0, 44_100, 2))}
         assert httpx.post(f"{server.url}/predict", files=form, **LOCAL).json()["prediction"] == "yes"
