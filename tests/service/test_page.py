@@ -19,7 +19,6 @@ from .tones import encode, tone
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="chromium and chromium-driver are not installed")
 STATUS = "document.getElementById('status').textContent"
-AXE = os.environ.get("KWS_TEST_AXE", "")  # axe.min.js, as the npm package axe-core has it
 PICTURE, MODEL = os.environ.get("KWS_TEST_PICTURE", ""), os.environ.get("KWS_MODEL", "")  # of `make page`
 
 
@@ -103,22 +102,6 @@ def test_the_word_is_marked_and_what_is_not_accepted_says_so(page: Page) -> None
     assert page.js("loudPart(new Float32Array(16000), 16000, 0, 16000)") is None
     answer = "{prediction: 'up', confidence: 0.4, accepted: false, threshold: 0.61}"
     assert page.js(f"verdict({answer})") == "not accepted: 40.0 %, under its threshold of 61.0 %"
-
-
-@pytest.mark.skipif(not AXE, reason="KWS_TEST_AXE names no axe.min.js (npm install axe-core)")
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_serious_on_a_phone(page: Page, scheme: str) -> None:
-    page.click("#samples button")
-    page.until("!document.getElementById('result').hidden")
-    page.emulate("Emulation.setDeviceMetricsOverride", width=320, height=640, deviceScaleFactor=2, mobile=True)
-    page.emulate("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
-    assert page.js("document.documentElement.scrollWidth") == 320
-    page.call("execute/sync", script=Path(AXE).read_text(), args=[])
-    found = page.call("execute/async", script="axe.run().then(arguments[0])", args=[])
-    assert len(found["passes"]) > 20
-    serious = [each for each in found["violations"] if each["impact"] in ("serious", "critical")]
-    assert [(each["id"], [node["html"] for node in each["nodes"]]) for each in serious] == []
-    page.emulate("Emulation.clearDeviceMetricsOverride")
 
 
 def test_live_mode_announces_a_word_once(page: Page) -> None:
