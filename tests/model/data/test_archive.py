@@ -1,11 +1,14 @@
 """Archives: every kind that is read gives the same data set, safely and whole, or leaves nothing."""
 
+import bz2
+import gzip
 import lzma
 import shutil
 import stat
 import tarfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -23,7 +26,7 @@ A = NAMES[0]  # up/00000000_nohash_0.wav
 SYM, HARD, LINK = tarfile.SYMTYPE, tarfile.LNKTYPE, stat.S_IFLNK | 0o777
 
 
-def repacked(path: Path, compress: Callable[[bytes], bytes]) -> Path:
+def repacked(compress: Callable[[bytes], bytes], path: Path) -> Path:
     path.write_bytes(compress(tar(path, FILES, mode="w").read_bytes()))
     return path
 
@@ -32,13 +35,10 @@ def two_frames(data: bytes) -> bytes:
     return b"".join(map(zstandard.ZstdCompressor().compress, (data[:20_000], data[20_000:])))
 
 
+COMPRESS = {"": bytes, ".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress, ".zst": two_frames}
+COMPRESS[".lzma"] = partial(lzma.compress, format=lzma.FORMAT_ALONE)
 KINDS: dict[str, Callable[[Path], Path]] = {
-    "tar": lambda path: tar(path, FILES, mode="w"),
-    "tar.gz": lambda path: tar(path, FILES),
-    "tar.bz2": lambda path: tar(path, FILES, mode="w:bz2"),
-    "tar.xz": lambda path: tar(path, FILES, mode="w:xz"),
-    "tar.lzma": lambda path: repacked(path, lambda data: lzma.compress(data, lzma.FORMAT_ALONE)),
-    "tar.zst": lambda path: repacked(path, two_frames),
+    **{f"tar{suffix}": partial(repacked, compress) for suffix, compress in COMPRESS.items()},
     "zip": lambda path: pack_zip(path, FILES),
     "zip of Windows": lambda path: pack_zip(path, {name.replace("/", "\\"): data for name, data in FILES.items()}),
 }
