@@ -1,19 +1,27 @@
-"""The command line: artefacts, figures that agree, and one line about what cannot be done."""
+"""The command line: options, artefacts, figures that agree, and one line about what cannot be done."""
 
 import re
 import shutil
+import subprocess
+import sys
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 import torch
 
 from kws.detection import DEFAULT_THRESHOLD
 from kws.model_file import open_model
-from model import run
+from model import provenance, run
+from model.errors import UserError
+from model.settings import PROFILES, Settings, make_settings
 
 from .conftest import (
     LABELS,
     QUICK,
+    ROOT,
     Cli,
     done,
     judge,
@@ -113,3 +121,59 @@ def test_predict_tells_what_is_heard_and_what_cannot_be_read(main: Cli, tmp_path
     assert "cannot be read or written (no such file" in one_line(main("predict", d, "--model", model))
     assert "does not exist; give" in one_line(main("predict", a, "--model", d))
     assert "cannot be used (" in one_line(main("predict", a, "--model", c))
+
+
+def test_what_is_chosen_goes_before_the_profile_and_the_profile_before_the_default() -> None:
+    assert make_settings({}) == Settings()
+    quick = make_settings({"profile": "quick", "epochs": 3, "mixup": None, "labels": ("a", "b")})
+    assert (quick.epochs, quick.mixup, quick.labels) == (3, PROFILES["quick"]["mixup"], ("a", "b"))
+    for name, value in {"mixup": 0.0, "speech_share": 0.0, "labels": (), "licence": ""}.items():
+        assert getattr(make_settings({name: value}), name) == value  # empty, and meant
+
+
+@pytest.mark.parametrize("field", [each for each in fields(Settings) if each.metadata["low"] is not None])
+def test_the_ends_of_every_number_are_allowed_and_no_more(field: Any) -> None:
+    low, high = field.metadata["low"], field.metadata["high"]
+    for value in (low, high):
+        assert getattr(make_settings({field.name: value}), field.name) == value
+    for value in (low - 1e-9 if low else -1, high * 1.001, float("nan"), "many"):
+        with pytest.raises(UserError, match=f"--{field.name.replace('_', '-')} .* is out of range; give "):
+            make_settings({field.name: value})
+
+
+def test_nothing_heavy_is_loaded_before_it_is_needed() -> None:
+    heavy = ("torch", "torchaudio", "onnx", "onnxruntime", "matplotlib", "scipy", "sklearn", "espeakng_loader")
+    code = f"import sys, model.cli; print([name for name in {heavy} if name in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
+
+
+COMMIT = "[0-9a-f]{40}"
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
+@pytest.mark.parametrize("trouble", ["", "another user's", "no git", "damaged", "vendored"])
+def test_the_commit_or_one_line_with_the_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, trouble: str
+) -> None:
+    """In a repository of one commit, in which the package seems to lie."""
+    package = tmp_path / ("vendored/model" if trouble == "vendored" else "model")
+    package.mkdir(parents=True)
+    (package / "code.py").write_text("one")
+    monkeypatch.setattr(provenance, "__file__", str(package / "provenance.py"))
+    for arguments in ("init -q", "add .", "-c user.name=a -c user.email=a@b commit -q -m one"):
+        subprocess.run(["git", "-C", tmp_path, *arguments.split()], check=True)
+    if trouble == "another user's":
+        monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")  # git's own tests do it so
+    elif trouble == "no git":
+        monkeypatch.setenv("PATH", "")
+    elif trouble == "damaged":
+        (tmp_path / ".git/HEAD").unlink()
+    expected = ["", ""] if trouble else [COMMIT, rf"{COMMIT}\+dirty"]
+    for changed, pattern in zip((tmp_path / "new.txt", package / "code.py"), expected, strict=True):
+        changed.write_text("two")  # the first is not the source's
+        provenance.revision.cache_clear()
+        assert re.fullmatch(pattern, provenance.revision())
+    remedy = f"`git config --global --add safe.directory {tmp_path}`"
+    assert [remedy in line for line in caplog.messages] == [True] * 2 * (trouble not in ("", "vendored"))
+    assert all(("dubious ownership" in line) == (trouble == "another user's") for line in caplog.messages)

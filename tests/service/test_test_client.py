@@ -58,9 +58,7 @@ def test_success(serve: Serve, monkeypatch: pytest.MonkeyPatch, clips: Path, tmp
     assert [(line["path"], line["status"]) for line in logged] == [("/predict", 200)]
 
 
-def test_failures_are_a_line_each_and_leave_no_answer_of_another_run(
-    server: Server, clips: Path, tmp_path: Path
-) -> None:
+def test_failures_are_a_line_each_and_leave_no_other_answer(server: Server, clips: Path, tmp_path: Path) -> None:
     lines, _ = run(3, server.url, tmp_path, clips, "--model-version", "ba9876543210")
     assert all(f"model_version is '{VERSION}', not 'ba9876543210'" in line for line in lines)
     (tmp_path / "left").mkdir()
@@ -100,10 +98,8 @@ DRIFT = ({"probabilities": {"up": p / 1e4, "down": 1 - p / 1e4}, "confidence": p
     [
         # What each answer to "up" has in place of what is right.
         (repeat({"prediction": "down"}), 200, "the prediction 'down' is not the most probable label"),
-        (repeat({"confidence": 0.6}), 200, "is not the most probable label"),
         (repeat({"probabilities": {"up": 0.7, "down": 0.1}}), 200, "the probabilities sum to 0.8"),
         (repeat({"request_id": "other"}), 200, "request_id is not the X-Request-ID that was sent"),
-        (repeat({"accepted": None}), 200, "$.accepted None is not of type 'boolean'"),
         (repeat({"windows": [{"start": 0}]}), 200, "$.windows[0] 'end' is a required property"),
         (repeat("text"), 200, "no JSON object but 'text/html"),
         *((repeat({}), status, f"/predict answers {status}") for status in (500, 202)),
