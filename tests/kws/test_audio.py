@@ -12,20 +12,8 @@ import soxr
 from kws.audio import MAX_AMPLITUDE, SAMPLE_RATE, AudioError, decode, media_kind
 from tests.service.tones import encode, tone, wav
 
-EXACT = (
-    "WAV PCM_16",
-    "WAV PCM_24",
-    "WAV PCM_32",
-    "WAV FLOAT",
-    "WAV DOUBLE",
-    "WAVEX",
-    "RF64",
-    "FLAC",
-    "AIFF",
-    "AU",
-    "CAF",
-)
-EXACT += ("W64", "VOC", "NIST", "SVX", "PAF")
+EXACT = [f"WAV {subtype}" for subtype in ("PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE")]
+EXACT += ["WAVEX", "RF64", "FLAC", "AIFF", "AU", "CAF", "W64", "VOC", "NIST", "SVX", "PAF"]
 LOSSY = {"WAV PCM_U8": 0.01, "WAV ULAW": 0.02, "OGG VORBIS": 0.05, "OGG OPUS": 0.1, "MP3 MPEG_LAYER_III": 0.1}
 
 

@@ -108,6 +108,8 @@ def test_a_clip_of_any_length(model: Model, seconds: float, pause: float, starts
     assert (found.label, found.accepted, len(found.starts)) == ("down", True, starts)
     assert found.probabilities.shape == (starts, len(LABELS))
     assert found.confidence == found.probabilities[found.best].max() >= model.info.threshold
+    loud, surer = (tone("down") + 0.5 * tone("up"))[:, 0], 0.05 * tone("yes")[:, 0]
+    assert classify(model, np.concatenate([surer, loud])).label == "down"  # the loudest window speaks
     between = classify(model, (tone("down") + tone("up"))[:, 0])
     assert (between.confidence < model.info.threshold, between.accepted) == (True, False)
 

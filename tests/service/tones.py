@@ -44,7 +44,7 @@ def tone_model(metadata: dict[str, str] = METADATA) -> onnx.ModelProto:
         helper.make_node("Mul", ["relative", "eight"], ["logits"]),
         helper.make_node("Softmax", ["logits"], ["probabilities"]),
     ]
-    tensors = {"waveform": ["batch", CLIP_SAMPLES], "probabilities": ["batch", len(LABELS)]}
+    tensors: dict[str, list[str | int]] = {"waveform": ["batch", CLIP_SAMPLES], "probabilities": ["batch", len(LABELS)]}
     heard, told = (helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in tensors.items())
     values = [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()]
     graph = helper.make_graph(steps, "tones", [heard], [told], values)

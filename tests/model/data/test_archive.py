@@ -35,7 +35,13 @@ def two_frames(data: bytes) -> bytes:
     return b"".join(map(zstandard.ZstdCompressor().compress, (data[:20_000], data[20_000:])))
 
 
-COMPRESS = {"": bytes, ".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress, ".zst": two_frames}
+COMPRESS: dict[str, Callable[[bytes], bytes]] = {
+    "": bytes,
+    ".gz": gzip.compress,
+    ".bz2": bz2.compress,
+    ".xz": lzma.compress,
+    ".zst": two_frames,
+}
 COMPRESS[".lzma"] = partial(lzma.compress, format=lzma.FORMAT_ALONE)
 KINDS: dict[str, Callable[[Path], Path]] = {
     **{f"tar{suffix}": partial(repacked, compress) for suffix, compress in COMPRESS.items()},
@@ -52,11 +58,8 @@ def test_every_kind_gives_the_same_data_set(tmp_path: Path, pack: Callable[[Path
 
 
 CUT = [(kind, share, False) for kind in list(KINDS)[:7] for share in (0.3, 0.995)]
-FLIPPED = [
-    ("tar", 0.37, True),
-    ("tar.gz", 5 / 6, True),
-    *((kind, 1 / 3, True) for kind in ("tar.bz2", "tar.xz", "zip")),
-]
+FLIPPED = [("tar", 0.37, True), ("tar.gz", 5 / 6, True), *((kind, 1 / 3, True) for kind in ("tar.bz2", "tar.xz"))]
+FLIPPED.append(("zip", 1 / 3, True))
 
 
 @pytest.mark.parametrize(("kind", "share", "flipped"), CUT + FLIPPED)  # a bit, where there is a checksum
