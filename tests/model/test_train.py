@@ -11,6 +11,8 @@ import torch
 from model import train
 from model.corpus import Corpus
 from model.errors import UserError
+from model.network import TCResNet8
+from model.parallel import gather, side_by_side
 from model.settings import make_settings
 
 from .conftest import corpus_of
@@ -41,6 +43,19 @@ def test_same_seed_same_weights_bit_for_bit(tone_corpus: Corpus, whole: train.Tr
     again = train.train(make_settings({**RUN, "threads": 3}), tone_corpus)
     assert (again.history, _same_weights(again.network, whole.network)) == (whole.history, True)
     assert not _same_weights(train.train(make_settings({**RUN, "seed": 1}), tone_corpus).network, whole.network)
+
+
+def test_two_halves_of_a_batch_are_summed_and_their_statistics_averaged() -> None:
+    network = TCResNet8(3, width=1.0)
+    with side_by_side(network) as (twins, _):
+        for number, twin in enumerate(twins):
+            for weight in twin.parameters():
+                weight.grad = torch.full_like(weight, number + 1.0)
+            for each in filter(torch.is_floating_point, twin.buffers()):
+                each.fill_(number)
+        gather(twins)
+    assert {float(each.grad.mean()) for each in network.parameters() if each.grad is not None} == {3.0}
+    assert all((each == 0.5).all() for twin in twins for each in filter(torch.is_floating_point, twin.buffers()))
 
 
 def test_the_best_epoch_s_weights_are_kept(tone_corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
