@@ -12,9 +12,9 @@ import soxr
 from kws.audio import MAX_AMPLITUDE, SAMPLE_RATE, AudioError, decode, media_kind
 from tests.service.tones import encode, tone, wav
 
-LOSSY = {"ULAW": 0.02, "VORBIS": 0.05, "OPUS": 0.1, "PCM_U8": 0.01}
-WAVS = ("PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW")
-PCM = ("WAVEX", "RF64", "FLAC", "AIFF", "AU", "CAF", "W64", "VOC", "NIST", "SVX", "PAF")
+EXACT = [f"WAV {subtype}" for subtype in ("PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE")]
+EXACT += ["WAVEX", "RF64", "FLAC", "AIFF", "AU", "CAF", "W64", "VOC", "NIST", "SVX", "PAF"]
+LOSSY = {"WAV PCM_U8": 0.01, "WAV ULAW": 0.02, "OGG VORBIS": 0.05, "OGG OPUS": 0.1, "MP3 MPEG_LAYER_III": 0.1}
 
 
 def refused(data: bytes, max_seconds: float = 60) -> AudioError:
@@ -23,22 +23,17 @@ def refused(data: bytes, max_seconds: float = 60) -> AudioError:
     return caught.value
 
 
-@pytest.mark.parametrize(
-    ("container", "subtype"),
-    [*(("WAV", each) for each in WAVS), *((each, "PCM_16") for each in PCM), ("OGG", "VORBIS"), ("OGG", "OPUS")],
-)
-def test_whatever_libsndfile_reads_comes_through(container: str, subtype: str) -> None:
+@pytest.mark.parametrize(("kind", "error"), {**dict.fromkeys(EXACT, 4e-5), **LOSSY}.items())
+def test_whatever_libsndfile_reads_comes_through(kind: str, error: float) -> None:
+    container, _, subtype = kind.partition(" ")
     samples = tone("yes")
-    audio = decode(encode(samples, container=container, subtype=subtype))
-    assert (audio.sample_rate, audio.channels, audio.seconds, audio.format) == (SAMPLE_RATE, 1, 1.0, container)
+    audio = decode(encode(samples, container=container, subtype=subtype or "PCM_16"))
+    assert (audio.sample_rate, audio.channels, audio.format) == (SAMPLE_RATE, 1, container)
     assert audio.waveform.dtype == np.float32
-    # The ends of lossy codecs ring.
-    np.testing.assert_allclose(audio.waveform[800:-800], samples[800:-800, 0], atol=LOSSY.get(subtype, 4e-5), rtol=0)
-
-
-def test_mp3_and_suffixes() -> None:
-    audio = decode(encode(tone("down"), container="MP3", subtype="MPEG_LAYER_III"))
-    assert int(np.abs(np.fft.rfft(audio.waveform[:SAMPLE_RATE])).argmax()) == 1_000
+    assert audio.seconds == pytest.approx(1.0, abs=0.11 if container == "MP3" else 0)
+    # The ends of lossy codecs ring; MP3 has a delay of its own.
+    delay = int(np.argmax(np.correlate(audio.waveform[800:2400], samples[800:1600, 0]))) if container == "MP3" else 0
+    np.testing.assert_allclose(audio.waveform[800 + delay : 15_000], samples[800 : 15_000 - delay, 0], atol=error)
 
 
 def patched(data: bytes, *patches: tuple[int, bytes]) -> bytes:
@@ -105,18 +100,16 @@ def with_sample(value: float) -> bytes:
     return encode(samples, subtype="FLOAT")
 
 
-FTYP = b"\0\0\0\x20ftyp"
 REFUSED = [
     (b"", "audio-empty", "empty"),
     (encode(np.zeros((0, 1), np.float32)), "audio-empty", "no samples"),
     (b"hello world" * 100, "not-audio", "no audio"),
     (b"\x1a\x45\xdf\xa3" + bytes(60), "not-audio", "WebM"),
-    *((FTYP + brand + bytes(60), "not-audio", name) for brand, name in ((b"M4A ", "M4A"), (b"qt  ", "QuickTime"))),
+    *((b"\0\0\0\x20ftyp" + brand + bytes(60), "not-audio", "MP4, M4A, 3GP or Qui") for brand in (b"M4A ", b"3gp4")),
     (b"#!AMR\n" + bytes(60), "not-audio", "AMR"),
     (b"\xff\xf1\x50\x80" + bytes(60), "not-audio", "AAC"),
     (b"<!DOCTYPE html>" + b" " * 60, "not-audio", "HTML"),
     (b"version https://git-lfs.github.com/spec/v1\n", "not-audio", "Git LFS"),
-    (b"RIFF", "not-audio", "no audio"),
     *((patched(PLAIN, (24, struct.pack("<I", rate))), "audio-rate", f"{rate} Hz") for rate in (999, 384_001)),
     *((with_sample(value), "audio-samples", "full scale") for value in (np.nan, -np.inf, -MAX_AMPLITUDE * 1.01)),
 ]

@@ -39,12 +39,10 @@ def test_what_the_file_says(tmp_path: Path) -> None:
         ("labels", "", "lacks the metadata labels"),
         *(("labels", labels, "labels") for labels in ("up,down", '["up"]', '["up", "down", "yes", "yes"]')),
         ("labels", '["up", "down", "yes"]', "float32[1, 4], not float32[1, 3]"),
-        ("sample_rate", "16", "sample_rate is 16"),
-        ("sample_rate", "fast", "fast"),
+        *(("sample_rate", value, value) for value in ("16", "fast")),
         ("clip_samples", "8000", "Got: 8000 Expected: 16000"),
         *(("threshold", threshold, f"threshold is {threshold}") for threshold in ("0", "nan")),
-        ("detection", "[]", "Rule"),
-        ("detection", '{"hop_seconds": -1}', "hop_seconds is -1"),
+        *(("detection", value, said) for value, said in (("[]", "Rule"), ('{"hop_seconds": -1}', "hop_seconds is -1"))),
     ],
 )
 def test_wrong_metadata_are_named(tmp_path: Path, name: str, value: str, said: str) -> None:

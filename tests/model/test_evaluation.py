@@ -3,9 +3,7 @@
 import json
 import math
 import re
-from collections.abc import Callable
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -136,10 +134,8 @@ def test_running_audio(found: dict[str, Any]) -> None:
     assert (at["medium"]["misses"]["count"], at["medium"]["misses"]["clips"]) == (2, 5)
     assert {name: each["count"] for name, each in at["medium"]["misses_by_word"].items()} == {"low": 1, "high": 1}
     missed = running["misses_at"]
-    assert (list(missed), missed["1 an hour"]) == (
-        ["1 an hour", "2 an hour", "5 an hour"],
-        pytest.approx(0.6, abs=0.01),
-    )
+    assert list(missed) == ["1 an hour", "2 an hour", "5 an hour"]
+    assert missed["1 an hour"] == pytest.approx(0.6, abs=0.01)
     assert list(missed.values()) == sorted(missed.values(), reverse=True)
     assert evaluation.compared(found)["missed at 1 an hour"] == round(missed["1 an hour"], 4)
     worst = running["worst"][0]
@@ -160,40 +156,31 @@ def test_alarms_are_what_the_service_would_detect(found: dict[str, Any], places:
         assert each["minutes"] == pytest.approx(len(waveform) / SAMPLE_RATE / 60)
 
 
-@pytest.mark.parametrize(
-    ("part", "changes", "says"),
-    [
-        ("data", {}, ""),
-        ("labels", ["low", "_silence_"], "so it takes any word for one of its keywords"),
-        ("labels", ["low", "_unknown_"], "so it may take noise for a keyword"),
-        (
-            "data",
-            {"leaks": {"speakers": 2, "recordings": 1, "examples": ["a", "b"]}},
-            "Leak: 2 speakers and 1 recordin",
-        ),
-        ("data", {"speakers_known": False}, "not hold for new voices. Ways out: a folder for each speaker"),
-        ("data", {"licence": ""}, "The licence of the data is not stated"),
-        ("data", {"notes": ["2 links led out."]}, "2 links led out."),
-        ("data", {"synthetic": True}, "nothing of people's speech"),
-        ("data", {"speech": {"source": "spoken"}}, "running speech is spoken by espeak-ng"),
-        ("data", {"speech": {"source": "none"}}, "It has heard no running speech"),
-        (
-            "calibration",
-            {"temperature": 19.999, "at_bound": True},
-            "The temperature 19.999 is at the end of its search",
-        ),
-    ],
-)
+CAVEATS: list[tuple[str, Any, str]] = [
+    ("data", {}, ""),
+    ("labels", ["low", "_silence_"], "so it takes any word for one of its keywords"),
+    ("labels", ["low", "_unknown_"], "so it may take noise for a keyword"),
+    ("data", {"leaks": {"speakers": 2, "recordings": 1, "examples": ["a"]}}, "Leak: 2 speakers and 1 recordings are"),
+    ("data", {"speakers_known": False}, "not hold for new voices. Ways out: a folder for each speaker"),
+    ("data", {"licence": ""}, "The licence of the data is not stated"),
+    ("data", {"notes": ["2 links led out."]}, "2 links led out."),
+    ("data", {"synthetic": True}, "nothing of people's speech"),
+    ("data", {"speech": {"source": "spoken"}}, "running speech is spoken by espeak-ng"),
+    ("data", {"speech": {"source": "none"}}, "It has heard no running speech"),
+    ("calibration", {"temperature": 19.999, "at_bound": True}, "The temperature 19.999 is at the end of its search"),
+]
+
+
+@pytest.mark.parametrize(("part", "changes", "says"), CAVEATS)
 def test_what_a_reader_must_know_first(found: dict[str, Any], part: str, changes: Any, says: str) -> None:
     sound = {"speech": {"source": "others"}, "speakers_known": True, "licence": "MIT", "notes": []}
-    data = {**found["data"], **sound, "leaks": {"speakers": 0, "recordings": 0, "examples": []}}
-    changed = {**found, "data": data}
+    sound["leaks"] = {"speakers": 0, "recordings": 0, "examples": []}
+    changed = {**found, "data": {**found["data"], **sound}}
     changed[part] = changes if isinstance(changes, list) else {**changed[part], **changes}
     told = evaluation.caveats(changed)
     assert len(told) == bool(says)
     assert says in "".join(told)
-    leak = "Leak: 0 speakers and 1 recordings are in two splits (recording 'bird/2.wav = low/1.wav = low/6.wav' is in "
-    assert found["caveats"][0].startswith(leak)
+    assert "speakers and 1 recordings are in two splits (recording 'bird/2.wav = low/1.wav =" in found["caveats"][0]
 
 
 def test_the_digest_names_the_same_clips() -> None:
@@ -204,11 +191,15 @@ def test_the_digest_names_the_same_clips() -> None:
         assert clips.digest(*others) != digest
 
 
-def test_voices_are_a_test_of_their_own_and_no_disturbance(
+def test_disturbances_and_voices_which_are_a_test_of_their_own(
     found: dict[str, Any], places: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert found["robustness"]["voices"]["clips"] == 2 * evaluation.VOICES_PER_WORD
-    assert "voices" not in {case["group"] for case in found["robustness"]["cases"]}
+    by_name = {case["name"]: case for case in found["robustness"]["cases"]}
+    assert "voices" not in {case["group"] for case in by_name.values()}
+    assert (found["robustness"]["clips"], found["robustness"]["clean"]) == (5, 0.6)
+    assert (by_name["speed +10 %"]["accuracy"], by_name["speed +10 %"]["difference"]) == (0, -0.6)  # another tone
+    assert {"gain -20 dB", "speed -10 %", "shift +150 ms", "telephone", "noise at 10 dB"} < set(by_name)
 
     def silent(*_: object) -> Any:
         raise UserError("espeak-ng is not there; install it")
@@ -231,37 +222,16 @@ def peak(clip: Waveform) -> float:
     return float(np.abs(np.fft.rfft(clip)).argmax())
 
 
-def noise_at_10_db(heard: Waveform) -> Waveform:
-    return robustness.add_noise(heard, [NOISE], 10, np.random.default_rng(0)) - heard
-
-
-@pytest.mark.parametrize(
-    ("change", "measure", "expected", "tolerance"),
-    [
-        (partial(robustness.gain, db=-20), level, level(HEARD[0]) - 20, 0.1),
-        (partial(robustness.gain, db=40), level, 0.0, 0.5),  # clipped at full scale
-        (partial(robustness.speed, up=11, down=10), peak, 550, 2),
-        (partial(robustness.speed, up=9, down=10), peak, 450, 2),
-        (lambda heard: robustness.telephone(10 * tone(5000)[None] + heard), peak, 500, 1),
-        (partial(robustness.shift, milliseconds=500), lambda heard: np.abs(heard[:8000]).max(), 0, 0),
-        (partial(robustness.shift, milliseconds=-500), lambda heard: np.abs(heard[8000:]).max(), 0, 0),
-        (noise_at_10_db, level, level(HEARD[0]) - 10, 0.3),
-    ],
-)
-def test_a_disturbance_does_what_it_says(
-    change: Callable[[Waveform], Waveform], measure: Callable[[Waveform], float], expected: float, tolerance: float
-) -> None:
-    changed = change(HEARD)
-    assert changed.shape == HEARD.shape
-    assert measure(changed[0]) == pytest.approx(expected, abs=tolerance)
-
-
-def test_a_case_is_told_by_its_accuracy_and_its_distance_to_the_clean_clips(found: dict[str, Any]) -> None:
-    robust = found["robustness"]
-    by_name = {case["name"]: case for case in robust["cases"]}
-    assert (robust["clips"], robust["clean"]) == (5, 0.6)
-    assert (by_name["speed +10 %"]["accuracy"], by_name["speed +10 %"]["difference"]) == (0, -0.6)  # another tone
-    assert {"gain -20 dB", "speed -10 %", "shift +150 ms", "telephone", "noise at 10 dB"} < set(by_name)
+def test_a_disturbance_does_what_it_says() -> None:
+    rng, clean = np.random.default_rng(0), level(HEARD[0])
+    assert level(robustness.gain(HEARD, db=-20)[0]) == pytest.approx(clean - 20, abs=0.1)
+    assert level(robustness.gain(HEARD, db=40)[0]) == pytest.approx(0, abs=0.5)  # clipped at full scale
+    assert level(robustness.add_noise(HEARD, [NOISE], 10, rng)[0] - HEARD[0]) == pytest.approx(clean - 10, abs=0.3)
+    for up, frequency in ((11, 550), (9, 450)):
+        assert peak(robustness.speed(HEARD, up=up, down=10)[0]) == pytest.approx(frequency, abs=2)
+    assert peak(robustness.telephone(10 * tone(5000)[None] + HEARD)[0]) == pytest.approx(500, abs=1)
+    later, sooner = (robustness.shift(HEARD, milliseconds=milliseconds) for milliseconds in (500, -500))
+    assert (np.abs(later[:, :8000]).max(), np.abs(sooner[:, 8000:]).max(), later.shape) == (0, 0, HEARD.shape)
 
 
 def test_quiet_clips_are_quiet_and_the_same_each_time() -> None:

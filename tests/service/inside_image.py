@@ -17,19 +17,18 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-KEY, PORT = "a key", 8017
-ORIGIN, DIGEST = "https://a.example", hashlib.sha256(KEY.encode()).hexdigest()
-SETTINGS = {"PORT": str(PORT), "API_KEYS": DIGEST, "RATE_LIMIT": "100000/second", "CORS_ORIGINS": ORIGIN}
-FORMATS = [
+KEY, PORT, ORIGIN = "a key", "8017", "https://a.example"
+SETTINGS = {"PORT": PORT, "API_KEYS": hashlib.sha256(KEY.encode()).hexdigest(), "CORS_ORIGINS": ORIGIN}
+FORMATS = [  # of WAV, else the container's usual encoding
     *(("WAV", kind) for kind in ("PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE")),
-    *(("WAVEX", "PCM_16"), ("RF64", "PCM_16"), ("FLAC", "PCM_16"), ("OGG", "VORBIS"), ("OGG", "OPUS")),
-    *(("MP3", "MPEG_LAYER_III"), ("AIFF", "PCM_16"), ("CAF", "PCM_16")),
+    *((kind, None) for kind in ("WAVEX", "RF64", "FLAC", "AIFF", "CAF", "MP3")),
+    *(("OGG", kind) for kind in ("VORBIS", "OPUS")),
 ]
 
 
 def ask(path: str, body: bytes | None = None, key: str = KEY) -> tuple[int, bytes]:
     """Status and content of the answer to one request; a POST where there is a body."""
-    connection = HTTPConnection("127.0.0.1", PORT)
+    connection = HTTPConnection("127.0.0.1", int(PORT))
     connection.request("GET" if body is None else "POST", path, body, {"X-API-Key": key, "Origin": ORIGIN})
     answer = connection.getresponse()
     return answer.status, answer.read()
@@ -49,21 +48,18 @@ def check() -> str:
     soundfile.write(file := io.BytesIO(), np.tile(audio, 4)[:, None].repeat(2, 1), 3 * rate, format="WAV")
     assert json.loads(ask("/predict", file.getvalue())[1])["windows"]
     assert "detections" in json.loads(ask("/detect", file.getvalue())[1])
-    tensor = json.loads(ask("/v2/models/kws")[1])["inputs"][0]
-    tensor |= {"shape": [1, tensor["shape"][1]], "data": [0.0] * tensor["shape"][1]}
-    assert json.loads(ask("/v2/models/kws/infer", json.dumps({"inputs": [tensor]}).encode())[1])["outputs"]
-    for path in ("/", "/docs", "/static/page.js", "/openapi.json", "/metrics", "/model-card"):
+    for path in ("/", "/docs", "/static/page.js", "/openapi.json", "/metrics", "/model-card", "/v2/models/kws"):
         assert ask(path)[0] == 200, path
     assert ask("/", key="another")[0] == 401
     return f"{len(FORMATS)} formats, {json.loads(ask('/readyz')[1])['samples']}"
 
 
 if __name__ == "__main__":
-    environment = os.environ | {f"KWS_{name}": value for name, value in SETTINGS.items()}
-    with subprocess.Popen([sys.executable, "-m", "service"], env=environment, stdout=subprocess.DEVNULL) as server:
+    os.environ.update({f"KWS_{name}": value for name, value in (SETTINGS | {"RATE_LIMIT": "9999/second"}).items()})
+    with subprocess.Popen([sys.executable, "-m", "service"], stdout=subprocess.DEVNULL) as server:
         try:
             for _ in range(300):
-                if not subprocess.run([sys.executable, "-m", "service.healthcheck"], env=environment).returncode:
+                if not subprocess.run([sys.executable, "-m", "service.healthcheck"]).returncode:
                     break
                 time.sleep(0.2)
             print(f"inside: {check()}")

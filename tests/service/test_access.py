@@ -41,31 +41,26 @@ def test_without_a_key_only_health(client: Make) -> None:
     assert document["paths"]["/readyz"]["get"]["security"] == []
 
 
-@pytest.mark.parametrize(
-    ("settings", "path", "name", "value", "status"),
-    [
-        *((ALL, "/", "X-API-Key", key, 200) for key in (KEY, "another")),
-        *((ALL, "/", "X-API-Key", key, 401) for key in ("", DIGEST, KEY[:-1], SCRAPER, b"\xff\xfe")),
-        *((ALL, "/", "Authorization", text, 200) for text in (f"Bearer {KEY}", f"bearer  {KEY}", BASIC)),
-        *(
-            (ALL, "/", "Authorization", text, 401)
-            for text in (KEY, "Bearer", "Basic %%%", "Basic /////w==", "Digest a")
-        ),
-        *((ALL, "/metrics", "X-API-Key", key, status) for key, status in ((SCRAPER, 200), (KEY, 200), ("", 401))),
-        (ONE, "/metrics", "X-API-Key", SCRAPER, 401),
-        *(
-            (ONE | {"metrics_open": True}, path, "X-API-Key", "", status)
-            for path, status in (("/metrics", 200), ("/", 401))
-        ),
-        *(
-            ({"metrics_keys": (METRICS,)}, path, "X-API-Key", "", status)
-            for path, status in (("/metrics", 401), ("/", 200))
-        ),
-        ({}, "/metrics", "X-API-Key", "", 200),
-    ],
-)
-def test_keys(client: Make, settings: dict[str, Any], path: str, name: str, value: str, status: int) -> None:
-    assert client(**settings).get(path, headers={name: value}).status_code == status
+SCRAPED = {"/metrics": 200, "/": 401}  # what who brings no key may read there where only scraping is open
+KEYS: list[tuple[Any, Any, dict[str, int]]] = [  # settings, headers, path -> status
+    *((ALL, {"X-API-Key": key}, {"/": 200, "/metrics": 200}) for key in (KEY, "another")),
+    *((ALL, {"X-API-Key": key}, {"/": 401, "/metrics": 401}) for key in ("", DIGEST, KEY[:-1], b"\xff\xfe")),
+    *((ALL, {"Authorization": text}, {"/": 200}) for text in (f"Bearer {KEY}", f"bearer  {KEY}", BASIC)),
+    *(
+        (ALL, {"Authorization": text}, {"/": 401})
+        for text in (KEY, "Bearer", "Basic %%%", "Basic /////w==", "Digest a")
+    ),
+    (ALL, {"X-API-Key": SCRAPER}, SCRAPED),
+    (ONE, {"X-API-Key": SCRAPER}, {"/metrics": 401}),
+    (ONE | {"metrics_open": True}, {}, SCRAPED),
+    ({"metrics_keys": (METRICS,)}, {}, {"/metrics": 401, "/": 200}),
+]
+
+
+@pytest.mark.parametrize(("settings", "headers", "statuses"), KEYS)
+def test_keys(client: Make, settings: dict[str, Any], headers: Any, statuses: dict[str, int]) -> None:
+    asker = client(**settings)
+    assert {path: asker.get(path, headers=headers).status_code for path in statuses} == statuses
 
 
 def test_a_rate_limit_for_each_client_or_key(client: Make) -> None:
@@ -91,11 +86,9 @@ CORS = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers
 @pytest.mark.parametrize(
     ("origins", "origin", "allowed"),
     [
-        ((APP,), APP, True),
-        ((APP, "http://[::1]:3000"), "http://[::1]:3000", True),
+        *(((APP, "http://[::1]:3000"), listed, True) for listed in (APP, "http://[::1]:3000")),
         (("*",), "https://anybody.example", True),
         *(((APP,), other, False) for other in (f"{APP}.evil.example", "https://appXexample", "http://app.example")),
-        ((APP,), "null", False),
         ((), APP, False),
     ],
 )
@@ -106,7 +99,6 @@ def test_cors(client: Make, origins: tuple[str, ...], origin: str, allowed: bool
         preflight = asker.request("OPTIONS", path, headers={"Origin": origin, **CORS})
         assert preflight.status_code == (204 if allowed else 401)
         assert preflight.headers.get("Access-Control-Allow-Origin") == said
-        assert ("POST" in preflight.headers.get("Access-Control-Allow-Methods", "")) == allowed
         assert (preflight.headers.get("Access-Control-Allow-Headers") == "authorization, content-type") == allowed
     for key, body, status in ((KEY, wav("up"), 200), (KEY, b"x", 415), ("", wav("up"), 401)):
         answer = asker.post("/predict", body, headers={"Origin": origin, "X-API-Key": key})

@@ -2,6 +2,7 @@
 
 import json
 from contextlib import ExitStack, suppress
+from itertools import product
 from typing import Any
 
 import httpx
@@ -14,9 +15,8 @@ from .server import KEY, Serve, Server
 from .tones import encode, tone
 
 
-def listen(server: Server, path: str = "/listen", **options: Any) -> ClientConnection:
-    options.setdefault("additional_headers", {"X-API-Key": KEY})
-    return connect(f"ws://127.0.0.1:{server.port}{path}", proxy=None, **options)
+def listen(server: Server, path: str = "/listen", key: str = KEY, **options: Any) -> ClientConnection:
+    return connect(f"ws://127.0.0.1:{server.port}{path}", proxy=None, additional_headers={"X-API-Key": key}, **options)
 
 
 def speech(rate: int) -> np.ndarray[Any, Any]:
@@ -63,7 +63,7 @@ def test_the_same_rule_live(server: Server, http: httpx.Client, rate: int, frame
     [
         *(("", {"origin": origin}, "end", 1000, "") for origin in (None, "https://app.example")),
         ("", {"origin": "https://evil.example"}, None, 1008, "another origin"),
-        ("", {"additional_headers": {}}, None, 1008, "unauthorized"),
+        ("", {"key": ""}, None, 1008, "unauthorized"),
         ("/other", {}, None, 1008, "not-found"),
         *((f"?{query}", {}, None, 1008, query.partition("=")[0]) for query in ("rate=0", "rate=1e4", "threshold=2")),
         *(("", {}, message, 1007, "PCM16") for message in ("hello", "", "end ", b"odd")),
@@ -111,12 +111,11 @@ HANDSHAKE = (
 
 
 def test_hostile_frames_cost_no_worker(server: Server) -> None:
-    """Every first byte, with lengths and masks that promise too much or too little."""
+    """First bytes of every kind, with lengths and masks that promise too much or too little."""
     tails = [b"", b"\x80", b"\x00", b"\xfe\x00\x01\0\0\0\0a", b"\xff" + b"\xff" * 8 + b"\0\0\0\0", b"\x82\0\0\0\0ab"]
     with server.unharmed():
-        for first in range(0, 256, 3):
-            for tail in tails:
-                server.connect(HANDSHAKE + bytes([first]) + tail).close()
+        for first, tail in product(range(0, 256, 3), tails):
+            server.connect(HANDSHAKE + bytes([first]) + tail).close()
         with listen(server) as stream:
             assert ending(stream, "end")[1] == 1000
 

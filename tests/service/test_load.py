@@ -74,10 +74,8 @@ def test_past_capacity_503_and_no_wrong_answer(serve: Serve) -> None:
     assert set(statuses) == {200, 503}
     assert statuses[200] >= 3
     for answer in answers:
-        if answer.status_code == 503:
-            assert (answer.headers["Retry-After"], answer.json()["type"]) == ("1", "problems/overloaded")
-        else:
-            assert answer.json()["prediction"] == "yes"
+        said = answer.headers.get("Retry-After"), answer.json().get("prediction")
+        assert said == ((None, "yes") if answer.status_code == 200 else ("1", None))
     assert server.metrics()['kws_rejected_total{reason="overloaded"}'] == statuses[503]
 
 
@@ -142,8 +140,8 @@ class Load:
         self.clients = [pool.submit(self._run, word) for word in LABELS * 2]
 
     def _run(self, word: str) -> None:
+        closing = False
         with httpx.Client(base_url=self.server.url, **LOCAL) as client:
-            closing = False
             while not self.stopped.is_set() and (self.reconnect or not closing):
                 try:
                     mine = f"{word}-{len(self.right)}"

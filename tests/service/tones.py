@@ -29,7 +29,7 @@ METADATA = {
 }
 
 
-def tone_model(metadata: dict[str, str] | None = None, *, softmax: bool = True) -> onnx.ModelProto:
+def tone_model(metadata: dict[str, str] = METADATA) -> onnx.ModelProto:
     """waveform float32[batch, 16000] -> probabilities float32[batch, 4]: softmax of 8 x relative tone energy."""
     time = np.arange(CLIP_SAMPLES) / SAMPLE_RATE
     phase = 2 * np.pi * time[:, None] * np.array(list(TONES.values()))
@@ -42,24 +42,21 @@ def tone_model(metadata: dict[str, str] | None = None, *, softmax: bool = True) 
         helper.make_node("MatMul", ["power", "pair_sum"], ["energy"]),
         helper.make_node("LpNormalization", ["energy"], ["relative"], p=1),
         helper.make_node("Mul", ["relative", "eight"], ["logits"]),
-        helper.make_node("Softmax" if softmax else "Identity", ["logits"], ["probabilities"]),
+        helper.make_node("Softmax", ["logits"], ["probabilities"]),
     ]
-    graph = helper.make_graph(
-        steps,
-        "tones",
-        [helper.make_tensor_value_info("waveform", TensorProto.FLOAT, ["batch", CLIP_SAMPLES])],
-        [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["batch", len(LABELS)])],
-        [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
-    )
+    tensors: dict[str, list[str | int]] = {"waveform": ["batch", CLIP_SAMPLES], "probabilities": ["batch", len(LABELS)]}
+    heard, told = (helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in tensors.items())
+    values = [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()]
+    graph = helper.make_graph(steps, "tones", [heard], [told], values)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    helper.set_model_props(model, METADATA if metadata is None else metadata)
+    helper.set_model_props(model, metadata)
     onnx.checker.check_model(model)
     return model
 
 
-def save_model(path: Path, metadata: dict[str, str] | None = None, *, softmax: bool = True) -> Path:
+def save_model(path: Path, metadata: dict[str, str] = METADATA) -> Path:
     """Write `tone_model` to `path`."""
-    onnx.save(tone_model(metadata, softmax=softmax), str(path))
+    onnx.save(tone_model(metadata), str(path))
     return path
 
 

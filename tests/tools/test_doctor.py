@@ -3,6 +3,7 @@
 import base64
 import io
 import urllib.request
+from types import SimpleNamespace
 from typing import Any
 from urllib.error import HTTPError
 
@@ -75,13 +76,16 @@ LINES: list[tuple[str, str, dict[str, str], str, str]] = [
 
 def test_a_line_a_check_whatever_failed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     normal = PAGES.copy()
-    for option, address, pages, state, said in LINES:
+    for number, (option, address, pages, state, said) in enumerate(LINES):
         PAGES.update(normal | pages)
+        monkeypatch.setattr("shutil.disk_usage", lambda _, free=19 + number % 2: SimpleNamespace(total=100, free=free))
         asked = {INDEX: "", "torch-index": "", SET: "", SOURCE: "", option: address}
         monkeypatch.setattr("sys.argv", ["doctor", *(f"--{name}={url}" for name, url in asked.items())])
         assert doctor.main() == (3 if state == "FAILED" else 0)
         lines = capsys.readouterr().out.splitlines()
         found = {line[9:].partition(":")[0].replace(" ", "-"): line for line in lines}
+        state_of_disk, _, told = found.pop("disk").partition(" ")
+        assert (state_of_disk, "drops its whole cache" in told) == (("ok", False) if number % 2 else ("warning", True))
         states = {name: line.split()[0] for name, line in found.items()}
         assert states == {**dict.fromkeys(asked, "skipped"), option: state}
         assert said in found[option]
