@@ -77,12 +77,13 @@ test: env lint ## lint, types and all tests that need no engine
 
 COG = $(BIN)/cog -I . -I ci/src
 
-lint: env ## ruff, mypy, the made parts of docs/, and the workflow under zizmor and (where installed) actionlint
+lint: env ## ruff, mypy, the made parts of docs/, GitLab's file, the workflow under zizmor and (where installed) actionlint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(COG) --check docs/options.md
 	$(BIN)/zizmor --offline --quiet --persona=pedantic .github/workflows
+	$(BIN)/check-jsonschema --builtin-schema vendor.gitlab-ci docs/.gitlab-ci.yml
 	@if command -v actionlint >/dev/null; then actionlint; else echo "actionlint: not installed, not run"; fi
 
 format: env ## put the code into its form, and make the made parts of docs/ anew

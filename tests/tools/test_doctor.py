@@ -64,13 +64,7 @@ LINES: list[tuple[str, str, dict[str, str], str, str]] = [
     (INDEX, "http://server/simple", {INDEX_PAGE: "<html>please log in</html>"}, "FAILED", "lists no file"),
     ("torch-index", NOWHERE, {}, "warning", "(--torch-index): KWS_TORCH_INDEX names another"),
     (SOURCE, "http://server", {}, "ok", "http://server answers"),
-    (
-        SOURCE,
-        "http://server",
-        {"http://server/v1/querybatch": '{"a": 1}'},
-        "FAILED",
-        "does not answer as OSV",
-    ),
+    (SOURCE, "http://server", {"http://server/v1/querybatch": "{}"}, "FAILED", "does not answer as OSV"),
 ]
 
 

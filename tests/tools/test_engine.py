@@ -1,5 +1,6 @@
 """What `tools/dagger_engine` says of an engine, and what it starts; the programs that it calls are stand-ins."""
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -53,4 +54,14 @@ def test_what_is_missing_is_named_before_anything_is_started(tmp_path: Path) -> 
     assert done.returncode == 1
     assert " lacks dagger-engine dagger-init dnsmasq git iptables" in done.stderr
     assert "runc" not in done.stderr
+    assert not (tmp_path / "started").exists()
+
+
+def test_an_engine_that_is_slow_to_answer_is_waited_for(tmp_path: Path) -> None:
+    """On a busy machine: it is not started twice, and keeps its socket."""
+    (tmp_path / "ENGINE_RUN").mkdir()
+    (tmp_path / "ENGINE_RUN" / "engine.pid").write_text(f"{os.getpid()}\n")
+    slow = 'case "$*" in *unix-socket*) printf . >>$FOLDER/asked; [ $(wc -c <$FOLDER/asked) -ge 4 ] ;; esac'
+    done = engine(tmp_path, "start", dagger="", curl=slow, sleep="", wc="exec /usr/bin/wc -c")
+    assert done.returncode == 0, done.stderr
     assert not (tmp_path / "started").exists()

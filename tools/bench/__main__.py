@@ -105,9 +105,9 @@ def processor_seconds(pid: int) -> float:
     return sum(int(fields[11]) + int(fields[12]) for fields in stats) / os.sysconf("SC_CLK_TCK")
 
 
-def measure(pid: int, url: str, script: Path, clients: int) -> dict[str, float]:
+def measure(running: tuple[int, str], script: Path, clients: int) -> dict[str, float]:
     """One load by wrk. Raises RuntimeError where an answer was not 2xx."""
-    before = processor_seconds(pid)
+    before, url = processor_seconds(pid := running[0]), running[1]
     command = ["wrk", "-t1", f"-c{clients}", "-d3s", "--latency", "-s", str(script), f"{url}/predict"]
     report = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     spent, told = processor_seconds(pid) - before, re.search(r"(\d+) requests in[^$]*Requests/sec:\s+([\d.]+)", report)
@@ -153,7 +153,7 @@ def compare(model: Path, rounds: int = 5) -> None:
             script.write_text(SCRIPT.format(kind, content))
             asked = [name for name in servers if upload == "form" or name in RAW]
             for clients in (1, 16):
-                loads = [{name: measure(*servers[name], script, clients) for name in asked} for _ in range(rounds)]
+                loads = [{name: measure(servers[name], script, clients) for name in asked} for _ in range(rounds)]
                 keys = loads[0]["service"]
                 medians = {n: {key: statistics.median(load[n][key] for load in loads) for key in keys} for n in asked}
                 print(table(f"Upload: {upload}, clients: {clients}", medians), flush=True)
