@@ -12,24 +12,40 @@ from collections import Counter
 from contextlib import suppress
 from itertools import cycle, islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 from urllib.parse import urlsplit
 
 import httpx
 import jsonschema
 import typer
+from typer.core import TyperCommand
 
 cli = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+# Wrong input; the message is one line and says all.
+InputError: Any = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
 UPLOADS = ("multipart", "raw")
 Clip = tuple[str, Path]  # the label, the WAV file
 
 
-class InputError(Exception):
-    """Bad input: one line that names it and the remedy (exit code 2)."""
-
-
 class ServiceError(Exception):
     """The service does not do what it promises; the message is one line."""
+
+
+class OneLine(TyperCommand):
+    """A command that tells of wrong options in one line (exit code 2)."""
+
+    def main(self, *given: Any, **more: Any) -> NoReturn:
+        try:
+            code = super().main(*given, **more | {"standalone_mode": False})
+        except InputError as error:
+            print(f"test client: {error.format_message().rstrip('.')}; see --help", file=sys.stderr)
+            code = 2
+        except OSError as error:  # a full disk, say
+            print(f"test client: {error.filename or '--output'}: {error.strerror}", file=sys.stderr)
+            code = 2
+        except typer.Abort:  # SIGINT
+            code = 130
+        sys.exit(code or 0)
 
 
 class Client:
@@ -154,8 +170,8 @@ def _url(text: str) -> str:
     raise InputError(f"{wrong}give the service's address, such as http://127.0.0.1:8000")
 
 
-@cli.command(context_settings={"auto_envvar_prefix": "KWS_PROBE"})
-def run(
+@cli.command(cls=OneLine, context_settings={"auto_envvar_prefix": "KWS_PROBE"})
+def main(
     clips: Annotated[Path, typer.Option(help="Labelled clips: CLIPS/<label>/*.wav.")],
     url: Annotated[
         str, typer.Argument(help="Base address of the service.", callback=_url, envvar="KWS_PROBE_URL")
@@ -172,7 +188,10 @@ def run(
     inference_metrics.json are written in either of the first two cases. Bounds are judged by `python -m release`.
     """
     found = find_clips(clips)
-    output.mkdir(parents=True, exist_ok=True)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--output: {output} cannot be written ({error.strerror}); give another") from None
     failures: dict[str, None] = {}  # each once, in their order
     client = Client(url, timeout, model_version)
     metrics: dict[str, Any] = {"url": url}
@@ -201,13 +220,5 @@ def run(
     raise typer.Exit(3 if failures else 0)
 
 
-def main() -> None:
-    try:
-        cli(prog_name="python -m service.test_client")
-    except (InputError, OSError) as error:  # a full disk, say
-        print(f"test client: {error}; see --help", file=sys.stderr)
-        raise SystemExit(2) from None
-
-
 if __name__ == "__main__":
-    main()
+    cli(prog_name="python -m service.test_client")

@@ -72,8 +72,8 @@ def disk() -> str:
     """How much of the disk is free where a container's files lie, as the engine's cache (dagger/dagger, PR 14181)."""
     share = (usage := shutil.disk_usage("/")).free / usage.total
     if share >= 0.2:
-        return f"ok       disk: {share:.0%} are free"
-    return f"warning  disk: {share:.0%} are free; under 20 % an engine drops its whole cache after each command"
+        return f"ok       disk: {share:.0%} is free"
+    return f"warning  disk: {share:.0%} is free; under 20 % an engine drops its whole cache after each command"
 
 
 TORCH = "KWS_TORCH_INDEX names another; else torch is the package index's, 5 GB"

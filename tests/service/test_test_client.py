@@ -9,8 +9,9 @@ from typing import Any
 
 import httpx
 import pytest
+from typer.testing import CliRunner
 
-from service import test_client
+from service.test_client import cli
 
 from .server import ROOT, Make, Serve, Server, environment, free_port
 from .tones import LABELS, VERSION, wav
@@ -29,20 +30,13 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], clips: Path) -> Any:
-    """Runs it in this process, the clips by the environment, until its exit code. Gives complaints and metrics."""
-
-    def run(code: int, url: str, output: Path, *options: str, clips: Path = clips) -> tuple[list[str], Any]:
-        monkeypatch.setenv("KWS_PROBE_CLIPS", str(clips))
-        monkeypatch.setattr(sys, "argv", ["test_client", url, "--output", str(output), *options])
-        with pytest.raises(SystemExit) as ended:
-            test_client.main()
-        lines = [line.removeprefix("test client: ") for line in capsys.readouterr().err.splitlines()]
-        assert ended.value.code == code, lines
-        return lines, json.loads((output / "inference_metrics.json").read_text()) if code != 2 else {}
-
-    return run
+def run(code: int, url: str, output: Path, clips: Path, *options: str) -> tuple[list[str], Any]:
+    """Run it in this process, the clips by the environment; it must end with `code`. Returns complaints and metrics."""
+    result = CliRunner().invoke(cli, [url, "--output", str(output), *options], env={"KWS_PROBE_CLIPS": str(clips)})
+    assert result.exit_code == code, result.output
+    assert "Traceback" not in result.output
+    metrics = json.loads((output / "inference_metrics.json").read_text()) if code != 2 else {}
+    return [line.removeprefix("test client: ") for line in result.stderr.splitlines()], metrics
 
 
 def test_success(serve: Serve, monkeypatch: pytest.MonkeyPatch, clips: Path, tmp_path: Path) -> None:
@@ -65,15 +59,17 @@ def test_success(serve: Serve, monkeypatch: pytest.MonkeyPatch, clips: Path, tmp
     assert [(line["path"], line["status"]) for line in logged] == [("/predict", 200)]
 
 
-def test_failures_are_a_line_each_and_leave_no_answer_of_another_run(run: Any, server: Server, tmp_path: Path) -> None:
-    lines, _ = run(3, server.url, tmp_path, "--model-version", "ba9876543210")
+def test_failures_are_a_line_each_and_leave_no_answer_of_another_run(
+    server: Server, clips: Path, tmp_path: Path
+) -> None:
+    lines, _ = run(3, server.url, tmp_path, clips, "--model-version", "ba9876543210")
     assert all(f"model_version is '{VERSION}', not 'ba9876543210'" in line for line in lines)
     (tmp_path / "left").mkdir()
     (tmp_path / "left" / "a.wav").write_bytes(wav("up"))
-    (line,), _ = run(3, server.url, tmp_path / "out", "--requests", "1", clips=tmp_path)
+    (line,), _ = run(3, server.url, tmp_path / "out", tmp_path, "--requests", "1")
     assert line.endswith("the model does not know the label 'left', it knows up, down, yes, no")
     nobody = f"http://127.0.0.1:{free_port()}"
-    (line,), metrics = run(3, nobody, tmp_path / "out", "--ready-timeout", "0.5")
+    (line,), metrics = run(3, nobody, tmp_path / "out", clips, "--ready-timeout", "0.5")
     assert line.startswith(f"{nobody} is not ready within 0.5 s: ")
     assert (metrics["http_status"], metrics["failures"]) == (None, [line])
     assert not list(tmp_path.glob("**/response.json"))
@@ -90,16 +86,16 @@ def test_failures_are_a_line_each_and_leave_no_answer_of_another_run(run: Any, s
         *(("http://a", ["--clips", f"{{tmp}}/{folder}"], "holds no clips") for folder in ("none", "empty")),
         ("http://a", ["--clips", "{tmp}/half"], "up holds no .wav file; `python -m model clips` writes some"),
         ("http://a", ["--requests", "0"], "--requests"),
-        ("http://a", ["--output", "{tmp}/file"], "File exists: "),
+        ("http://a", ["--output", "{tmp}/file"], "--output: "),
         ("http://a", ["--colour", "red"], "--colour"),
     ],
 )
-def test_wrong_options(run: Any, tmp_path: Path, url: str, options: list[str], message: str) -> None:
+def test_wrong_options(clips: Path, tmp_path: Path, url: str, options: list[str], message: str) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "half" / "up").mkdir(parents=True)
     (tmp_path / "file").touch()
-    lines, _ = run(2, url, tmp_path / "out", *(option.format(tmp=tmp_path) for option in options))
-    assert message in " ".join(lines)
+    (line,), _ = run(2, url, tmp_path / "out", clips, *(option.format(tmp=tmp_path) for option in options))
+    assert message in line
 
 
 DRIFT = ({"probabilities": {"up": p / 1e4, "down": 1 - p / 1e4}, "confidence": p / 1e4} for p in count(6_000))
@@ -123,7 +119,7 @@ DRIFT = ({"probabilities": {"up": p / 1e4, "down": 1 - p / 1e4}, "confidence": p
     ],
 )
 def test_wrong_answers(
-    run: Any, client: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, members: Any, status: int, message: str
+    client: Make, monkeypatch: pytest.MonkeyPatch, clips: Path, tmp_path: Path, members: Any, status: int, message: str
 ) -> None:
     ours, connect = client(), httpx.Client
     described, good = ours.get("/openapi.json").json(), ours.post("/predict", wav("up")).json()
@@ -138,7 +134,7 @@ def test_wrong_answers(
         return httpx.Response(status, json=good | {"request_id": request.headers["X-Request-ID"]} | changed)
 
     monkeypatch.setattr(httpx, "Client", lambda **given: connect(transport=httpx.MockTransport(answer), **given))
-    lines, metrics = run(3, "http://service", tmp_path)
+    lines, metrics = run(3, "http://service", tmp_path, clips)
     assert any(message in line for line in lines)
     assert metrics["http_status"] == (status or None)
     assert (tmp_path / "response.json").exists() == any(metrics.get("predicted", {}).values())
