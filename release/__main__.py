@@ -12,13 +12,12 @@ import typer
 from release import gates, licences, pipeline_report, provenance, sbom, tags, vulnerabilities
 from release.artifacts import LICENCES, SBOM, Artifacts, InputError, Repeated, ToolError, read_file, write_json
 
-PARTS = list(gates.Part)
 Bounds = Annotated[Path, typer.Option("--gates", help="The file of bounds.")]
 
 
 def bounds(gates_file: Bounds = Path("gates.toml"), bound: Repeated = None) -> None:
     """Check the bounds, before any work."""
-    licences.of_sbom({}, (), gates.read_bounds(gates_file, bound or [])[1])
+    licences.of_sbom({}, gates.read_bounds(gates_file, bound or [])[1])
 
 
 def judge(
@@ -35,8 +34,8 @@ def judge(
 
     BOUND is NAME=VALUE in place of the file's, NOT_PROVEN a line of the report.
     """
-    held, by_hand = gates.read_bounds(gates_file, bound or [])
-    components = licences.of_sbom(Artifacts(artifacts).read(SBOM), held[gates.DENIED] or [], by_hand)
+    held, known = gates.read_bounds(gates_file, bound or [])
+    components = licences.of_sbom(Artifacts(artifacts).read(SBOM), known)
     run = Artifacts(artifacts, {LICENCES: components, gates.LAST: read_file(last) if last else {"error": no_last}})
     judged = gates.judge(run, held, without or [], published)
     write_json(artifacts / "gates.json", judged)
@@ -52,13 +51,11 @@ def verdict(artifacts: Path, archive: Path | None = None) -> list[str]:
     content = read_file(artifacts / "gates.json")
     try:
         failed, passed, digest = [*content["failed"]], content["passed"] is True, content["run"]["digest"]
-        absent = [
-            gate["name"] for gate in content["gates"] if gate["verdict"] == gates.ABSENT and gate["part"] in PARTS
-        ]
+        without = [f"{part}: {gates.ABSENT}, and nothing is released without" for part in content["without"]]
     except (LookupError, TypeError) as error:
         raise InputError(f"{artifacts}/gates.json is no verdict ({error!r}); judge the artefacts first") from None
     if archive is not None:
-        failed += [f"{name}: {gates.ABSENT}, and nothing is released without" for name in absent]
+        failed += without
         failed += [] if sbom.describe(archive)["digest"] == digest else [f"the verdict is not about {archive}"]
     return failed or ([] if passed else ["the run did not pass"])
 

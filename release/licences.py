@@ -43,12 +43,15 @@ def _allows(node: Any, denied: Collection[str]) -> bool:
     return not wrong and all(key in SPDX.known_symbols for key in keys)
 
 
-def of_sbom(sbom: dict[str, Any], denied: Collection[str], by_hand: dict[str, Any]) -> dict[str, Any]:
+def of_sbom(sbom: dict[str, Any], known: dict[str, Any]) -> dict[str, Any]:
     """``licences.json``: each component of a CycloneDX document with its verdict; an ``error`` where none is known.
 
-    Raises InputError on an entry of ``by_hand``, the table ``[licences]`` of gates.toml, that lacks a part or allows
+    Raises InputError on an entry of ``known``, the table ``[licences]`` of gates.toml, that lacks a part or allows
     nothing.
     """
+    denied, by_hand = known.get("denied"), {name: entry for name, entry in known.items() if name != "denied"}
+    if not isinstance(denied, list) or not all(isinstance(name, str) and name.strip("*-") for name in denied):
+        raise InputError(f"[licences] has `denied`, a list of names such as 'AGPL-*', not {denied}")
     for name, entry in by_hand.items():
         whole = isinstance(entry, dict) and set(entry) == {"stated", "expression", "reason"}
         if not whole or judge(str(entry["expression"]), ()) != ALLOWED or not str(entry["reason"]).strip():

@@ -11,7 +11,7 @@ from release.gates import FIGURES, LAST, Figure
 
 def render(run: Artifacts, judged: dict[str, Any], not_proven: list[str]) -> str:
     """The page as Markdown, well below the 65,536 characters of a comment on GitHub."""
-    figures = [_row(figure, run, judged["figures"]) for figure in FIGURES if figure.file != LAST]
+    figures = [_row(figure, run, judged["figures"]) for figure in FIGURES]
     clients = {"as built": run.read(INFERENCE), "published": run.read(PUBLISHED)}
     try:
         return TEMPLATES.get_template("pipeline_report.md.j2").render(
@@ -67,14 +67,13 @@ def change_interval(key: str, now: dict[str, Any], last: dict[str, Any]) -> tupl
 
 def _changes(run: Artifacts, now: dict[str, Any]) -> list[list[Any]]:
     """Settings and data that differ from the last release's: name, then, now."""
-    names = ("settings", "data_digest", "data", "clips")
-    then = _flat("", {name: run.get(LAST, f"run/{name}") for name in names})
-    here = _flat("", {name: now[name] for name in names})
+    then, here = _about(run.get(LAST, "run")), _about(now)
     changed = [name for name in {**then, **here} if then and then.get(name) != here.get(name)]
-    return [[name[1:], then.get(name, "–"), here.get(name, "–")] for name in changed]
+    return [[name, then.get(name, "–"), here.get(name, "–")] for name in changed]
 
 
-def _flat(name: str, value: Any) -> dict[str, Any]:
-    if isinstance(value, dict):
-        return {each: leaf for key, inner in value.items() for each, leaf in _flat(f"{name}.{key}", inner).items()}
-    return {} if value is None else {name: value}
+def _about(run: Any) -> dict[str, Any]:
+    told = run if isinstance(run, dict) else {}
+    parts = [(part, told[part]) for part in ("settings", "data", "clips") if isinstance(told.get(part), dict)]
+    found = {f"{part}.{name}": value for part, content in parts for name, value in content.items()}
+    return found | ({"data_digest": told["data_digest"]} if told.get("data_digest") else {})

@@ -32,18 +32,20 @@ def vulnerabilities(
     With DATABASE, a copy of OSV's, nothing is asked outside. CONFIG lists what is accepted, each until a day.
     """
     try:
-        found = scan(read_file(document), config, database)
+        accepted = read_accepted(config, datetime.now(UTC).date())
+        listed, unasked = as_matched(read_file(document))
+        failed, unfixed = judge(scan(listed, config, database))
     except (InputError, ToolError) as error:
         write_json(output, {"error": str(error)})
         raise
-    write_json(output, found)
-    print(f"{found['packages']} packages: {len(found['failed'])} with a fix, {len(found['unfixed'])} without")
-    return list(found["failed"])
+    found = {"failed": failed, "unfixed": unfixed, "accepted": accepted, "packages": len(listed), "unasked": unasked}
+    write_json(output, found | {"asked": "local database" if database else "api.osv.dev"})
+    print(f"{len(listed)} packages: {len(failed)} with a fix, {len(unfixed)} without")
+    return failed
 
 
-def scan(sbom: dict[str, Any], config: Path, database: Path | None = None) -> dict[str, Any]:
-    """``osv.json``: ``failed`` have a fix, ``unfixed`` none, ``accepted`` are the config's. InputError, ToolError."""
-    accepted, (listed, unasked) = read_accepted(config, datetime.now(UTC).date()), as_matched(sbom)
+def scan(listed: list[PackageURL], config: Path, database: Path | None = None) -> CompletedProcess[str]:
+    """What osv-scanner says of packages. Raises InputError, ToolError."""
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "scan.cdx.json"
         components = [{"type": "library", "name": one.name, "version": one.version, "purl": str(one)} for one in listed]
@@ -54,9 +56,7 @@ def scan(sbom: dict[str, Any], config: Path, database: Path | None = None) -> di
             for kind in sorted({one.type for one in listed}):
                 name = f"osv-scalibr/{ECOSYSTEMS[kind]}/all.zip"  # where osv-scanner 2.6 looks for it
                 mirror(database / name, Path(folder) / name)
-        failed, unfixed = judge(run_tool(*command, codes=(0, 1)))
-    found = {"failed": failed, "unfixed": unfixed, "accepted": accepted, "packages": len(listed), "unasked": unasked}
-    return found | {"asked": "local database" if database else "api.osv.dev"}
+        return run_tool(*command, codes=(0, 1))
 
 
 def read_accepted(path: Path, today: date) -> list[dict[str, Any]]:

@@ -85,7 +85,7 @@ def test_the_section_of_a_version(tmp_path: Path) -> None:
     assert run("notes", tmp_path / "nowhere", "--tag", "v1")[0] == 2
 
 
-WHOLE: dict[str, Any] = {"passed": True, "failed": [], "gates": [], "run": {"digest": DIGEST}}
+WHOLE: dict[str, Any] = {"passed": True, "failed": [], "without": [], "run": {"digest": DIGEST}}
 VERDICTS: dict[int, list[Any]] = {
     0: [WHOLE],
     2: [{}, [], *({name: value for name, value in WHOLE.items() if name != left_out} for left_out in WHOLE)],

@@ -80,5 +80,5 @@ COMPONENTS: list[tuple[dict[str, Any], str]] = [
 @pytest.mark.parametrize(("component", "verdict"), COMPONENTS)
 def test_a_component(component: dict[str, Any], verdict: str) -> None:
     beside = one("AGPL-3.0-only", name=component.get("name", ""))  # each counts, also of one name
-    found = of_sbom({"components": [component, beside]}, PATTERNS, {"onnxruntime": BY_HAND})
+    found = of_sbom({"components": [component, beside]}, {"denied": PATTERNS, "onnxruntime": BY_HAND})
     assert [each["verdict"] for each in found["components"]] == [verdict, "denied"]

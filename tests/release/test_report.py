@@ -63,4 +63,4 @@ def test_a_verdict_is_about_one_archive(tmp_path: Path) -> None:
     judged(tmp_path, "--without", "inference", published="")
     code, _, said = run("verdict", tmp_path, "--archive", archive)
     assert code == 3
-    assert "failed: /predict accuracy: not part of this run, and nothing is released without" in said.splitlines()
+    assert "failed: inference: not part of this run, and nothing is released without" in said.splitlines()
