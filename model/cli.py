@@ -84,7 +84,7 @@ def train(chosen: dict[str, Any], output: Output = Path("artifacts/model"), resu
 
     output = files.normal(output)
     state, log_file = output.with_name(f"{output.name}.resume"), output.with_name(f"{output.name}.log")
-    with files.atomic_directory(output, files.holding(run.METRICS, *run.ARTEFACTS)) as folder:
+    with files.atomic_directory(output, files.holding(run.LOG, *run.ARTEFACTS)) as folder:
         try:
             with console.logged_to(log_file):
                 run.run(settings, folder, state, resume)

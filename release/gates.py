@@ -192,8 +192,8 @@ def judge(run: Artifacts, bounds: dict[str, Any], without: Collection[str] = (),
             gate |= {"value": "not measured", "verdict": ABSENT}
     lines = [(gate["verdict"], f"{gate['name']}: {gate['value']}, the bound is {gate['bound']}") for gate in gates]
     failed, held = ([line for verdict, line in lines if verdict == wanted] for wanted in (FAILED, HELD))
-    held = [line for line in held if not line.startswith("training")]  # its figures decide
-    failed = failed or ([] if held else ["no gate was judged"])
+    held.sort(key=lambda line: line.startswith("training"))  # its figures decide
+    failed = failed or ([] if held and not held[0].startswith("training") else ["no gate was judged"])
     return {
         "passed": not failed,
         "headline": f"❌ {failed[0]}" if failed else f"✅ {len(held)} gates held; {held[0]}",

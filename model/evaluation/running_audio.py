@@ -87,8 +87,17 @@ def choose_rule(model: Model, corpus: Corpus, per_hour: float) -> tuple[Rule, di
         rule = replace(rule, threshold=at["medium"])
         tried.append((float((sure < rule.threshold).mean()), rule, at))
     misses, rule, at = min(tried, key=lambda each: each[0])
-    told = "running audio: %s: %.1f %% of the commands missed at %g false accepts an hour (%.2f h, at three speeds)"
-    log.info(told, rule, 100 * misses, per_hour, hours)
+    told = (
+        "running audio, on validation: means of %d windows, threshold %.3f: %.1f %% of the commands missed at %g false "
+    )
+    log.info(
+        told + "accepts an hour (%.2f h, at three speeds)",
+        rule.smoothing,
+        rule.threshold,
+        100 * misses,
+        per_hour,
+        hours,
+    )
     return rule, at
 
 

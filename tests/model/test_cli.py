@@ -75,6 +75,10 @@ def test_an_output_that_is_no_folder_or_not_ours_is_left_alone(main: Cli, traine
         ):
             assert message in one_line(main(*arguments, "--output", tmp_path / output))
     assert (tmp_path / "file").read_text() == (tmp_path / "folder/thesis.txt").read_text() == "mine"
+    # What a failed run left, its log alone, is in nobody's way.
+    write_files(tmp_path, {"failed/train.log": b"error"})
+    again = main("train", "--dataset", tmp_path / "nowhere", "--output", tmp_path / "failed")
+    assert f"'{tmp_path / 'nowhere'}' does not exist" in one_line(again)
     unusable = main("check", tmp_path / "a", KWS_CACHE=str(tmp_path / "file"))
     assert f"'{tmp_path / 'file'}" in one_line(unusable)
 

@@ -106,9 +106,9 @@ def test_off_is_said(tmp_path: Path) -> None:
 
 NATIVE = [EVALUATION, METRICS, INFERENCE]
 PARTS = [
-    (FILES, [], "✅ 18 gates held; test accuracy: 95.00 %, the bound is ≥ 85.00 %"),
+    (FILES, [], "✅ 19 gates held; test accuracy: 95.00 %, the bound is ≥ 85.00 %"),
     (NATIVE, [], "❌ image size: not measured"),
-    (NATIVE, ["image"], "✅ 14 gates held; test accuracy"),
+    (NATIVE, ["image"], "✅ 15 gates held; test accuracy"),
     ([], ["image", "inference"], "❌ training: "),
     ([], ["model", "image", "inference"], "❌ no gate was judged"),
     ([INFERENCE], ["model", "image"], "✅ 3 gates held; /predict accuracy: 97.5 %"),  # a service alone

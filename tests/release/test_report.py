@@ -1,6 +1,9 @@
 """The page of a run, beside the last release, and the verdict about one archive."""
 
 import json
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +11,7 @@ import pytest
 
 from release.artifacts import IMAGE
 
-from .conftest import artifacts, judged, run
+from .conftest import ROOT, artifacts, judged, run
 from .test_sbom import Layout
 
 FIGURES = {"accuracy": 0.97, "accuracy_interval_95": [0.94, 0.98], "loss": 0.19}
@@ -20,6 +23,7 @@ ALWAYS = [
     "line [0.52, 0.91]",
     "- synthetic voices: the data set has such voices itself",
     "- 9 clips were left out",
+    "counted in 0.74 h of speech: at most 6.4 an hour",
     "- not signed: there was no key",
     "vulnerabilities of python 3.13: OSV is asked for Python and Debian alone",
     "published /predict accuracy, published /predict p95",
@@ -51,6 +55,18 @@ def test_a_release_is_what_the_next_compares_with(tmp_path: Path) -> None:
     judged(artifacts(tmp_path))
     judged(tmp_path, "--last", tmp_path / "gates.json")
     assert "Settings and data are those of the last release." in (tmp_path / "report.md").read_text()
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="there is no make")
+def test_a_failed_training_takes_no_former_model_away(tmp_path: Path) -> None:
+    """By the Makefile, twice: what the run before left is kept: once a model, then a log alone."""
+    root = artifacts(tmp_path, {"model/model.onnx": "good", "model.log": "error: no"})
+    for _ in range(2):
+        command = ["make", "failed", f"ARTIFACTS={root}", f"BIN={Path(sys.executable).parent}", "PYTHON=true"]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert (done.returncode, "error: no" in done.stdout) == (2, True), done.stderr
+        assert (root / "model.before/model.onnx").read_text() == "good"
+        assert [path.name for path in (root / "model").iterdir()] == ["train.log"]
 
 
 def test_a_verdict_is_about_one_archive(tmp_path: Path) -> None:
