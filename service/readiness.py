@@ -40,7 +40,7 @@ class State:
     @property
     def summary(self) -> str:
         if not self.checked:
-            return "The model knows none of the samples' words; only the form of its answers was checked."
+            return "The model knows no word of KWS_SAMPLES' recordings; only the form of its answers was checked."
         right = f"{self.checked - len(self.wrong)} of {self.checked} samples classified correctly"
         return "; ".join([right, *self.wrong]) + "."
 
