@@ -24,7 +24,7 @@ GO_ON = "the output is as it was; --resume goes on after the last whole epoch"
 @pytest.fixture
 def fails(main: Cli, tmp_path: Path) -> Callable[..., None]:
     """Train over the output of an earlier run: it stays as it was, and beside it the log, where the line says."""
-    former = write_files(tmp_path / "out", {"model/train_metrics.json": b"of an earlier run"}) / "model"
+    former = write_files(tmp_path / "out", {"model/train.log": b"of an earlier run"}) / "model"
 
     def check(code: int, message: str, *options: str | Path, last_line: str = "") -> None:
         log = former.with_name("model.log")
