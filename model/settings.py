@@ -63,6 +63,7 @@ class Settings:
     learning_rate: float = _recipe(8e-3, "Peak of the one-cycle schedule.", 1e-8, 10)
     weight_decay: float = _recipe(1e-2, "Of AdamW.", 0, 10)
     warmup: float = _recipe(0.15, "Share of the steps before the peak.", 0, 0.9)
+    label_smoothing: float = _recipe(0.0, "Share of the target spread over all labels.", 0, 0.9)
     dropout: float = _recipe(0.3, "Before the last layer.", 0, 0.95)
     mixup: float = _recipe(0.2, "Alpha of mixup's Beta distribution; 0: none.", 0, 10)
     ema_decay: float = _recipe(0.995, "Of the averaged weights, a step.", 0, 0.99999)
@@ -95,7 +96,7 @@ class Settings:
 # What each profile changes, chosen on the validation split (docs/model.md).
 PROFILES: dict[str, dict[str, Any]] = {
     "quick": {"epochs": 30, "batch_size": 128, "ema_decay": 0.98, "dropout": 0.2, "mixup": 0.0, "width": 1.0}
-    | {"noise_probability": 0.5, "band_probability": 0.0, "max_shift": 6},
+    | {"label_smoothing": 0.1, "noise_probability": 0.5, "band_probability": 0.0, "max_shift": 6},
     "standard": {},
     "best": {"epochs": 500, "width": 2.0},
 }

@@ -181,7 +181,7 @@ def _learn(
     targets = F.one_hot(answers, len(labels)).float().to(device)
     features, targets = mixup(augment(power, drawn), targets, settings.mixup, drawn)
     logits = network(features, drawn)
-    loss = F.cross_entropy(logits, targets, reduction="sum")
+    loss = F.cross_entropy(logits, targets, label_smoothing=settings.label_smoothing, reduction="sum")
     network.zero_grad(set_to_none=True)
     (loss / whole).backward()
     sure = logits.detach()[running].softmax(1)[:, : len(corpus.dataset.labels)].sum(1).cpu()
