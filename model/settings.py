@@ -74,7 +74,7 @@ class Settings:
     speed_copies: bool = _recipe(True, "Also train on the clips played 10 % slower and faster.")
 
     false_accepts_per_hour: float = _run(1.0, "Allowed in running audio: the rule is chosen by it.", 0.01, 1000)
-    profile: str = _run("standard", "quick, standard or best: fast, good in two minutes, as good as it gets.")
+    profile: str = _run("standard", "quick, standard or best: fast, good in three minutes, as good as it gets.")
     seed: int = _run(0, "Same seed, same data, same machine: same model.", 0, MOST_SEED)
     threads: int = _run(0, "Threads that read, compute features and evaluate; 0: processors, up to 4.", 0, 1024)
 
