@@ -40,10 +40,8 @@ _OTHER_KINDS = {  # that libsndfile does not read, by their first bytes
 
 
 class AudioError(Exception):
-    """Bytes that give no waveform; ``detail``, the message, is one sentence.
-
-    ``kind`` is not-audio, audio-rate, audio-too-long, audio-empty, audio-samples or audio-corrupt.
-    """
+    """Bytes that give no waveform. ``detail`` is one sentence, ``kind`` is not-audio, audio-rate, audio-too-long,
+    audio-empty, audio-samples or audio-corrupt."""
 
     def __init__(self, kind: str, detail: str) -> None:
         super().__init__(detail)
@@ -61,7 +59,7 @@ class Audio(NamedTuple):
 
 
 def decode(data: bytes, sample_rate: int = SAMPLE_RATE, max_seconds: float = MAX_SECONDS) -> Audio:
-    """Decode the bytes of a file, mix it to mono (mean of the channels) and resample it to ``sample_rate`` Hz.
+    """The bytes of a file, mixed to mono (mean of the channels) and resampled to ``sample_rate`` Hz.
 
     Raises AudioError where they give no waveform of at most ``max_seconds``.
     """
@@ -86,8 +84,7 @@ def decode(data: bytes, sample_rate: int = SAMPLE_RATE, max_seconds: float = MAX
                 longest = f"at most {limit / rate:.6g} s are accepted"
                 raise AudioError("audio-too-long", f"With {channels} channels at {rate} Hz {longest}.")
             if len(block) and not np.abs(block).max() <= MAX_AMPLITUDE:  # NaN compares false
-                detail = f"A sample is no number or over ±{MAX_AMPLITUDE:g} times full scale."
-                raise AudioError("audio-samples", detail)
+                raise AudioError("audio-samples", f"A sample is no number or over ±{MAX_AMPLITUDE:g} times full scale.")
             mixed, first = block.mean(axis=1, dtype=np.float32), np.ascontiguousarray(block[:, 0])
             if np.dot(mixed, mixed) < _CANCELLED * np.dot(first, first):
                 mixed = first
@@ -123,15 +120,12 @@ def _plain_wav(data: bytes, sample_rate: int) -> Waveform | None:
 
 
 def _open(data: bytes) -> soundfile.SoundFile:
-    """The file that the bytes are, given a header that libsndfile takes. Raises AudioError.
-
-    BW64 (ITU-R BS.2088) is RF64 under another name. A WAV that was written into a pipe may state that its samples take
-    0 bytes: they reach to the end.
-    """
+    """The file that the bytes are, given a header that libsndfile takes. Raises AudioError."""
     if not data:
         raise AudioError("audio-empty", "The file is empty.")
-    if data[:4] == b"BW64":
+    if data[:4] == b"BW64":  # ITU-R BS.2088: RF64 under another name
         data = b"RF64" + data[4:]
+    # A WAV that was written into a pipe may state that its samples take 0 bytes: they reach to the end.
     size = {b"RIFF": struct.Struct("<I"), b"RIFX": struct.Struct(">I")}.get(data[:4])
     start = data.find(b"data", 12) + 8  # of the samples
     if size and data[8:12] == b"WAVE" and start > 8 and data[start - 4 : start] == bytes(4):

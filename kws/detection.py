@@ -21,8 +21,8 @@ Hit = tuple[int, int, float]  # a detection: the last of the averaged windows, t
 UNKNOWN, SILENCE = "_unknown_", "_silence_"  # classes beside the keywords: any other word, no word at all
 DEFAULT_THRESHOLD = 0.5  # of a clip and of running audio, where a model's file does not say
 
-# The word is where the recording is loudest; windows within this of the loudest hold the same sound. On words at random
-# places of 1.5 to 10 s that is right for 86 %, the most confident window of all (often of silence) for 79 %.
+# Windows within this of the loudest hold the same sound, the word: right for 86 % of words at random places of 1.5 to
+# 10 s, where the most confident window of all, often of silence, is for 79 %.
 SAME_SOUND_DB = 0.5
 WINDOWS_PER_CLIP = 4  # a word of up to three quarters of a clip lies whole in one of them
 _SOUND_RANGE_DB = 20.0
@@ -50,9 +50,9 @@ class ClipResult:
 def classify(model: "Model", waveform: Waveform) -> ClipResult:
     """Classify float32[samples] of any length but 0.
 
-    A recording shorter than a clip is padded with zeros at its end, as in training. From a longer one windows are
-    taken: every quarter of a clip, and one that ends where the recording ends. Of the loudest ones (within
-    ``SAME_SOUND_DB``) the most confident speaks for it. Raises FloatingPointError where an answer is no number.
+    A shorter recording is padded with zeros at its end, as in training. From a longer one a window is taken every
+    quarter of a clip, and one at the end; of the loudest ones (within ``SAME_SOUND_DB``) the most confident speaks for
+    it. Raises FloatingPointError where an answer is no number.
     """
     size = model.info.clip_samples
     if len(waveform) < size:
@@ -105,8 +105,8 @@ class Detector:
 
     A detection is where the likeliest class on average is a keyword, at or over the threshold, and not likelier in the
     next window; none within the refractory time after another, nor while the keyword that was detected last stays over
-    the threshold: a word counts once. The next window is all that it waits for. An average is over all its windows:
-    one over the first few alone would be surer of a first sound than the rule is of any other.
+    the threshold: a word counts once. An average is over all its windows: one over the first few alone would be surer
+    of a first sound than the rule is of any other.
     """
 
     def __init__(self, labels: Sequence[str], rule: Rule) -> None:
@@ -149,44 +149,36 @@ def averages(probabilities: Probabilities, smoothing: int) -> Probabilities:
 
 @dataclass(frozen=True)
 class Detection:
-    """One spoken word: ``start`` and ``end`` in seconds, ``confidence`` the averaged probability."""
+    """One spoken word."""
 
     label: str
-    start: float
+    start: float  # seconds
     end: float
-    confidence: float
+    confidence: float  # the averaged probability
 
 
 class Listener:
-    """Detections in one stream at the model's sample rate, by the model's own rule or ``rule``.
+    """Detections in one stream at the model's sample rate.
 
     It hears as much silence before the stream as the averages of the first windows need, and after it as those of the
     last ones do: a recording may be a word and nothing else.
     """
 
-    def __init__(self, model: "Model", rule: Rule | None = None) -> None:
-        self._model, self._rule = model, rule or model.info.rule
-        self._detector = Detector(model.info.labels, self._rule)
-        self._hop = max(1, round(self._rule.hop_seconds * model.info.sample_rate))
-        self._lead = (self._rule.smoothing - 1) * self._hop  # samples of silence before the stream
+    def __init__(self, model: "Model", rule: Rule) -> None:
+        self._model, self._rule, self._detector = model, rule, Detector(model.info.labels, rule)
+        self._hop = max(1, round(rule.hop_seconds * model.info.sample_rate))
+        self._lead = (rule.smoothing - 1) * self._hop  # samples of silence before the stream
         self._kept = np.zeros(self._lead, np.float32)  # the newest samples
         self._first = -self._lead  # the number of the first of them
         self._samples = self._windows = 0  # heard so far
 
-    def feed(self, waveform: Waveform) -> list[Detection]:
-        """The detections that more audio, float32[samples], completes."""
-        self._samples += len(waveform)
-        return self._hear(waveform)
-
-    def finish(self) -> list[Detection]:
-        """The detections that the end completes."""
-        over = self._samples + self._lead - self._model.info.clip_samples  # what the first window leaves
-        missing = max(0, -(-over // self._hop)) * self._hop - over + self._lead if self._samples else 0
-        return self._hear(np.zeros(missing, np.float32), ends=True)
-
-    def _hear(self, waveform: Waveform, ends: bool = False) -> list[Detection]:
+    def feed(self, waveform: Waveform, ends: bool = False) -> list[Detection]:
+        """The detections that more audio, float32[samples], completes, and that the end of the audio does after it."""
         info, size, hop, found = self._model.info, self._model.info.clip_samples, self._hop, []
-        self._kept = np.concatenate([self._kept, waveform])
+        self._samples += len(waveform)
+        over = self._samples + self._lead - size  # what the first window leaves
+        missing = max(0, -(-over // hop)) * hop - over + self._lead if ends and self._samples else 0
+        self._kept = np.concatenate([self._kept, waveform, np.zeros(missing, np.float32)])
         rest = self._kept[self._windows * hop - self._lead - self._first :]
         windows = sliding_window_view(rest, size)[::hop] if len(rest) >= size else np.empty((0, size), np.float32)
         for window, label, confidence in self._detector.feed(running_probabilities(self._model, windows), ends):
@@ -207,8 +199,8 @@ class Listener:
 
 def detect(model: "Model", waveform: Waveform, threshold: float | None = None) -> list[Detection]:
     """The keywords in float32[samples], in the order of their times; ``threshold`` goes before the rule's."""
-    listener = Listener(model, None if threshold is None else replace(model.info.rule, threshold=threshold))
-    return listener.feed(waveform) + listener.finish()
+    rule = model.info.rule if threshold is None else replace(model.info.rule, threshold=threshold)
+    return Listener(model, rule).feed(waveform, ends=True)
 
 
 def running_probabilities(model: "Model", windows: Waveform) -> Probabilities:

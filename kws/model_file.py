@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from kws.audio import MAX_RATE, MIN_RATE, Waveform
-from kws.detection import DEFAULT_THRESHOLD, Probabilities, Rule, check_bounds, is_keyword
+from kws.detection import DEFAULT_THRESHOLD, Probabilities, Rule, check_bounds
 
 INPUT, OUTPUT = "waveform", "probabilities"
 REMEDY = "give a model.onnx that `python -m model train` wrote"
@@ -33,11 +33,6 @@ class ModelInfo:
     rule: Rule  # for detections in running audio
     sensitivities: dict[str, float]  # other thresholds of the rule, by name: low, medium, high
     metadata: dict[str, str]  # all that the file says
-
-    @property
-    def keywords(self) -> tuple[str, ...]:
-        """The labels that are words to be spotted."""
-        return tuple(filter(is_keyword, self.labels))
 
 
 class Model:
@@ -117,11 +112,7 @@ def _read_info(metadata: dict[str, str], sha256: str) -> ModelInfo:
     check_bounds("clip_samples", clip_samples, 160, 3_840_000)
     check_bounds("threshold", threshold, 1e-6, 1)
     rule = Rule(**json.loads(metadata["detection"])) if "detection" in metadata else Rule(threshold=threshold)
-    sensitivities = {
-        name: replace(rule, threshold=at).threshold
-        for name, at in json.loads(metadata.get("sensitivities", "{}")).items()
-    }
-    version, revision, every = metadata["model_version"], metadata.get("revision", ""), dict(metadata)
-    return ModelInfo(
-        tuple(labels), sample_rate, clip_samples, version, sha256, revision, threshold, rule, sensitivities, every
-    )
+    others = json.loads(metadata.get("sensitivities", "{}"))
+    others = {name: replace(rule, threshold=at).threshold for name, at in others.items()}
+    about = metadata["model_version"], sha256, metadata.get("revision", "")
+    return ModelInfo(tuple(labels), sample_rate, clip_samples, *about, threshold, rule, others, dict(metadata))

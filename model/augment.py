@@ -102,7 +102,6 @@ def mixup(features: Tensor, targets: Tensor, alpha: float, generator: Generator)
 
 
 def _uniform(shape: tuple[int, ...], generator: Generator) -> Tensor:
-    """Numbers from 0 to 1 on the generator's device."""
     return torch.rand(shape, generator=generator, device=generator.device)
 
 

@@ -113,7 +113,7 @@ def evaluate(
     loaded = open_model(model)
     from model import run
 
-    settings = make_settings({**chosen, "labels": chosen["labels"] or loaded.info.keywords})
+    settings = make_settings({**chosen, "labels": chosen["labels"] or list(filter(is_keyword, loaded.info.labels))})
     checkpoint = model.with_name(run.CHECKPOINT)
     with files.atomic_directory(output, files.holding(run.EVALUATION, "report.md", "plots")) as folder:
         run.judge(loaded, settings, folder, checkpoint if checkpoint.is_file() else None)
@@ -135,10 +135,11 @@ def check(
     from model.data import check as checking
     from model.data.source import open_dataset
 
-    found = checking.check(open_dataset(make_settings({**chosen, "dataset": dataset_ or chosen["dataset"]})), min_clips)
-    console.log.info("%s", checking.render(found))
-    if not found["passed"]:
-        raise CheckFailed(found["failures"])
+    dataset = open_dataset(make_settings({**chosen, "dataset": dataset_ or chosen["dataset"]}))
+    lines, failures = checking.check(dataset, min_clips)
+    console.log.info("%s", "\n".join(lines))
+    if failures:
+        raise CheckFailed(failures)
 
 
 @app.command()
@@ -170,7 +171,7 @@ def clips(chosen: dict[str, Any], output: Output, per_label: PerLabel = 10) -> N
     from model.data import clips as choosing
     from model.data.source import open_dataset
 
-    with files.atomic_directory(output, choosing.is_former) as folder:
+    with files.atomic_directory(output, lambda former: (former / choosing.LIST).is_file()) as folder:
         choosing.write(folder, open_dataset(make_settings(chosen)), per_label)
     console.log.info("written to %s", output)
 

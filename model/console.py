@@ -3,15 +3,16 @@
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 log = logging.getLogger("model")
+Part = TypeVar("Part")
 
 
 def set_up() -> None:
-    """Send the package's log records to stdout."""
     logging.raiseExceptions = False  # a pipe that was closed is no fault
     log.handlers = [logging.StreamHandler(sys.stdout)]
     log.setLevel(logging.INFO)
@@ -37,17 +38,9 @@ def logged_to(path: Path) -> Iterator[None]:
         handler.close()
 
 
-def progress(what: str, scale: int = 1) -> Callable[[int, int], None]:
-    """Call what it gives with (done, total): it logs a line at each tenth of a total.
-
-    ``scale`` divides the numbers shown (1,000,000 for bytes as MB).
-    """
-    told: set[tuple[int, int]] = set()
-
-    def show(done: int, total: int) -> None:
-        tenth = (total, done * 10 // total if total else 0)
-        if tenth not in told:
-            told.add(tenth)
-            log.info("%s: %d of %s", what, done // scale, total // scale if total else "?")
-
-    return show
+def track(parts: Iterable[Part], total: int, what: str) -> Iterator[Part]:
+    """The parts as they come, of about so many; a line of the log at each tenth."""
+    for done, part in enumerate(parts, 1):
+        if done * 10 // total > (done - 1) * 10 // total:
+            log.info("%s: %d of %d", what, done, total)
+        yield part

@@ -32,14 +32,11 @@ NO_CLIP, CROP, HARD = -1, -2, -3
 @dataclass(frozen=True)
 class Split:
     """The clips of one split: the readable ones of the keywords and of other words, then (not in training) what no file
-    holds, crops of running speech where there are no other words, and silence.
-
-    ``targets`` is ``int64[clips]``, an index into the corpus's labels. ``audit`` tells of the files alone.
-    """
+    holds, crops of running speech where there are no other words, and silence."""
 
     clips: tuple[Clip, ...]
-    targets: Tensor
-    audit: Audit
+    targets: Tensor  # int64[clips]: an index into the corpus's labels
+    audit: Audit  # of the files alone
     stored: features.Stored
     rows: Tensor  # int64: where each clip's features are stored
     made: Waveform  # float32[n, CLIP_SAMPLES]: the last clips, which no file holds
@@ -97,32 +94,38 @@ class Corpus:
         return waveforms
 
 
-def load(dataset: DataSet, settings: Settings, progress: features.Progress = lambda *_: None) -> Corpus:
+def load(dataset: DataSet, settings: Settings) -> Corpus:
     """Read a data set, its mel power from the cache where it is there.
 
     Raises UserError: a keyword with no readable clip in some split.
     """
-    keywords, silence = dataset.labels, {SILENCE}
+    keywords = dataset.labels
     other_words = {clip.word for clip in dataset.clips} - {*keywords, SILENCE}
     running = open_speech(settings, keywords)
 
-    noise_audit, pieces = _read_noise(dataset)
+    noise_audit, recordings = Audit(), []
+    for name in dataset.noise:
+        noise_audit[name] = Found()
+        try:
+            recordings.append(decode((dataset.root / name).read_bytes()).waveform)
+        except AudioError as error:
+            noise_audit[name] = Found(broken=error.detail.rstrip("."))
+    pieces = noise.cut(recordings)
     copies = {"training": 1 + len(features.SPEEDS) if settings.speed_copies else 1, "validation": 1, "testing": 0}
     digests = {"noise": digest_of(dataset.root, dataset.noise, "noise", settings.workers)}
     clips, stored, readable = {name: dataset.of_split(name) for name in SPLITS}, {}, {}
     for name in SPLITS:
         names = [clip.name for clip in clips[name]]
         digests[name] = digest = digest_of(dataset.root, names, name, settings.workers)
-        stored[name] = features.stored_features(dataset.root, names, digest, copies[name], settings.workers, progress)
-        broken = [bool(found.broken) for found in stored[name].found]
-        readable[name] = [(row, clip) for row, clip in enumerate(clips[name]) if not broken[row]]
+        stored[name] = features.stored_features(dataset.root, names, digest, copies[name], settings.workers)
+        seen = zip(clips[name], stored[name].found, strict=True)
+        readable[name] = [(row, clip) for row, (clip, found) in enumerate(seen) if not found.broken]
 
     for name in ("testing",) if dataset.test_only else SPLITS:
         for label in sorted({*keywords}.difference(clip.word for _, clip in readable[name])):
             raise UserError(f"label '{label}' has no readable clips in the {name} split; replace the broken files")
     trained = {clip.word for _, clip in readable["testing" if dataset.test_only else "training"]}
-    if not (pieces["training"] or SILENCE in trained):
-        silence = set()  # recorded in another split than training alone
+    silence = {SILENCE} if pieces["training"] or SILENCE in trained else set[str]()
     labels = (*keywords, *((UNKNOWN,) if trained & other_words or running.trained_on else ()), *silence)
     if len(labels) < 2:
         raise UserError(
@@ -162,36 +165,22 @@ def _split(
     speech: Sequence[Recording],
 ) -> Split:
     """What a split holds of the readable clips. Training holds all; the others hold as many other words, and as much
-    silence, as a keyword has clips on average, so that what is judged does not depend on the recipe. Where there are
-    no other words, crops of running speech stand for them."""
+    silence, as a keyword has clips on average, so that what is judged does not depend on the recipe."""
     counts, keywords = Counter(clip.word for _, clip in known), [label for label in labels if is_keyword(label)]
-    more, made = tuple[Clip, ...](), np.empty((0, CLIP_SAMPLES), np.float32)
+    more, made = list[Clip](), np.empty((0, CLIP_SAMPLES), np.float32)
     if name != "training":
         mean = round(sum(counts[label] for label in keywords) / len(keywords))
         other = [clip for _, clip in known if clip.word not in (*keywords, SILENCE)]
         dropped = {*other}.difference(even_choice(other, mean if UNKNOWN in labels else 0))
         known = [(row, clip) for row, clip in known if clip not in dropped]
-        if UNKNOWN in labels and speech and not other:
-            made = crops(speech, mean)
-            more = tuple(Clip(f"{UNKNOWN}/{name}_{row:05d}", UNKNOWN, name) for row in range(mean))
-        if SILENCE in labels and pieces and (silent := noise.silence_clips(name, max(0, mean - counts[SILENCE]))):
-            made = np.concatenate([made, noise.silence_waveforms(pieces, name, len(silent))])
-            more += silent
+        spoken = crops(speech, mean) if UNKNOWN in labels and speech and not other else made
+        missing = max(0, mean - counts[SILENCE]) if SILENCE in labels and pieces else 0
+        made = np.concatenate([spoken, noise.silence_waveforms(pieces, name, missing)])
+        words = [UNKNOWN] * len(spoken) + [SILENCE] * missing
+        more = [Clip(f"{word}/{name}_{row:05d}", word, name) for row, word in enumerate(words)]
     clips = (*(clip for _, clip in known), *more)
     targets = torch.tensor([labels.index(clip.word if clip.word in labels else UNKNOWN) for clip in clips]).long()
     return Split(clips, targets, audit, stored, torch.tensor([row for row, _ in known]), made)
-
-
-def _read_noise(dataset: DataSet) -> tuple[Audit, dict[str, list[Waveform]]]:
-    """What was found in the background recordings, and each split's part of them."""
-    audit, recordings = Audit(), []
-    for name in dataset.noise:
-        audit[name] = Found()
-        try:
-            recordings.append(decode((dataset.root / name).read_bytes()).waveform)
-        except AudioError as error:
-            audit[name] = Found(broken=error.detail.rstrip("."))
-    return audit, noise.cut(recordings)
 
 
 class Sampler:

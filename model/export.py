@@ -10,7 +10,7 @@ import logging
 import math
 import pickle
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +61,7 @@ class FoldedMelPower(nn.Module):
         if 2 * _HOP != features.N_FFT or features.BIN_STEP != 2 or _USED > CLIP_SAMPLES:
             raise ValueError("the folded front end takes every second bin of windows of two hops within the clip")
         window = torch.hann_window(features.N_FFT, periodic=False)
-        bank = features.mel_spectrogram().mel_scale.fb  # [N_FFT / 4 + 1, N_MELS]
+        bank = features.MEL_SPECTROGRAM.mel_scale.fb  # [N_FFT / 4 + 1, N_MELS]
         used = bank.sum(dim=1).nonzero().flatten()
         from_end = torch.arange(_HOP // 2, dtype=torch.float64) + 0.5  # which is half a sample before the first
         angle = 2 * math.pi / _HOP * torch.outer(from_end, used.double())
@@ -111,7 +111,6 @@ def export_onnx(network: TCResNet8, temperature: float = 1.0) -> bytes:
 
 
 def with_metadata(onnx_model: bytes, metadata: Mapping[str, str]) -> bytes:
-    """The same model with ``metadata`` in place of what it had."""
     import onnx
 
     proto = onnx.load_from_string(onnx_model)
@@ -124,7 +123,7 @@ def measure_parity(model: Model, network: nn.Module, temperature: float, wavefor
 
     ``max_difference`` is of a probability, NaN where one is no number; ``other_answers`` are of another class.
     """
-    reference = Classifier(features.mel_spectrogram(), network, temperature).eval()
+    reference = Classifier(features.MEL_SPECTROGRAM, network, temperature).eval()
     worst, others = 0.0, 0
     for batch in torch.from_numpy(waveforms).split(64):
         with torch.inference_mode():
@@ -157,11 +156,6 @@ def weights_sha256(network: nn.Module) -> str:
         digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
-
-
-def checkpoint(network: TCResNet8, labels: Sequence[str], config: Mapping[str, Any]) -> dict[str, Any]:
-    """What ``best_model.pth`` holds; ``config`` are the settings and what was chosen on validation."""
-    return {"weights": network.state_dict(), "labels": list(labels), "config": dict(config)}
 
 
 def load_checkpoint(path: Path) -> tuple[TCResNet8, dict[str, Any]]:

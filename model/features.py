@@ -10,7 +10,6 @@ import mmap
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,7 +19,7 @@ import torchaudio
 from torch import Tensor
 
 from kws.audio import SAMPLE_RATE, AudioError, decode
-from model import files
+from model import console, files
 from model.data.recording import Found, read_clip
 from model.data.speech import MAX_SECONDS
 from model.settings import CLIP_SAMPLES, Settings
@@ -33,25 +32,14 @@ F_MIN, F_MAX = 20.0, 7600.0
 FRAMES = 1 + (CLIP_SAMPLES - N_FFT) // HOP_LENGTH  # whole windows, none padded
 LOG_OFFSET = 1e-6
 LEAST_DEVIATION = 0.1  # speech deviates by 2, noise by 0.6: less is silence, whose rounding errors must not be blown up
-FRONT_END = {
-    "n_fft": N_FFT,
-    "hop_length": HOP_LENGTH,
-    "center": False,
-    "periodic": False,
-    "bin_step": BIN_STEP,
-    "n_mels": N_MELS,
-    "f_min": F_MIN,
-    "f_max": F_MAX,
-    "log_offset": LOG_OFFSET,
-}
-
+_CONSTANTS = ("N_FFT", "HOP_LENGTH", "BIN_STEP", "N_MELS", "F_MIN", "F_MAX", "LOG_OFFSET", "LEAST_DEVIATION")
+FRONT_END = {name.lower(): globals()[name] for name in _CONSTANTS}  # written down beside the weights
 SPEEDS = ((9, 10), (11, 10))  # copies at -10 % and +10 %, a cheap vocal-tract change
 POWER, FILES = "power.f16", "files.json"
 RECIPE = 5  # raise it when the same files shall give other features
 _PACKAGES = ("torch", "torchaudio", "numpy", "soundfile", "soxr")  # that compute them
 _CHUNK = 64  # clips in work at once, a thread
 
-Progress = Callable[[int, int], None]  # files done, files in all
 Part = TypeVar("Part")
 
 
@@ -76,16 +64,13 @@ class MelSpectrogram(torch.nn.Module):
         return self.mel_scale(power[:, ::BIN_STEP])
 
 
-@lru_cache(maxsize=1)
-def mel_spectrogram() -> MelSpectrogram:
-    """The reference front end, made once."""
-    return MelSpectrogram()
+MEL_SPECTROGRAM = MelSpectrogram()
 
 
 @torch.inference_mode()
 def mel_power(waveforms: Tensor) -> Tensor:
     """``float32[batch, CLIP_SAMPLES]`` -> mel power ``float32[batch, N_MELS, FRAMES]``."""
-    power: Tensor = mel_spectrogram()(waveforms)
+    power: Tensor = MEL_SPECTROGRAM(waveforms)
     return power
 
 
@@ -104,8 +89,7 @@ def change_speed(waveforms: Tensor, numerator: int, denominator: int) -> Tensor:
     """Play clips ``numerator / denominator`` times as fast, pitch included; same shape, the middle stays in place."""
     changed = torchaudio.functional.resample(waveforms, numerator, denominator)
     missing = waveforms.shape[-1] - changed.shape[-1]
-    left = missing // 2
-    return torch.nn.functional.pad(changed, (left, missing - left))  # a negative pad crops
+    return torch.nn.functional.pad(changed, (missing // 2, missing - missing // 2))  # a negative pad crops
 
 
 @dataclass(frozen=True)
@@ -128,9 +112,7 @@ class Stored:
             self.mapping.madvise(mmap.MADV_DONTNEED)
 
 
-def stored_features(
-    root: Path, names: Sequence[str], digest: str, copies: int, workers: int, progress: Progress = lambda *_: None
-) -> Stored:
+def stored_features(root: Path, names: Sequence[str], digest: str, copies: int, workers: int) -> Stored:
     """The features of the audio files ``names`` below ``root``, whose content ``digest`` names; computed at most once.
 
     ``copies`` is 0 (only see what is in the files), 1, or 1 + len(SPEEDS). A broken file's row is zero.
@@ -139,10 +121,10 @@ def stored_features(
     def work(start: int) -> tuple[list[Found], bytes]:
         waveforms, found = _read(root, names[start : start + _CHUNK])
         versions = [waveforms, *(change_speed(waveforms, *speed) for speed in SPEEDS[: copies - 1])][:copies]
-        return found, _packed(torch.stack([*map(mel_power, versions)], 1)) if copies else b""
+        return found, torch.stack([*map(mel_power, versions)], 1).sqrt_().half().numpy().tobytes() if copies else b""
 
     recipe, parts = {"digest": digest, "copies": copies, "row": N_MELS * FRAMES}, range(0, len(names), _CHUNK)
-    notes, power, mapping = _cached(recipe, parts, work, workers, lambda done: progress(done, len(names)))
+    notes, power, mapping = _cached(recipe, parts, work, workers)
     return Stored(tuple(Found(*note) for note in notes), copies, power, mapping)
 
 
@@ -154,16 +136,8 @@ class Running:
     frames: Tensor  # int64[recordings, speeds]: how many each has; 0 of a broken one
     broken: tuple[str, ...]  # why each recording is broken; empty where it is not
 
-    @staticmethod
-    def none() -> "Running":
-        """Of no recordings."""
-        return Running(torch.empty(0, N_MELS, dtype=torch.float16), torch.empty(0, 1, dtype=torch.int64), ())
 
-
-def running_features(
-    recordings: Sequence[Path], digest: str, settings: Settings, progress: Progress = lambda *_: None
-) -> Running:
-    """The features of long recordings, whose content ``digest`` names; computed at most once."""
+def running_features(recordings: Sequence[Path], digest: str, settings: Settings) -> Running:
     factors = ((1, 1), *SPEEDS) if settings.speed_copies else ((1, 1),)
 
     def work(path: Path) -> tuple[list[tuple[list[int], str]], bytes]:
@@ -172,20 +146,16 @@ def running_features(
         except AudioError as error:
             return [([0] * len(factors), error.detail)], b""
         powers = [_running_power(waveform, *factor) for factor in factors]
-        return [([len(power) for power in powers], "")], _packed(torch.cat(powers))
+        return [([len(power) for power in powers], "")], torch.cat(powers).sqrt_().half().numpy().tobytes()
 
     recipe = {"running": digest, "factors": factors, "row": N_MELS}
-    notes, power, _ = _cached(recipe, recordings, work, settings.workers, lambda done: progress(done, len(recordings)))
-    counts, broken = zip(*notes, strict=True)
-    return Running(power, torch.tensor(counts, dtype=torch.int64), broken)
+    notes, power, _ = _cached(recipe, recordings, work, settings.workers)
+    frames = torch.tensor([counts for counts, _ in notes], dtype=torch.int64).view(-1, len(factors))
+    return Running(power, frames, tuple(why for _, why in notes))
 
 
 def _cached(
-    recipe: dict[str, Any],
-    parts: Sequence[Part],
-    work: Callable[[Part], tuple[list[Any], bytes]],
-    workers: int,
-    told: Callable[[int], None],
+    recipe: dict[str, Any], parts: Sequence[Part], work: Callable[[Part], tuple[list[Any], bytes]], workers: int
 ) -> tuple[list[Any], Tensor, mmap.mmap | None]:
     """An entry of the cache: a note a file, and all numbers, float16[n, row], mapped.
 
@@ -196,14 +166,11 @@ def _cached(
 
     def fill(folder: Path) -> None:
         notes: list[Any] = []
-        with (
-            (folder / POWER).open("wb") as file,
-            ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool,
-        ):
-            for found, power in pool.map(work, parts):
+        pool = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,))
+        with pool, (folder / POWER).open("wb") as file:
+            for found, power in console.track(pool.map(work, parts), len(parts), "computing features (parts)"):
                 file.write(power)
                 notes += found
-                told(len(notes))
         files.write_json(folder / FILES, notes)
 
     entry = files.cached("features", recipe, fill)
@@ -213,11 +180,6 @@ def _cached(
     with (entry / POWER).open("rb") as file:
         mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)  # never written, but torch wants it writable
     return notes, torch.frombuffer(mapping, dtype=torch.float16).view(-1, recipe["row"]), mapping
-
-
-def _packed(power: Tensor) -> bytes:
-    """Mel power as the cache holds it."""
-    return power.sqrt_().half().numpy().tobytes()
 
 
 def _running_power(waveform: Tensor, numerator: int, denominator: int) -> Tensor:

@@ -1,6 +1,5 @@
 """Files and folders that appear whole or not at all. Standard library only."""
 
-import contextlib
 import errno
 import fcntl
 import hashlib
@@ -11,7 +10,7 @@ import shutil
 import signal
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +20,16 @@ _LOCK = ".lock"
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Readable JSON with a newline at the end."""
     path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def write_saved(path: Path, save: Callable[[io.BytesIO], object]) -> None:
-    """Write what ``save`` puts into a buffer: soundfile and torch themselves do not tell that a disk is full."""
+    """Write a file whole by what ``save`` puts into a buffer: soundfile and torch do not tell that a disk is full."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_suffix(".new")
     save(buffer := io.BytesIO())
-    path.write_bytes(buffer.getvalue())
+    new.write_bytes(buffer.getvalue())
+    new.replace(path)
 
 
 def normal(path: Path) -> Path:
@@ -37,7 +38,6 @@ def normal(path: Path) -> Path:
 
 
 def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file as 64 hex digits."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
@@ -55,7 +55,10 @@ def atomic_directory(output: Path, is_former: Callable[[Path], bool]) -> Iterato
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         for left in output.parent.glob(f".{output.name}.*.tmp"):
-            _remove_unless_in_use(left)
+            in_use_or_gone = suppress(BlockingIOError, FileNotFoundError, NotADirectoryError)
+            with in_use_or_gone, (left / _LOCK).open("w") as handle:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(left, ignore_errors=True)
         working = Path(tempfile.mkdtemp(prefix=f".{output.name}.", suffix=".tmp", dir=output.parent))
     except OSError as error:
         raise UserError(f"output '{output}' is not writable ({reason(error)}); give another --output") from error
@@ -123,13 +126,6 @@ def _check_replaceable(output: Path, is_former: Callable[[Path], bool]) -> None:
         raise UserError(f"output '{output}' is a mount point and cannot be replaced whole; give a folder below it")
     if output.exists() and any(output.iterdir()) and not is_former(output):
         raise UserError(f"output '{output}' holds other files, which would be lost; give an empty or a new folder")
-
-
-def _remove_unless_in_use(left: Path) -> None:
-    in_use_or_gone = contextlib.suppress(BlockingIOError, FileNotFoundError, NotADirectoryError)
-    with in_use_or_gone, (left / _LOCK).open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        shutil.rmtree(left, ignore_errors=True)
 
 
 def _replace(working: Path, output: Path) -> None:

@@ -8,7 +8,6 @@ import logging
 import torch
 from torch import Generator, Tensor, nn
 
-from model import console
 from model.corpus import Corpus
 from model.features import FRAMES, Running, running_features
 from model.settings import Settings
@@ -23,10 +22,8 @@ _FROM_EPOCH = 9  # before, the model knows too little
 def of(corpus: Corpus, settings: Settings) -> "Crops":
     """The crops of a run's speech and of the user's own negatives; the features come from the cache, or go there."""
     speech = corpus.speech
-    if not speech.trained_on:
-        return Crops(Running.none())
     paths = [one.path for one in speech.trained_on]
-    running = running_features(paths, speech.digest, settings, console.progress("reading (speech)"))
+    running = running_features(paths, speech.digest, settings)
     for path, why in zip(paths, running.broken, strict=True):
         if why:
             log.warning("broken, left out: %s (%s)", path, why)
@@ -82,7 +79,6 @@ class Crops(nn.Module):
         return torch.where(hard, moved, starts)
 
     def read(self, starts: Tensor) -> Tensor:
-        """Mel power ``float32[n, N_MELS, FRAMES]``."""
         crops = self._power[starts[:, None] + torch.arange(FRAMES)]
         return crops.float().square_().transpose(1, 2)
 

@@ -5,6 +5,7 @@ import logging
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from resource import RUSAGE_SELF, getrusage
 
@@ -13,12 +14,11 @@ import torch
 from kws.audio import SAMPLE_RATE
 from kws.detection import UNKNOWN
 from kws.model_file import Model
-from model import calibration, console, corpus, export, features, files, report, train
+from model import calibration, corpus, export, features, files, report, train
 from model.data.layout import SPLITS
 from model.data.source import open_dataset, require_clips
 from model.errors import UserError
 from model.evaluation import compared, evaluate, headline, running_audio
-from model.parallel import CPU
 from model.provenance import revision, versions
 from model.settings import CLIP_SAMPLES, Settings
 
@@ -36,32 +36,22 @@ def run(settings: Settings, folder: Path, state: Path, resume: bool) -> None:
     data or state do not fit the settings, and ParityError.
     """
     data = _read(settings, SPLITS)
-    device = torch.accelerator.current_accelerator(check_available=True) or CPU
+    device = torch.accelerator.current_accelerator(check_available=True) or train.CPU
     log.info("training on %s", device)
-
-    def on_epoch(epoch: train.Epoch, best: bool) -> None:
-        log.info(
-            "epoch %3d/%d  train loss %.4f acc %.4f  val loss %.4f acc %.4f%s",
-            *(epoch.epoch, settings.epochs, epoch.train_loss, epoch.train_acc, epoch.val_loss, epoch.val_acc),
-            "  *" if best else "",
-        )
-
-    trained = train.train(settings, data, on_epoch, state, resume, device)
+    trained = train.train(settings, data, state, resume, device)
     for split in data.splits.values():
         split.stored.release()
     network, earlier, best = trained.network, trained.before, trained.best
     parameters = sum(each.numel() for each in network.parameters())
     log.info("trained %s parameters in %.1f s", f"{parameters:,}", trained.seconds)
     log.info("kept epoch %d: validation accuracy %.2f %%, loss %.4f", best.epoch, 100 * best.val_acc, best.val_loss)
-    origin = {"settings": settings.to_dict(), "versions": versions(), "revision": revision()}
+    origin = {"settings": asdict(settings), "versions": versions(), "revision": revision()}
     files.write_json(folder / CONFIG, {**origin, "data_digest": data.digest})
 
     waveforms, targets = data.waveforms("validation"), data.splits["validation"].targets.numpy()
     logits = train.predict(network, features.mel_power(torch.from_numpy(waveforms))).numpy()
     temperature, bias, _ = calibration.calibrate(logits, targets, data.labels)
     log.info("calibrated on validation: temperature %.3f, %.2f off the logits of %s", temperature, bias, UNKNOWN)
-    if calibration.at_bound(temperature):
-        log.warning("the temperature is at the end of its search: the probabilities mean little")
     with torch.no_grad():
         for each in (network, earlier) if UNKNOWN in data.labels else ():
             if each:
@@ -114,9 +104,9 @@ def run(settings: Settings, folder: Path, state: Path, resume: bool) -> None:
         "read": {name: split.audit.to_dict() for name, split in data.splits.items()},
         "history": [asdict(epoch) for epoch in trained.history],
     }
-    config = {**settings.to_dict(), "front_end": features.FRONT_END, "temperature": temperature}
-    checkpoint = export.checkpoint(network, data.labels, config)
-    files.write_saved(folder / CHECKPOINT, lambda file: torch.save(checkpoint, file))
+    config = {**asdict(settings), "front_end": features.FRONT_END, "temperature": temperature}
+    checkpoint = {"weights": network.state_dict(), "labels": list(data.labels), "config": config}
+    files.write_saved(folder / CHECKPOINT, partial(torch.save, checkpoint))
     (folder / ONNX).write_bytes(exported)
     files.write_json(folder / METRICS, metrics)
     files.write_json(folder / EVALUATION, evaluation)
@@ -146,12 +136,10 @@ def _read(settings: Settings, splits: Sequence[str]) -> corpus.Corpus:
         )
     require_clips(dataset, splits)
     log.info("words to tell apart: %s", ", ".join(dataset.labels))
-    data = corpus.load(dataset, settings, console.progress("reading (clips)"))
+    data = corpus.load(dataset, settings)
     log.info("data set %s, split by %s, digest %s", dataset.name, dataset.split_rule, data.digest[:12])
-    for name, audit in {
-        **{name: split.audit for name, split in data.splits.items()},
-        "noise": data.noise_audit,
-    }.items():
+    audits = {name: split.audit for name, split in data.splits.items()}
+    for name, audit in (audits | {"noise": data.noise_audit}).items():
         found = {what: len(audit.named(what)) for what in ("padded", "cut", "silent", "broken")}
         log.info("%s: %d read, %s", name, len(audit), ", ".join(f"{count} {what}" for what, count in found.items()))
         for clip in audit.named("broken"):

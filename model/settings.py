@@ -4,8 +4,8 @@ The command line, the profiles, ``config.json`` and the checkpoint are all made 
 """
 
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from typing import Any
 
@@ -78,18 +78,8 @@ class Settings:
     seed: int = _run(0, "Same seed, same data, same machine: same model.", 0, MOST_SEED)
     threads: int = _run(0, "Threads that read, compute features and evaluate; 0: processors, up to 4.", 0, 1024)
 
-    def to_dict(self) -> dict[str, Any]:
-        """The settings as plain JSON values."""
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
-
-    def of_weights(self) -> dict[str, Any]:
-        """The settings that trained weights depend on, beside the corpus."""
-        names = [each.name for each in fields(self) if each.metadata["panel"] == RECIPE]
-        return {name: getattr(self, name) for name in (*names, "seed")}
-
     @property
     def workers(self) -> int:
-        """Threads to use."""
         return self.threads or min(4, processors())
 
 
@@ -111,8 +101,10 @@ def make_settings(chosen: Mapping[str, Any]) -> Settings:
     profile = given.get("profile") or Settings.profile
     if profile not in PROFILES:
         raise UserError(f"--profile '{profile}' is unknown; choose one of {', '.join(PROFILES)}")
-    values: dict[str, Any] = {**PROFILES[profile], **given}
-    settings = replace(Settings(), **{**values, "labels": split_words(values.get("labels", ()))})
+    words = given.pop("labels", ())
+    words = words.split(",") if isinstance(words, str) else words
+    labels = tuple(word.strip() for word in words if word.strip())
+    settings = replace(Settings(labels=labels), **{**PROFILES[profile], **given})
     for each in fields(Settings):
         value, low, high = getattr(settings, each.name), each.metadata["low"], each.metadata["high"]
         if low is not None and not (isinstance(value, int | float) and low <= value <= high):  # also catches NaN
@@ -128,11 +120,6 @@ def make_settings(chosen: Mapping[str, Any]) -> Settings:
 def option_name(name: str) -> str:
     """The command-line option of a settings field: ``batch_size`` -> ``--batch-size``."""
     return "--" + name.replace("_", "-")
-
-
-def split_words(text: str | Sequence[str]) -> tuple[str, ...]:
-    """``"up, down"`` -> ``("up", "down")``; words that are apart already stay so."""
-    return tuple(word.strip() for word in text.split(",") if word.strip()) if isinstance(text, str) else tuple(text)
 
 
 def processors() -> int:

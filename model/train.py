@@ -9,9 +9,12 @@ import hashlib
 import logging
 import math
 import pickle
+import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, fields
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,20 +26,19 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from kws.detection import SILENCE, UNKNOWN
-from model import hard_negatives
+from model import files, hard_negatives
 from model.augment import Augmenter, mixup
 from model.calibration import calibrate
 from model.corpus import CROP, HARD, NO_CLIP, Corpus, Sampler, Split
 from model.errors import UserError, differences, first_sentence
 from model.features import log_mel
-from model.files import write_saved
 from model.network import TCResNet8
-from model.parallel import CPU, gather, side_by_side
 from model.provenance import versions
-from model.settings import Settings, option_name
+from model.settings import RECIPE, Settings, option_name
 
 log = logging.getLogger(__name__)
 
+CPU = torch.device("cpu")
 STATE = "state.pt"
 _STEPS_MAPPED = 100
 
@@ -71,12 +73,11 @@ class Trained:
 def train(
     settings: Settings,
     corpus: Corpus,
-    on_epoch: Callable[[Epoch, bool], None] = lambda *_: None,
     state: Path | None = None,
     resume: bool = False,
     device: torch.device = CPU,
 ) -> Trained:
-    """Train on ``corpus.splits["training"]``, choose by ``["validation"]``; ``on_epoch`` is told whether it is best.
+    """Train on ``corpus.splits["training"]``, choose by ``["validation"]``.
 
     ``state`` is a folder where a run that was stopped finds, with ``resume``, what it needs to go on. All that is
     random follows from the seed and the epoch's number: the same settings and corpus give the same weights, bit for
@@ -143,7 +144,11 @@ def train(
             if trained.before and number == crops.without:
                 trained.before.load_state_dict(average.module.state_dict())
             trained.seconds += time.perf_counter() - started
-            on_epoch(epoch, is_best)
+            log.info(
+                "epoch %3d/%d  train loss %.4f acc %.4f  val loss %.4f acc %.4f%s",
+                *(number, settings.epochs, *(getattr(epoch, each.name) for each in fields(Epoch)[1:])),
+                "  *" if is_best else "",
+            )
             if state:
                 told: dict[str, Any] = {"best_epoch": trained.best_epoch, "seconds": trained.seconds}
                 told |= {"history": [asdict(each) for each in trained.history]}
@@ -188,6 +193,40 @@ def _learn(
     return torch.stack([loss.detach(), (logits.argmax(1) == targets.argmax(1)).sum()]), sure
 
 
+@contextmanager
+def side_by_side(network: TCResNet8) -> Iterator[tuple[list[TCResNet8], ThreadPoolExecutor]]:
+    """``network`` and a twin that shares its weights, with a thread for each: a batch is trained on in two halves.
+
+    torch's own threads share every single operation and wait for one another at each: with a network this small, two of
+    them are slower than one. An accelerator does a batch in one part.
+    """
+    twins = [network]
+    if next(network.parameters()).device == CPU:
+        twins.append(copy.deepcopy(network))
+        for own, shared in zip(twins[1].parameters(), network.parameters(), strict=True):
+            own.data = shared.data
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(2e-4)  # seconds after which a thread asks for Python's lock; an operation takes about as long
+    try:
+        with ThreadPoolExecutor(len(twins), initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            yield twins, pool
+    finally:
+        sys.setswitchinterval(interval)
+
+
+@torch.no_grad()
+def gather(twins: Sequence[TCResNet8]) -> None:
+    """Leave the sum of the twins' gradients in the first, and in all of them their mean batch statistics."""
+    gradients = [[weight.grad for weight in twin.parameters() if weight.grad is not None] for twin in twins]
+    statistics = [[buffer for buffer in twin.buffers() if buffer.is_floating_point()] for twin in twins]
+    for theirs, seen in zip(gradients[1:], statistics[1:], strict=True):  # in one order, whichever thread is done first
+        torch._foreach_add_(gradients[0], theirs)
+        torch._foreach_add_(statistics[0], seen)
+    torch._foreach_div_(statistics[0], len(twins))
+    for seen in statistics[1:]:
+        torch._foreach_copy_(seen, statistics[0])
+
+
 @torch.inference_mode()
 def predict(network: nn.Module, power: Tensor, batch_size: int = 128) -> Tensor:
     """Logits ``float32[clips, classes]`` for mel power ``[clips, bands, frames]``, both on the CPU."""
@@ -208,11 +247,12 @@ def score(network: nn.Module, split: Split, labels: Sequence[str]) -> tuple[floa
 def identity_of(settings: Settings, corpus: Corpus, device: torch.device) -> dict[str, Any]:
     """All that the weights depend on, by the names that a user knows; the code that makes them of the data, too."""
     code = hashlib.sha256()
-    names = ("augment", "calibration", "corpus", "features", "hard_negatives", "network", "parallel", "train")
+    names = ("augment", "calibration", "corpus", "features", "hard_negatives", "network", "train")
     for name in (*names, "data/noise", "data/recording"):
         code.update((Path(__file__).parent / f"{name}.py").read_bytes())
+    recipe = [each.name for each in fields(settings) if each.metadata["panel"] == RECIPE]
     return {
-        **{option_name(name): value for name, value in settings.of_weights().items()},
+        **{option_name(name): getattr(settings, name) for name in (*recipe, "seed")},
         "labels": list(corpus.labels),
         "data digest": corpus.digest,
         "device": device.type,
@@ -222,11 +262,7 @@ def identity_of(settings: Settings, corpus: Corpus, device: torch.device) -> dic
 
 
 def save_state(path: Path, identity: dict[str, Any], state: dict[str, Any]) -> None:
-    """Replace the state that is kept."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new, content = path.with_suffix(".new"), {"identity": identity, "state": state}
-    write_saved(new, lambda file: torch.save(content, file))
-    new.replace(path)
+    files.write_saved(path, partial(torch.save, {"identity": identity, "state": state}))
 
 
 def load_state(path: Path, identity: dict[str, Any]) -> dict[str, Any]:

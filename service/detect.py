@@ -140,8 +140,7 @@ class Streams:
             await self._turn()
             if resampler is not None:
                 samples = resampler.resample_chunk(samples, ends)
-            found = listener.feed(samples) + (listener.finish() if ends else [])
-            for detection in found:
+            for detection in listener.feed(samples, ends):
                 await send({"type": "websocket.send", "text": json.dumps(as_json(detection, "listen"))})
         return await _close(send, 1000, "")
 

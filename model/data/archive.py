@@ -8,7 +8,7 @@ import stat
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO
 
@@ -55,10 +55,10 @@ def unpack(archive: Path, sha256: str = "") -> tuple[Path, list[str]]:
 
 def _fill(folder: Path, archive: Path) -> None:
     packed = archive.stat().st_size
+    console.log.info("unpacking %s (%.1f MB)", archive.name, packed / 1e6)
     try:
-        show = console.progress("unpacking (MB)", 1_000_000)
         with archive.open("rb") as raw:
-            links = _write_files(_members(raw), folder, packed, lambda: show(raw.tell(), packed))
+            links = _write_files(_members(raw), folder, packed)
             files.write_json(folder / NOTES, _make_links(links, folder))
     except UserError as error:
         raise UserError(f"archive '{archive}' {error}") from error
@@ -114,13 +114,12 @@ def _of_zip(archive: zipfile.ZipFile) -> Members:
         yield info, archive.open(member)
 
 
-def _write_files(members: Members, folder: Path, packed: int, tell: Callable[[], None]) -> dict[str, tarfile.TarInfo]:
+def _write_files(members: Members, folder: Path, packed: int) -> dict[str, tarfile.TarInfo]:
     """Files and folders of an archive, whose size is ``packed`` bytes; gives back its links by their names there."""
     most, free, unpacked = max(ALWAYS_ALLOWED, MAX_RATIO * packed), shutil.disk_usage(folder).free - KEPT_FREE, 0
     names: dict[str, str] = {}  # below the folder -> as the archive has it
     links = {}
     for number, (info, stream) in enumerate(members):
-        tell()
         path = PurePosixPath(info.name.replace("\\", "/"))
         is_media = suffix_of(path.name) in MEDIA_SUFFIXES
         unpacked += 0 if is_media or not info.isfile() else info.size

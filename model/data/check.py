@@ -16,66 +16,46 @@ from model.data.recording import CLIPPED_RUN, EXAMPLES, Audit, Found, read_clip
 from model.data.source import DataSet
 from model.settings import processors
 
+MOST = 5  # examples that are named
 
-def check(dataset: DataSet, min_clips: int = 10) -> dict[str, Any]:
-    """Read every clip and judge the whole, as plain JSON values; ``passed`` and ``failures`` are the verdict.
+
+def check(dataset: DataSet, min_clips: int = 10) -> tuple[list[str], list[str]]:
+    """Read every clip and judge the whole: what was found, and what fails, a line each.
 
     ``min_clips`` readable clips are asked of every label in every split.
     """
     audits, groups = _read(dataset)
-    found = _leaks(dataset, groups)
-    failures = [f"leak: {line}" for line in found["examples"]]
-    if (more := found["speakers"] + found["recordings"] - len(failures)) > 0:
+    leaked = leaks(dataset, groups)
+    failures = [f"leak: {line}" for line in leaked["examples"]]
+    if (more := leaked["speakers"] + leaked["recordings"] - len(failures)) > 0:
         failures.append(f"leak: and {more} more")
     counts = Counter((clip.word, clip.split) for clip in dataset.clips if not audits[clip.split][clip.name].broken)
-    splits = {}
+    lines = [f"{dataset.name}; split by {dataset.split_rule}; licence: {dataset.licence or 'not stated'}."]
     for split, audit in audits.items():
         speakers = {clip.speaker for clip in dataset.of_split(split)} - {""}
+        found = ", ".join(f"{len(audit.named(kind))} {kind}" for kind in Found._fields)
         twice = sum(max(0, sum(clip.split == split for clip in group) - 1) for group in groups)
-        splits[split] = {**audit.to_dict(), "speakers": len(speakers), "duplicate": twice}
+        of = f"{split}: {len(audit)} clips of {len(speakers) or 'unknown'} speakers"
+        lines.append(f"{of}; {found}, {twice} duplicate")
         few = [f"{label} ({counts[label, split]})" for label in dataset.labels if counts[label, split] < min_clips]
         if few:
             where, or_ = f"in the {split} split: {', '.join(few)}", ", or lower --min-clips: training needs one"
             failures.append(f"fewer than {min_clips} readable clips {where}; record more people{or_ * (min_clips > 1)}")
-    groups.sort(key=lambda group: group[0].word == group[-1].word)  # under two words first: one of them is wrong
-    return {
-        **{name: getattr(dataset, name) for name in ("name", "licence", "split_rule", "speakers_known")},
-        "notes": list(dataset.notes),
-        "labels": list(dataset.labels),
-        "min_clips": min_clips,
-        "words": {word: {split: counts[word, split] for split in SPLITS} for word, _ in sorted(counts)},
-        "splits": splits,
-        "duplicates": [[clip.name for clip in group] for group in groups[:EXAMPLES]],
-        "leaks": found,
-        "passed": not failures,
-        "failures": failures,
-    }
-
-
-def leaks(dataset: DataSet) -> dict[str, Any]:
-    """The numbers of ``speakers`` and of ``recordings`` (by their samples) in two splits; ``examples`` as lines."""
-    return _leaks(dataset, _read(dataset)[1])
-
-
-def render(check: dict[str, Any]) -> str:
-    """The result of ``check`` as lines for a terminal."""
-    kinds = (*Found._fields, "duplicate")
-    lines = [f"{check['name']}; split by {check['split_rule']}; licence: {check['licence'] or 'not stated'}."]
-    for split, found in check["splits"].items():
-        counts = ", ".join(f"{found[kind]} {kind}" for kind in kinds)
-        lines.append(f"{split}: {found['read']} clips of {found['speakers'] or 'unknown'} speakers; {counts}")
     lines.append(
         f"Padded, cut: shorter or longer than a second. Silent: below {SILENT_DBFS:.0f} dBFS. Clipped: {CLIPPED_RUN} "
         "samples or more at full scale in a row. Broken: not decodable or empty. Duplicate: as an earlier clip."
     )
     lines.append(f"Readable clips in {', '.join(SPLITS)}:")
-    lines += [f"- {word}: {', '.join(map(str, counts.values()))}" for word, counts in check["words"].items()]
-    lines += [f"note: {note}" for note in check["notes"]]
-    lines += [f"the same recording: {', '.join(group)}" for group in check["duplicates"][:5]]
-    broken = [each for found in check["splits"].values() for each in found["broken_clips"].items()]
-    lines += [f"broken: {name} ({why})" for name, why in broken[:5]]
-    passed = f"No leak; every label has {check['min_clips']} readable clips or more in every split."
-    return "\n".join([*lines, *(check["failures"] or [passed])])
+    words = sorted({word for word, _ in counts})
+    lines += [f"- {word}: {', '.join(str(counts[word, split]) for split in SPLITS)}" for word in words]
+    lines += [f"note: {note}" for note in dataset.notes]
+    groups.sort(key=lambda group: group[0].word == group[-1].word)  # under two words first: one of them is wrong
+    lines += [f"the same recording: {', '.join(clip.name for clip in group)}" for group in groups[:MOST]]
+    broken = [
+        f"broken: {name} ({found.broken})" for audit in audits.values() for name, found in audit.items() if found.broken
+    ]
+    passed = f"No leak; every label has {min_clips} readable clips or more in every split."
+    return [*lines, *broken[:MOST], *(failures or [passed])], failures
 
 
 def _read(dataset: DataSet) -> tuple[dict[str, Audit], list[list[Clip]]]:
@@ -95,12 +75,13 @@ def _read(dataset: DataSet) -> tuple[dict[str, Audit], list[list[Clip]]]:
     return audits, [group for content, group in groups.items() if content and len(group) > 1]
 
 
-def _leaks(dataset: DataSet, groups: list[list[Clip]]) -> dict[str, Any]:
+def leaks(dataset: DataSet, groups: list[list[Clip]] | None = None) -> dict[str, Any]:
+    """The numbers of ``speakers`` and of ``recordings`` (by their samples) in two splits; ``examples`` as lines."""
     splits: dict[tuple[str, str], set[str]] = defaultdict(set)
     for clip in dataset.clips:
         if clip.speaker:
             splits["speaker", clip.speaker].add(clip.split)
-    for group in groups:
+    for group in _read(dataset)[1] if groups is None else groups:
         splits["recording", " = ".join(clip.name for clip in group[:3])] = {clip.split for clip in group}
     found = {key: [split for split in SPLITS if split in of_key] for key, of_key in splits.items() if len(of_key) > 1}
     counts = Counter(kind for kind, _ in found)

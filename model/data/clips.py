@@ -14,11 +14,6 @@ log = logging.getLogger(__name__)
 LIST = "clips.json"
 
 
-def is_former(folder: Path) -> bool:
-    """Whether a folder was written by ``write``."""
-    return (folder / LIST).is_file()
-
-
 def write(folder: Path, dataset: DataSet, per_label: int) -> None:
     """``LABEL/NAME.wav`` for a few clips of every label's test split, and ``clips.json``, into an empty folder.
 
@@ -28,7 +23,6 @@ def write(folder: Path, dataset: DataSet, per_label: int) -> None:
     require_clips(dataset, ("testing",))
     listed: list[str] = []
     for label in dataset.labels:
-        (folder / label).mkdir()
         names = [clip.name for clip in dataset.of_split("testing", (label,))]
         most = len(listed) + per_label
         for name in sorted(names, key=lambda name: hashlib.sha256(name.encode()).digest()):

@@ -6,7 +6,7 @@ import re
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from model import console, files
@@ -15,6 +15,7 @@ from model.errors import UserError
 log = logging.getLogger(__name__)
 
 _TIMEOUT = 60.0
+_BLOCK = 1_000_000  # bytes
 _ATTEMPTS = 8
 _PAUSE = 2.0  # seconds, longer each time
 
@@ -32,7 +33,6 @@ def official(url: str, sha256: str) -> Path:
         raise UserError(f"--dataset-url '{url}' is not an http(s) address; correct it, or give a path to --dataset")
     archive = files.cache_root() / "downloads" / sha256[:32].lower()
     part = archive.with_suffix(".part")
-    show = console.progress("downloading (MB)", 1_000_000)
     with files.locked(archive.with_suffix(".lock")):
         if archive.exists():
             return archive
@@ -41,7 +41,7 @@ def official(url: str, sha256: str) -> Path:
         for attempt in range(_ATTEMPTS):
             time.sleep(_PAUSE * attempt)
             start = part.stat().st_size
-            if problem := _fetch(url, part, start, show):
+            if problem := _fetch(url, part, start):
                 continue
             if (actual := files.sha256_of(part)) == sha256.lower():
                 return part.rename(archive)
@@ -52,18 +52,17 @@ def official(url: str, sha256: str) -> Path:
     raise UserError(f"cannot download {url}: {problem}; check the network and run again to go on")
 
 
-def _fetch(url: str, part: Path, start: int, progress: Callable[[int, int], None]) -> str:
+def _fetch(url: str, part: Path, start: int) -> str:
     """One request, from byte ``start``; what went wrong, empty where the file is complete."""
     request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})  # noqa: S310
     try:
         with urllib.request.urlopen(request, timeout=_TIMEOUT) as response:  # noqa: S310 - http(s) only
             done = start if response.status == 206 else 0
             total = done + int(response.headers.get("Content-Length") or 0)
+            blocks = iter(partial(response.read, _BLOCK), b"")
             with part.open("ab" if done else "wb") as file:
-                while block := response.read(1 << 18):
-                    file.write(block)
-                    done += len(block)
-                    progress(done, total)
+                for block in console.track(blocks, max(1, (total - done) // _BLOCK), "downloading (MB)"):
+                    done += file.write(block)
         return "the connection ended early" if done < total else ""
     except urllib.error.HTTPError as error:
         if error.code == 416 and start:  # nothing after it: complete, or longer than the file

@@ -219,7 +219,6 @@ def _divide(paths: Paths, sought: frozenset[str], notes: list[str]) -> dict[str,
 
 
 def _clips(paths: Paths, sought: frozenset[str], notes: list[str]) -> list[Clip]:
-    """The clips in folders of words and classes, sorted by name."""
     divided = _divide(_unwrap(paths, sought), sought, notes)
     found = [
         Clip(name, _word(parts[0], sought), split, below="/".join(parts[1:]))

@@ -7,12 +7,11 @@ import numpy.typing as npt
 from scipy.signal import fftconvolve
 
 from kws.audio import SAMPLE_RATE, Waveform
-from kws.detection import SILENCE
-from model.data.layout import SPLITS, Clip
+from model.data.layout import SPLITS
 from model.data.recording import as_recorded, rms
 from model.settings import CLIP_SAMPLES
 
-NOISES = ("white", "pink", "brown", "hum", "clicks", "gusts")
+NOISES = ("white", "pink", "brown", "hum", "clicks")
 GAIN_DB = (-60.0, 6.0)  # of a piece of a recording, as recorded
 DIGITAL_SILENCE = 0.1  # share of the clips that are all zeros, as muted microphones and padded files give
 _CUTS = (0.8, 0.9)  # of a recording's time, between training, validation and testing
@@ -36,9 +35,6 @@ def noise(kind: str, length: int, rng: np.random.Generator) -> npt.NDArray[np.fl
         impulses = (rng.random(length) < 6 / SAMPLE_RATE) * rng.standard_normal(length)
         burst = rng.standard_normal(800) * np.exp(-np.arange(800) / 120)
         samples = fftconvolve(impulses, burst)[:length] + rng.standard_normal(length) * 0.02
-    elif kind == "gusts":  # wind: low noise that swells and falls
-        swell = np.interp(time, np.arange(0, time[-1] + 2, 0.5), rng.random(int((time[-1] + 2) / 0.5) + 1))
-        samples = coloured(1.0) * (0.1 + swell)
     else:
         samples = coloured({"white": 0.0, "pink": 0.5, "brown": 1.0}[kind])
     return samples / rms(samples)
@@ -55,11 +51,6 @@ def cut(recordings: list[Waveform]) -> dict[str, list[Waveform]]:
         for split, piece in zip(SPLITS, parts if len(samples) >= CLIP_SAMPLES else (), strict=False):
             pieces[split].append(np.resize(piece, max(len(piece), CLIP_SAMPLES)))
     return pieces
-
-
-def silence_clips(split: str, count: int) -> tuple[Clip, ...]:
-    """``count`` clips that are in no file, with the samples that ``silence_waveforms`` makes."""
-    return tuple(Clip(f"{SILENCE}/{split}_{number:05d}", SILENCE, split, "") for number in range(count))
 
 
 def silence_waveforms(pieces: list[Waveform], split: str, count: int) -> Waveform:

@@ -16,7 +16,6 @@ from model.data.split import divide
 from model.errors import UserError
 from model.settings import DEFAULT_LABELS, OFFICIAL_SHA256, Settings
 
-CC_BY = "CC BY 4.0"
 _WARDEN = "Pete Warden, Speech Commands: a dataset for limited-vocabulary speech recognition, arXiv:1804.03209"
 FEW_CLIPS = 5  # of an other word that may be a folder of something else
 TEST_SET = "test_set"  # in the name of speech_commands_test_set_v0.02.tar.gz, which has no other splits
@@ -66,20 +65,9 @@ def open_dataset(settings: Settings) -> DataSet:
     info = {"licence": "", "attribution": ""} | origin
     if INFO_FILE in layout.texts and "licence" not in origin:
         info |= _read_info(layout.texts[INFO_FILE])
-    return DataSet(
-        root,
-        info["name"],
-        settings.licence.strip() or info["licence"],
-        settings.attribution.strip() or info["attribution"],
-        settings.dataset == "synthetic",
-        layout.labels,
-        clips,
-        layout.noise,
-        rule,
-        known,
-        (*notes, *few),
-        test_only,
-    )
+    licence, attribution = (getattr(settings, key).strip() or info[key] for key in ("licence", "attribution"))
+    about = root, info["name"], licence, attribution, settings.dataset == "synthetic"
+    return DataSet(*about, layout.labels, clips, layout.noise, rule, known, (*notes, *few), test_only)
 
 
 def require_clips(dataset: DataSet, splits: Sequence[str] = SPLITS) -> None:
@@ -101,8 +89,7 @@ def _find(settings: Settings) -> tuple[Path, dict[str, str], list[str]]:
         labels = settings.labels or DEFAULT_LABELS
         return synthetic.make(labels, settings.synthetic_size, settings.synthetic_seed), {"name": given}, []
     if given == "speech-commands":
-        sha256 = settings.dataset_sha256.lower()
-        path = download.official(settings.dataset_url, sha256)
+        path = download.official(settings.dataset_url, sha256 := settings.dataset_sha256.lower())
     elif path.is_dir():
         return path, {"name": path.resolve().name}, []
     elif not path.is_file():
@@ -111,12 +98,11 @@ def _find(settings: Settings) -> tuple[Path, dict[str, str], list[str]]:
     sha256 = sha256 or files.sha256_of(path)
     root, notes = archive.unpack(path, sha256)
     if name := KNOWN_ARCHIVES.get(sha256):
-        return root, {"name": name, "licence": CC_BY, "attribution": _WARDEN}, notes
+        return root, {"name": name, "licence": "CC BY 4.0", "attribution": _WARDEN}, notes
     return root, {"name": path.name}, notes
 
 
 def _read_info(path: Path) -> dict[str, str]:
-    """What ``dataset.json`` says; null is nothing."""
     try:
         info = json.loads(read_text(path))
     except ValueError as error:

@@ -110,7 +110,6 @@ def crops(recordings: Sequence[Recording], count: int) -> Waveform:
 def _open(
     settings: Settings, option: str, default: str, keywords: Collection[str], notes: list[str]
 ) -> tuple[str, list[Recording]]:
-    """What an option names: its name, and its recordings."""
     given = getattr(settings, option[2:].replace("-", "_")) or default
     path, sha256, name = Path(given), "", Path(given).name
     if given == NONE:
@@ -162,7 +161,6 @@ def _divide(recordings: Sequence[Recording], splits: Sequence[str], notes: list[
 
 
 def _alike(keywords: Collection[str], recordings: Collection[Recording]) -> frozenset[str]:
-    """The words of the transcripts that are a keyword or are pronounced like one."""
     every = {*keywords, *(word for one in recordings for word in one.words or ())}
     said = pronounced(every)
     sounds = {said[word] for word in keywords}

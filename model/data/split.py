@@ -63,7 +63,6 @@ def divide(layout: Layout, speaker_pattern: str, notes: list[str]) -> tuple[tupl
 
 
 def _by_pattern(clips: Sequence[Clip], pattern: str) -> list[str]:
-    """Each clip's speaker, empty where the pattern does not match."""
     try:
         expression = re.compile(pattern)
     except re.error as error:

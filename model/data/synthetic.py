@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import soxr
-from scipy.signal import fftconvolve
 
 from kws.audio import SAMPLE_RATE
 from model import console, files
@@ -31,7 +30,7 @@ from model.errors import UserError
 from model.settings import CLIP_SAMPLES, processors
 
 Samples = npt.NDArray[np.float64]
-_RECIPE = 2  # raise it when the same settings shall give other bytes
+_RECIPE = 3  # raise it when the same settings shall give other bytes
 ACCENTS = ["en", "en-us", "en-us-nyc", "en-029", "en-gb-x-rp", "en-gb-scotland", "en-gb-x-gbclan", "en-gb-x-gbcwmd"]
 # Effects rather than voices: nobody sounds like this.
 _LEFT_OUT = ("robo", "robot", "whisper", "demonic", "croak", "tweaky", "anxious")
@@ -51,7 +50,6 @@ def make(words: tuple[str, ...], size: int, seed: int) -> Path:
         origin = {"name": f"synthetic ({size} clips a word, seed {seed})", "licence": "CC0 1.0"}
         origin["attribution"] = "Spoken by espeak-ng; no recording of a person."
         files.write_json(folder / INFO_FILE, origin)
-        (folder / NOISE_FOLDER).mkdir()
         for kind in NOISES:
             samples = 0.1 * noise(kind, 20 * SAMPLE_RATE, _generator(seed, "noise", kind))
             write_clip(folder / NOISE_FOLDER / f"{kind}.wav", samples)
@@ -74,7 +72,6 @@ def make_speech(keywords: Collection[str]) -> Path:
 
 
 def _recipe() -> dict[str, Any]:
-    """The versions that everything spoken depends on, whatever the words."""
     packages = ("espeakng-loader", "numpy", "scipy", "soxr", "soundfile")
     return {"recipe": _RECIPE, **{package: version(package) for package in packages}}
 
@@ -95,13 +92,11 @@ def assign_variants(names: list[str], seed: int) -> dict[str, list[str]]:
 
 
 def _in_processes(speak: Callable[[Any], None], each: Sequence[Any], what: str) -> None:
-    """Call ``speak`` with each of some arguments, in a fresh process each time."""
     context = multiprocessing.get_context("spawn")  # a fork would share espeak's state, and torch's threads
     ignored = (signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends the work in order
-    show = console.progress(what)
     with ProcessPoolExecutor(processors(), context, signal.signal, ignored, max_tasks_per_child=1) as pool:
-        for done, _ in enumerate(pool.map(speak, each), 1):
-            show(done, len(each))
+        for _ in console.track(pool.map(speak, each), len(each), what):
+            pass
 
 
 def _speak(folder: Path, size: int, seed: int, variants: dict[str, list[str]], word: str) -> None:
@@ -110,17 +105,16 @@ def _speak(folder: Path, size: int, seed: int, variants: dict[str, list[str]], w
         rng = _generator(seed, word, number)
         # One in ten clips of a word is for validation and one for testing, whatever the corpus's size.
         split = {8: "validation", 9: "testing"}.get(number % 10, "training")
-        variant, accent = str(rng.choice(variants[split])), str(rng.choice(ACCENTS))
-        text = word.replace("_", " ") + str(rng.choice(_ENDINGS))
-        speed, pitch, pitch_range = (int(rng.integers(*bounds)) for bounds in ((110, 240), (25, 76), (25, 76)))
-        voice, random = f"{accent}+{variant}", int(rng.integers(1, 2**31))
-        clip = _place(*espeak.say(text, voice, random, speed, pitch, pitch_range), rng)
-        if clip is None:
+        spoken, voice = _utter(word.replace("_", " ") + str(rng.choice(_ENDINGS)), variants[split], (110, 240), rng)
+        loud = np.flatnonzero(np.abs(spoken) > 0.01)
+        if loud.size == 0:
             raise UserError(f"espeak-ng has no sound for '{word}'; give --labels that are English words")
-        speaker = hashlib.sha256(f"{variant}/{accent}".encode()).hexdigest()[:8]
-        path = folder / split / word / f"{speaker}_nohash_{number}.wav"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_clip(path, clip)
+        said = spoken[loud[0] : loud[-1] + 1][:CLIP_SAMPLES]
+        room = CLIP_SAMPLES - len(said)
+        before = round(room * rng.beta(3, 3))  # mostly near the middle, as clips are cut around their loudest part
+        clip = _recorded(np.pad(said, (before, room - before)), (-24, -2), (5, 40), rng)
+        speaker = hashlib.sha256(voice.encode()).hexdigest()[:8]
+        write_clip(folder / split / word / f"{speaker}_nohash_{number}.wav", clip)
 
 
 def _speak_sentences(folder: Path, words: list[str], variants: list[str]) -> None:
@@ -128,49 +122,33 @@ def _speak_sentences(folder: Path, words: list[str], variants: list[str]) -> Non
     for variant in variants:
         rng, lines = _generator("sentences", variant), []
         name = "".join(character if character.isalnum() else "_" for character in variant)
-        (folder / name).mkdir()
         for number in range(_SENTENCES):
             said = [str(word) for word in rng.choice(words, 12)]
             text = f"{' '.join(said[:6])}{rng.choice([',', '.', ';'])} {' '.join(said[6:])}"
-            speed, pitch, pitch_range = (int(rng.integers(*bounds)) for bounds in ((120, 220), (25, 76), (25, 76)))
-            voice, seed = f"{rng.choice(ACCENTS)}+{variant}", int(rng.integers(1, 2**31))
-            dry, rate = espeak.say(text, voice, seed, speed, pitch, pitch_range)
-            spoken = soxr.resample(dry / 32768.0, rate, SAMPLE_RATE)
-            background = noise(str(rng.choice(NOISES)), len(spoken), rng)
-            level = 10 ** (rng.uniform(-26, -6) / 20) / max(np.abs(spoken).max(initial=0.0), 1e-6)
-            noisy = level * (spoken + background * rms(spoken) * 10 ** (-rng.uniform(10, 40) / 20))
-            write_clip(folder / name / f"{name}-{number}.flac", np.clip(noisy, -1, 1))
+            spoken, _ = _utter(text, [variant], (120, 220), rng)
+            write_clip(folder / name / f"{name}-{number}.flac", _recorded(spoken, (-26, -6), (10, 40), rng))
             lines.append(f"{name}-{number} {' '.join(said)}\n")
         (folder / name / f"{name}{TRANSCRIPT}").write_text("".join(lines))
 
 
-def _place(spoken: npt.NDArray[np.int16], rate: int, rng: np.random.Generator) -> Samples | None:
-    """A dry word as a microphone would hear it, ``float64[CLIP_SAMPLES]``; None when there is nothing to hear."""
-    loud = np.flatnonzero(np.abs(spoken.astype(np.int32)) > 300)
-    if loud.size == 0:
-        return None
-    word = soxr.resample(spoken[loud[0] : loud[-1] + 1] / 32768.0, rate, SAMPLE_RATE, quality="HQ")[:CLIP_SAMPLES]
-    room = CLIP_SAMPLES - len(word)
-    offset = round(room * rng.beta(3, 3))  # mostly near the middle, as clips are cut around their loudest part
-    clip = np.pad(word, (offset, room - offset))
-    if rng.random() < 0.5:
-        clip = _reverberate(clip, rng)
-    # The spectrum is tilted about 1 kHz, as cheap microphones and small loudspeakers do.
-    octaves = np.log2(np.maximum(np.fft.rfftfreq(len(clip), 1 / SAMPLE_RATE), 60.0) / 1000.0)
-    clip = np.fft.irfft(np.fft.rfft(clip) * 10 ** (rng.uniform(-4, 4) * octaves / 20), len(clip))
-    clip *= 10 ** (rng.uniform(-24, -2) / 20) / np.abs(clip).max()
-    background = noise(str(rng.choice(NOISES)), CLIP_SAMPLES, rng)
-    level = rms(clip[offset : offset + len(word)])
-    return np.clip(clip + background * level * 10 ** (-rng.uniform(5, 40) / 20), -1, 1)
+def _utter(
+    text: str, variants: Sequence[str], speeds: tuple[int, int], rng: np.random.Generator
+) -> tuple[Samples, str]:
+    """A text, dry and at full scale 1, by one of some voices; and the voice."""
+    voice, seed = f"{rng.choice(ACCENTS)}+{rng.choice(variants)}", int(rng.integers(1, 2**31))
+    speed, pitch, pitch_range = (int(rng.integers(*bounds)) for bounds in (speeds, (25, 76), (25, 76)))
+    spoken, rate = espeak.say(text, voice, seed, speed, pitch, pitch_range)
+    return soxr.resample(spoken / 32768.0, rate, SAMPLE_RATE), voice
 
 
-def _reverberate(clip: Samples, rng: np.random.Generator) -> Samples:
-    """Add a small room: noise that decays by 60 dB within 0.1 to 0.4 s, quieter than the direct sound."""
-    length = int(rng.uniform(0.1, 0.4) * SAMPLE_RATE)
-    tail = rng.standard_normal(length) * 10 ** (-3 * np.arange(length) / length)
-    tail *= rng.uniform(0.1, 0.6) / np.sqrt(np.sum(tail**2))
-    tail[0] = 1.0
-    return fftconvolve(clip, tail)[: len(clip)]
+def _recorded(
+    speech: Samples, level_db: tuple[float, float], snr_db: tuple[float, float], rng: np.random.Generator
+) -> Samples:
+    """Speech as a microphone would have it, in noise; ``level_db`` is of its peak."""
+    background = noise(str(rng.choice(NOISES)), len(speech), rng)
+    noisy = speech + background * rms(speech[speech != 0]) * 10 ** (-rng.uniform(*snr_db) / 20)
+    level = 10 ** (rng.uniform(*level_db) / 20) / max(np.abs(speech).max(initial=0.0), 1e-6)
+    return np.clip(level * noisy, -1, 1)
 
 
 def _generator(*key: Any) -> np.random.Generator:

@@ -10,7 +10,7 @@ import numpy as np
 from torch.nn import Module
 
 from kws.audio import decode
-from kws.detection import SILENCE, UNKNOWN
+from kws.detection import SILENCE, UNKNOWN, is_keyword
 from kws.model_file import Model
 from model.calibration import at_bound, calibration_error, keyword_mask
 from model.corpus import Corpus
@@ -99,7 +99,6 @@ def caveats(evaluation: dict[str, Any]) -> list[str]:
 
 
 def headline(evaluation: dict[str, Any]) -> dict[str, Any]:
-    """The few figures that go into the model file."""
     operating, running = evaluation["operating"], evaluation["running_audio"]
     return {
         **{name: evaluation[name] for name in ("n", "accuracy", "keyword_accuracy")},
@@ -134,7 +133,6 @@ def _counts(corpus: Corpus, name: str) -> dict[str, int]:
 
 
 def _data(corpus: Corpus) -> dict[str, Any]:
-    """Where the data come from, and what is wrong with them."""
     dataset = corpus.dataset
     return {
         "source": dataset.name,
@@ -153,7 +151,7 @@ def _voices(model: Model, corpus: Corpus, settings: Settings) -> dict[str, Any]:
     """
     if corpus.dataset.synthetic:
         raise UserError("the data set has such voices itself")
-    labels, threads = model.info.keywords, settings.threads
+    labels, threads = tuple(filter(is_keyword, model.info.labels)), settings.threads
     voices = open_dataset(Settings("synthetic", labels, synthetic_size=VOICES_PER_WORD, threads=threads))
     spoken = [clip for clip in voices.clips if clip.word in labels]
     waveforms = np.stack([fit(decode((voices.root / clip.name).read_bytes()).waveform) for clip in spoken])
@@ -162,7 +160,6 @@ def _voices(model: Model, corpus: Corpus, settings: Settings) -> dict[str, Any]:
 
 
 def _tell(evaluation: dict[str, Any]) -> None:
-    """The figures that matter, as lines of the log."""
     low, high = (100 * bound for bound in evaluation["accuracy_interval_95"])
     log.info(
         "test accuracy %.2f %% (%d of %d, 95 %% interval %.1f to %.1f %%), keywords %.2f %%",

@@ -15,7 +15,6 @@ from kws.detection import Probabilities
 from kws.model_file import Model
 from model.calibration import RULE, Targets, accepted, keyword_mask
 from model.corpus import Corpus
-from model.data.layout import Clip
 from model.data.recording import as_recorded
 from model.settings import CLIP_SAMPLES
 
@@ -57,11 +56,13 @@ def figures(
     of_target = np.take_along_axis(probabilities, targets[:, None], axis=1).astype(np.float64)
     by_class = precision_recall_fscore_support(targets, predicted, labels=classes, zero_division=0)
     mistakes: list[dict[str, Any]] = [
-        {"clip": name, "label": labels[true], "prediction": labels[best], "probability": probability}
-        for name, true, best, probability in zip(
-            names, targets.tolist(), predicted.tolist(), sure.tolist(), strict=True
-        )
-        if true != best
+        {
+            "clip": names[row],
+            "label": labels[targets[row]],
+            "prediction": labels[predicted[row]],
+            "probability": float(sure[row]),
+        }
+        for row in np.flatnonzero(~right).tolist()
     ]
     return {
         "n": every["clips"],
@@ -104,11 +105,13 @@ def operating_point(
 
 def without_keyword(model: Model, corpus: Corpus) -> tuple[dict[str, Group], dict[str, str]]:
     """Clips of the test split that must not be taken for a keyword, by kind; and why a kind is missing."""
-    noise = corpus.noise_waveforms["testing"]
-    groups, silence = {OTHERS: _heard(model, corpus, corpus.others["testing"])}, model(quiet(noise))
-    groups[QUIET] = Group(["(none)"] * len(silence), silence)
-    missing = {} if noise else {"noise": "the data set has no background noise"}
-    return {kind: group for kind, group in groups.items() if group.words}, missing
+    others, noise = corpus.others["testing"], corpus.noise_waveforms["testing"]
+    silence = model(quiet(noise))
+    groups = {QUIET: Group(["(none)"] * len(silence), silence)}
+    if others:
+        parts = [model(corpus.read(others[start : start + _CHUNK])) for start in range(0, len(others), _CHUNK)]
+        groups = {OTHERS: Group([clip.word for clip in others], np.concatenate(parts)), **groups}
+    return groups, {} if noise else {"noise": "the data set has no background noise"}
 
 
 def quiet(noise: Sequence[Waveform]) -> Waveform:
@@ -129,10 +132,3 @@ def digest(names: Sequence[str], waveforms: Waveform) -> str:
         for name, waveform in zip(names, waveforms, strict=True)
     ]
     return hashlib.sha256("\n".join(sorted(each)).encode()).hexdigest()
-
-
-def _heard(model: Model, corpus: Corpus, clips: Sequence[Clip]) -> Group:
-    starts = range(0, len(clips), _CHUNK)
-    parts = [model(corpus.read(clips[start : start + _CHUNK])) for start in starts]
-    probabilities = np.concatenate([np.empty((0, len(model.info.labels)), np.float32), *parts])
-    return Group([clip.word for clip in clips], probabilities)

@@ -45,6 +45,7 @@ _LEAST = 0.05  # how sure a model must be to count at all
 _LEAST_COUNT = 3  # false accepts from which on they are counted instead
 
 Scores = npt.NDArray[np.float64]
+Speeds = Sequence[tuple[int, int]]
 
 
 @dataclass(frozen=True)
@@ -87,16 +88,10 @@ def choose_rule(model: Model, corpus: Corpus, per_hour: float) -> tuple[Rule, di
         rule = replace(rule, threshold=at["medium"])
         tried.append((float((sure < rule.threshold).mean()), rule, at))
     misses, rule, at = min(tried, key=lambda each: each[0])
-    told = (
-        "running audio, on validation: means of %d windows, threshold %.3f: %.1f %% of the commands missed at %g false "
-    )
     log.info(
-        told + "accepts an hour (%.2f h, at three speeds)",
-        rule.smoothing,
-        rule.threshold,
-        100 * misses,
-        per_hour,
-        hours,
+        "running audio, on validation: means of %d windows, threshold %.3f: %.1f %% of the commands missed at %g false "
+        "accepts an hour (%.2f h, at three speeds)",
+        *(rule.smoothing, rule.threshold, 100 * misses, per_hour, hours),
     )
     return rule, at
 
@@ -124,11 +119,12 @@ def measure(model: Model, corpus: Corpus) -> dict[str, Any] | None:
     commands = list(_commands(model, corpus, "testing"))
     if not negatives or not commands:
         return None
-    holding = list(_hear(model, corpus.speech.holding["testing"], model.info.keywords))
+    holding = list(_hear(model, corpus.speech.holding["testing"], model.info.labels))
     labels, hours = model.info.labels, _hours(negatives)
     tops = _tops(negatives, labels, rule, likeliest=True)
     sure = np.array([_sure(each.windows(rule.smoothing), labels, rule, each.said) for each in commands])
-    rates = [(at, int((tops >= at).sum()) / hours, float((sure < at).mean())) for at in _THRESHOLDS]
+    names = ("threshold", "false_accepts_per_hour", "misses")
+    curve = [(at, int((tops >= at).sum()) / hours, float((sure < at).mean())) for at in _THRESHOLDS]
     missed = [float((sure <= top).mean()) for top in (*tops, 0.0)]  # over each false accept's threshold
     worst: list[dict[str, Any]] = [
         {"recording": each.name, "seconds": round(at, 2), "label": label, "confidence": confidence}
@@ -145,7 +141,7 @@ def measure(model: Model, corpus: Corpus) -> dict[str, Any] | None:
             name: _at(negatives, commands, holding, labels, replace(rule, threshold=at)) for name, at in table.items()
         },
         "misses_at": {f"{rate} an hour": float(np.interp(rate * hours, range(len(missed)), missed)) for rate in RATES},
-        "curve": [dict(zip(("threshold", "false_accepts_per_hour", "misses"), one, strict=True)) for one in rates],
+        "curve": [dict(zip(names, point, strict=True)) for point in curve],
         "worst": sorted(worst, key=lambda each: -each["confidence"])[:WORST],
     }
 
@@ -155,15 +151,10 @@ def alarms(model: Model, recordings: Sequence[Recording]) -> list[dict[str, Any]
 
     ``before`` is for who knows a model that had not heard them.
     """
-    labels, rule = model.info.labels, model.info.rule
+    found = ((each, each.detections(model.info.labels, model.info.rule)) for each in _hear(model, recordings))
     return [
-        {
-            "recording": each.name,
-            "minutes": each.seconds / 60,
-            "alarms": len(each.detections(labels, rule)),
-            "before": None,
-        }
-        for each in _hear(model, recordings)
+        {"recording": each.name, "minutes": each.seconds / 60, "alarms": len(hits), "before": None}
+        for each, hits in found
     ]
 
 
@@ -175,7 +166,6 @@ def upper_bound(count: int, hours: float) -> float:
 def _at(
     negatives: Sequence[Heard], commands: Sequence[Heard], holding: Sequence[Heard], labels: Sequence[str], rule: Rule
 ) -> dict[str, Any]:
-    """False accepts and misses of a rule."""
     count, hours = sum(len(each.detections(labels, rule)) for each in negatives), _hours(negatives)
 
     def missed(recordings: Sequence[Heard]) -> dict[str, npt.NDArray[np.bool_]]:
@@ -226,10 +216,10 @@ def _sure(windows: Probabilities, labels: Sequence[str], rule: Rule, said: froze
 
 
 def _commands(model: Model, corpus: Corpus, split: str) -> Iterator[Heard]:
-    """Each keyword clip of a split as a command."""
     rng, noise = np.random.default_rng(0), corpus.noise_waveforms[split]
-    clips = [clip for clip in corpus.splits[split].clips if clip.word in model.info.keywords]
-    for clip in clips:
+    for clip in (
+        clip for clip in corpus.splits[split].clips if is_keyword(clip.word) and clip.word in model.info.labels
+    ):
         before, after = (round(SAMPLE_RATE * rng.uniform(*pause)) for pause in (BEFORE, AFTER))
         samples = np.pad(corpus.read([clip])[0], (before, after))
         piece = noise[int(rng.integers(len(noise)))] if noise else rng.standard_normal(SAMPLE_RATE, np.float32)
@@ -239,12 +229,8 @@ def _commands(model: Model, corpus: Corpus, split: str) -> Iterator[Heard]:
 
 
 def _hear(
-    model: Model,
-    recordings: Sequence[Recording],
-    keywords: Sequence[str] = (),
-    speeds: Sequence[tuple[int, int]] = ((1, 1),),
+    model: Model, recordings: Sequence[Recording], keywords: Sequence[str] = (), speeds: Speeds = ((1, 1),)
 ) -> Iterator[Heard]:
-    """Recordings by their files, at each of some speeds."""
     for one in recordings:
         try:
             waveform = decode(one.path.read_bytes(), max_seconds=MAX_SECONDS).waveform

@@ -52,7 +52,6 @@ def _picture(path: Path, width: float, panels: int = 1) -> Iterator[list[Axes]]:
 
 
 def _curve(metrics: dict[str, Any], what: str, axis: Axes) -> None:
-    """Loss or accuracy of training and validation over the epochs, the kept epoch marked."""
     history = metrics["history"]
     for part, colour, name in (("train", _ORANGE, "training"), ("val", _BLUE, "validation")):
         values = [row[f"{part}_{what}"] for row in history]

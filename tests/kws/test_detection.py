@@ -82,9 +82,9 @@ def spoken(*words: str, pause: float = 1.5) -> npt.NDArray[np.float32]:
 @pytest.mark.parametrize("piece", [160, 1_600, 4_321, 10_000_000])
 def test_running_audio_however_it_comes(model: Model, piece: int) -> None:
     audio = spoken("yes", "no", "up")
-    listener = Listener(model)
+    listener = Listener(model, model.info.rule)
     found = [each for start in range(0, len(audio), piece) for each in listener.feed(audio[start : start + piece])]
-    found += listener.finish()
+    found += listener.feed(audio[:0], ends=True)
     assert found == detect(model, audio)
     assert [each.label for each in found] == ["yes", "no", "up"]
     for number, each in enumerate(found):

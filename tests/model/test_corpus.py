@@ -177,4 +177,6 @@ def test_negatives_of_the_users_come_after_a_third_of_the_epochs() -> None:
     assert heard == [{1.0}, {1.0, 4.0}]
     alone = crops_of(100, late=1, without=3)  # there is nothing else: from the first epoch on
     assert (alone.without, len(draw(alone, 1, NONE))) == (0, 500)
-    assert not draw(Crops(Running.none()), 1, NONE).any()  # without speech nothing is drawn
+    assert not draw(
+        Crops(Running(torch.empty(0, N_MELS).half(), torch.empty(0, 1, dtype=torch.int64), ())), 1, NONE
+    ).any()  # without speech nothing is drawn

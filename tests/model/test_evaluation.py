@@ -223,15 +223,22 @@ def peak(clip: Waveform) -> float:
 
 
 def test_a_disturbance_does_what_it_says() -> None:
-    rng, clean = np.random.default_rng(0), level(HEARD[0])
-    assert level(robustness.gain(HEARD, db=-20)[0]) == pytest.approx(clean - 20, abs=0.1)
-    assert level(robustness.gain(HEARD, db=40)[0]) == pytest.approx(0, abs=0.5)  # clipped at full scale
-    assert level(robustness.add_noise(HEARD, [NOISE], 10, rng)[0] - HEARD[0]) == pytest.approx(clean - 10, abs=0.3)
-    for up, frequency in ((11, 550), (9, 450)):
-        assert peak(robustness.speed(HEARD, up=up, down=10)[0]) == pytest.approx(frequency, abs=2)
-    assert peak(robustness.telephone(10 * tone(5000)[None] + HEARD)[0]) == pytest.approx(500, abs=1)
-    later, sooner = (robustness.shift(HEARD, milliseconds=milliseconds) for milliseconds in (500, -500))
-    assert (np.abs(later[:, :8000]).max(), np.abs(sooner[:, 8000:]).max(), later.shape) == (0, 0, HEARD.shape)
+    clean, seen = level(HEARD[0]), []
+
+    def run(heard: Waveform) -> Waveform:
+        seen.append(np.abs(heard).max())
+        return np.zeros((len(heard), 2), np.float32)
+
+    robustness.measure(run, 5 * HEARD, np.zeros(2, int), [NOISE])
+    assert max(seen) == 1  # clipped at full scale
+    changes = robustness.changes([NOISE])
+    assert level(changes["gain -20 dB"](HEARD)[0]) == pytest.approx(clean - 20, abs=0.1)
+    assert level(changes["noise at 10 dB"](HEARD)[0] - HEARD[0]) == pytest.approx(clean - 10, abs=0.3)
+    for percent, frequency in ((10, 550), (-10, 450)):
+        assert peak(changes[f"speed {percent:+d} %"](HEARD)[0]) == pytest.approx(frequency, abs=2)
+    assert peak(changes["telephone"](10 * tone(5000)[None] + HEARD)[0]) == pytest.approx(500, abs=1)
+    later, sooner = (changes[f"shift {milliseconds:+d} ms"](HEARD) for milliseconds in (150, -150))
+    assert (np.abs(later[:, :2400]).max(), np.abs(sooner[:, -2400:]).max(), later.shape) == (0, 0, HEARD.shape)
 
 
 def test_quiet_clips_are_quiet_and_the_same_each_time() -> None:

@@ -83,13 +83,12 @@ def test_an_output_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
     assert {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")} == {"out", "out/first"}
 
 
-@pytest.mark.parametrize("name", ["clip.wav", "clip.flac", "state.new"])
+@pytest.mark.parametrize("name", ["some.wav", "some.flac", "some.pt"])
 def test_a_full_disk_is_told_as_one(tmp_path: Path, name: str) -> None:
     """soundfile and torch, which write by themselves, would raise errors of their own: a traceback."""
-    path = tmp_path / name
-    path.symlink_to("/dev/full")
+    (tmp_path / "some.new").symlink_to("/dev/full")
     with pytest.raises(OSError, match="No space left") as raised:
-        save_state(path.with_suffix(".pt"), {}, {}) if name == "state.new" else write_clip(path, np.zeros(100))
+        save_state(tmp_path / name, {}, {}) if name == "some.pt" else write_clip(tmp_path / name, np.zeros(100))
     assert files.no_space(raised.value)
 
 

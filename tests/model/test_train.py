@@ -12,7 +12,6 @@ from model import train
 from model.corpus import Corpus
 from model.errors import UserError
 from model.network import TCResNet8
-from model.parallel import gather, side_by_side
 from model.settings import make_settings
 
 from .conftest import corpus_of
@@ -47,28 +46,27 @@ def test_same_seed_same_weights_bit_for_bit(tone_corpus: Corpus, whole: train.Tr
 
 def test_two_halves_of_a_batch_are_summed_and_their_statistics_averaged() -> None:
     network = TCResNet8(3, width=1.0)
-    with side_by_side(network) as (twins, _):
+    with train.side_by_side(network) as (twins, _):
         for number, twin in enumerate(twins):
             for weight in twin.parameters():
                 weight.grad = torch.full_like(weight, number + 1.0)
             for each in filter(torch.is_floating_point, twin.buffers()):
                 each.fill_(number)
-        gather(twins)
+        train.gather(twins)
     assert {float(each.grad.mean()) for each in network.parameters() if each.grad is not None} == {3.0}
     assert all((each == 0.5).all() for twin in twins for each in filter(torch.is_floating_point, twin.buffers()))
 
 
 def test_the_best_epoch_s_weights_are_kept(tone_corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
-    losses, weights, told = iter([0.5, 0.2, 0.3]), [], []
+    losses, weights = iter([0.5, 0.2, 0.3]), []
 
     def score(network: torch.nn.Module, *_: object) -> tuple[float, float]:
         weights.append(network.state_dict()["classifier.bias"].clone())
         return next(losses), 1.0
 
     monkeypatch.setattr(train, "score", score)
-    trained = train.train(SETTINGS, tone_corpus, lambda epoch, best: told.append((epoch.epoch, best)))
+    trained = train.train(SETTINGS, tone_corpus)
     assert (trained.best_epoch, trained.best.val_loss) == (2, 0.2)
-    assert told == [(1, True), (2, True), (3, False)]
     assert [torch.equal(trained.network.classifier.bias, each) for each in weights] == [False, True, False]
     assert trained.before
     assert torch.equal(trained.before.classifier.bias, weights[0])  # the user's negatives came in the second epoch
@@ -82,18 +80,24 @@ def test_a_loss_that_runs_away_is_said(tone_corpus: Corpus) -> None:
         train.train(SETTINGS, dataclasses.replace(tone_corpus, splits=splits))
 
 
-def test_a_run_stopped_twice_ends_as_one_in_one_go(tone_corpus: Corpus, whole: train.Trained, tmp_path: Path) -> None:
+def test_a_run_stopped_twice_ends_as_one_in_one_go(
+    tone_corpus: Corpus, whole: train.Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_state = train.save_state
+
     def go(stop: int, resume: bool = True) -> train.Trained | list[int]:
         """The run, or the epochs that it goes through until it is stopped, before the last one's state is kept."""
         seen: list[int] = []
 
-        def on_epoch(epoch: train.Epoch, _: bool) -> None:
-            seen.append(epoch.epoch)
-            if epoch.epoch == stop:
+        def save(path: Path, identity: dict[str, Any], state: dict[str, Any]) -> None:
+            seen.append(len(state["history"]))
+            if seen[-1] == stop:
                 raise InterruptedError
+            save_state(path, identity, state)
 
+        monkeypatch.setattr(train, "save_state", save)
         try:
-            return train.train(SETTINGS, tone_corpus, on_epoch, tmp_path, resume)
+            return train.train(SETTINGS, tone_corpus, tmp_path, resume)
         except InterruptedError:
             return seen
 
