@@ -13,11 +13,9 @@ EVALUATION, METRICS = "model/evaluation.json", "model/train_metrics.json"
 INFERENCE, PUBLISHED = "inference/inference_metrics.json", "inference/published/inference_metrics.json"
 IMAGE, SBOM, OSV, LICENCES = (f"image/{name}.json" for name in ("image", "sbom.cdx", "osv", "licences"))
 
-# No HTML: filters escape what must be.
-TEMPLATES = Environment(  # noqa: S701
+TEMPLATES = Environment(  # noqa: S701  # no HTML: filters escape what must be
     loader=PackageLoader("release"), undefined=ChainableUndefined, trim_blocks=True, lstrip_blocks=True
 )
-# Options that several commands have.
 Output = Annotated[Path, typer.Option(show_default=False)]
 Repeated = Annotated[list[str] | None, typer.Option(help="Repeatable.")]
 
@@ -55,9 +53,9 @@ def run_tool(*command: str, codes: tuple[int, ...] = (0,)) -> subprocess.Complet
     return done
 
 
-def as_number(value: Any) -> float | None:
-    """A finite number, or None: neither a boolean nor NaN is a measurement."""
-    return float(value) if type(value) in (int, float) and abs(value) < 1e300 else None
+def as_number(value: Any, *, share: bool = False) -> float | None:
+    """A finite number from 0 on (a share: to 1), or None: neither a boolean nor NaN is a measurement."""
+    return float(value) if type(value) in (int, float) and 0 <= value <= (1 if share else 1e300) else None
 
 
 class Artifacts(NamedTuple):

@@ -1,10 +1,8 @@
 """The gates: what a run must show before its image may be published, and the figures that they judge.
 
-A bound that is set and has no figure fails. What is switched off is said to be off, and what cannot be part of a run,
-such as an image where nothing builds one, is "not part of this run" only where the caller says so.
+A bound that is set and has no figure fails; only its caller can say that something is "not part of this run".
 """
 
-import math
 import tomllib
 from collections.abc import Callable, Collection, Iterable, Sequence
 from enum import StrEnum
@@ -16,8 +14,7 @@ from release import artifacts
 from release.artifacts import EVALUATION, IMAGE, INFERENCE, LICENCES, METRICS, OSV, PUBLISHED, Artifacts, InputError
 
 HELD, FAILED, OFF, ABSENT = "held", "failed", "off", "not part of this run"
-# What a run can go without, where its caller says so.
-Part = StrEnum("Part", ["MODEL", "INFERENCE", "IMAGE"])
+Part = StrEnum("Part", ["MODEL", "INFERENCE", "IMAGE"])  # what a run can go without, where its caller says so
 LAST = "the last release"  # its gates.json
 Found = tuple[Any, str]  # a figure, and what a reader asks next: which, or why it was not measured
 
@@ -25,8 +22,7 @@ Found = tuple[Any, str]  # a figure, and what a reader asks next: which, or why 
 class Figure(NamedTuple):
     """A number of a run, and the bound that judges it: a name of ``gates.toml``, a number for every run, or "".
 
-    ``source`` is its place in ``file``, or computes it; "%" is a share from 0 to 1, "MB" is stored in bytes; of a list
-    it ``counts`` the entries.
+    ``source`` is its place in ``file``, or computes it, or ``counts`` a list; "%" is a share, "MB" is stored in bytes.
     """
 
     key: str
@@ -42,12 +38,14 @@ class Figure(NamedTuple):
         """The figure; None where it was not measured, or is nothing that could have been."""
         try:
             found, more = (run.get(self.file, self.source), "") if isinstance(self.source, str) else self.source(run)
-            found, more = _counted(found) if self.counts else (found, more)
+            if self.counts:  # and the last few of them: the test client's own limits come last
+                shown = [*found[-3:], *([f"{len(found) - 3} more"] if len(found) > 3 else [])]
+                found, more = (len(found), "; ".join(map(str, shown))) if isinstance(found, list) else (None, "")
         except (LookupError, TypeError, ValueError, AttributeError):  # of a file that is not as it should be
             found, more = None, ""
-        number, broken = artifacts.as_number(found), run.get(self.file, "error")
+        number, broken = artifacts.as_number(found, share=self.unit == "%"), run.get(self.file, "error")
         # A file that tells of an error measured nothing, whatever else stands in it.
-        if broken or number is None or number < 0 or (self.unit == "%" and number > 1):
+        if broken or number is None:
             what = str(self.source).partition("/")[0].replace("_", " ")
             return None, more if more and not broken else run.why_not(self.file, what)
         return number * 1e-6 if self.unit == "MB" else number, more
@@ -62,28 +60,19 @@ class Figure(NamedTuple):
         return f"{value:{form}} {self.unit}".rstrip()
 
 
-def _counted(entries: Any) -> Found:
-    """How many, and the last few of them: the test client's own limits come last."""
-    shown = [*map(str, entries[-3:]), *([f"{len(entries) - 3} more"] if len(entries) > 3 else [])]
-    return (len(entries), "; ".join(shown)) if isinstance(entries, list) else (None, "")
-
-
 def _least(shares: Iterable[tuple[Any, str]]) -> Found:
     """The least share, and whose; what is no share is less than any, and no measurement."""
-    known = ((artifacts.as_number(share), name) for share, name in shares)
-    return min((-1 if share is None or share > 1 else share, name) for share, name in known)
+    known = ((artifacts.as_number(share, share=True), name) for share, name in shares)
+    return min((-1 if share is None else share, name) for share, name in known)
 
 
-def _recall(run: Artifacts, of_keywords: bool = True) -> Found:
+def _recall(run: Artifacts, keywords: bool = True) -> Found:
     """The least recall; by the trainer's convention the classes beside the keywords begin with an underscore."""
     told = run.read(EVALUATION)
-    names = [name for name in {*told["labels"], *told["per_class"]} if name.startswith("_") != of_keywords]
+    names = [name for name in {*told["labels"], *told["per_class"]} if name.startswith("_") != keywords]
     if not names:  # a model that was trained without other words and without noise has no such class
         return None, "no such class: add other words or background noise to the data, or set the bound to false"
     return _least((told["per_class"].get(name, {}).get("recall"), name) for name in names)
-
-
-_rejection = partial(_recall, of_keywords=False)
 
 
 def _disturbed(run: Artifacts) -> Found:
@@ -110,11 +99,13 @@ def _untested(run: Artifacts) -> Found:
 
 _LISTENING = "running_audio/operating/medium"  # by the rule that is stored in the model
 _FALSE_ACCEPTS, _RECORDINGS = f"{_LISTENING}/false_accepts_per_hour", "data/leaks/recordings"
+_REJECTION = partial(_recall, keywords=False)
+_count = partial(Figure, digits=0, counts=True)
 FIGURES = (
     Figure("accuracy", "test accuracy", EVALUATION, "accuracy", "min_accuracy", "%"),
     Figure("accuracy_lower", "its lower 95 %", EVALUATION, "accuracy_interval_95/0", "min_accuracy_lower", "%"),
     Figure("recall", "recall of each keyword", EVALUATION, _recall, "min_recall", "%"),
-    Figure("rejection", "recall of what is no keyword", EVALUATION, _rejection, "min_rejection", "%"),
+    Figure("rejection", "recall of what is no keyword", EVALUATION, _REJECTION, "min_rejection", "%"),
     Figure("keyword_accuracy", "keywords heard", EVALUATION, "keyword_accuracy", "", "%"),
     Figure("disturbed_accuracy", "least heard when disturbed", EVALUATION, _disturbed, "min_disturbed_accuracy", "%"),
     Figure("missed", "commands missed", EVALUATION, f"{_LISTENING}/misses/share", "max_missed_commands", "%", 1),
@@ -126,25 +117,22 @@ FIGURES = (
     Figure("training_seconds", "training", METRICS, "training_time_sec", "", "s", 0),
     Figure("clip_accuracy", "/predict accuracy", INFERENCE, "accuracy", "min_clip_accuracy", "%", 1),
     Figure("p95_ms", "/predict p95", INFERENCE, "p95_ms", "max_p95_ms", "ms", 1),
-    Figure("failures", "/predict failures", INFERENCE, "failures", 0, digits=0, counts=True),
+    _count("failures", "/predict failures", INFERENCE, "failures", 0),
     Figure("image_mb", "image size", IMAGE, "size_bytes", "max_size_mb", "MB", 1),
-    Figure("vulnerabilities", "known vulnerabilities", OSV, "failed", "max_vulnerabilities", digits=0, counts=True),
-    Figure("licences", "licences denied or unknown", LICENCES, "failed", "max_licences", digits=0, counts=True),
-    Figure(
-        "untested_platforms", "platforms not tested", IMAGE, _untested, "max_untested_platforms", digits=0, counts=True
-    ),
+    _count("vulnerabilities", "known vulnerabilities", OSV, "failed", "max_vulnerabilities"),
+    _count("licences", "licences denied or unknown", LICENCES, "failed", "max_licences"),
+    _count("untested_platforms", "platforms not tested", IMAGE, _untested, "max_untested_platforms"),
     Figure("published_accuracy", "published /predict accuracy", PUBLISHED, "accuracy", "min_clip_accuracy", "%", 1),
     Figure("published_p95_ms", "published /predict p95", PUBLISHED, "p95_ms", "max_p95_ms", "ms", 1),
-    Figure("published_failures", "published /predict failures", PUBLISHED, "failures", 0, digits=0, counts=True),
+    _count("published_failures", "published /predict failures", PUBLISHED, "failures", 0),
 )
 NAMES = [str(name) for name in dict.fromkeys(figure.bound for figure in FIGURES) if name]
 SHARES = {figure.bound for figure in FIGURES if figure.unit == "%"}
-# What tells one run from another.
-ABOUT = dict.fromkeys(("model_version", "test_clips_digest", "data_digest", "data", "clips"), EVALUATION)
-ABOUT |= {"revision": METRICS, "settings": METRICS, "digest": IMAGE}
+IDENTITY = dict.fromkeys(("model_version", "test_clips_digest", "data_digest", "data", "clips"), EVALUATION)
+IDENTITY |= {"revision": METRICS, "settings": METRICS, "digest": IMAGE}
 
 
-def read_bounds(path: Path, replaced: Sequence[str] = ()) -> tuple[dict[str, Any], dict[str, Any]]:
+def read_bounds(path: Path, replaced: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
     """The bounds with ``NAME=VALUE`` in place of some (False: off), and the table ``[licences]``. Raises InputError."""
     content, given = artifacts.read_file(path, tomllib.loads), dict[str, Any]()
     licences = content.pop("licences") if isinstance(content.get("licences"), dict) else {}
@@ -159,22 +147,18 @@ def read_bounds(path: Path, replaced: Sequence[str] = ()) -> tuple[dict[str, Any
         told = f"{', '.join(sorted(wrong))}: no such bound, or not set (`false` switches a gate off)"
         raise InputError(f"{path} or --bound: {told}; there are {', '.join(NAMES)}")
     for name, value in given.items():
-        kind, most = ("a share from 0 to 1", 1) if name in SHARES else ("a number from 0 on", math.inf)
-        if value is not False and (artifacts.as_number(value) is None or not 0 <= value <= most):
+        if value is not False and artifacts.as_number(value, share=name in SHARES) is None:
+            kind = "a share from 0 to 1" if name in SHARES else "a number from 0 on"
             raise InputError(f"{path} or --bound: {name} is {kind} or false, not {value!r}")
     return given, licences
 
 
-def judge(run: Artifacts, bounds: dict[str, Any], without: Collection[str] = (), published: str = "") -> dict[str, Any]:
-    """``gates.json``. A missing or broken file is a failed gate, never an error.
-
-    ``run`` knows the licences of its SBOM's components and the last release's ``gates.json``; ``without`` is not part
-    of it; ``published`` is the reference of the image that was pulled back.
-    """
+def judge(run: Artifacts, bounds: dict[str, Any], without: Collection[str], published: str) -> dict[str, Any]:
+    """``gates.json`` of a run that knows its components' licences and the last release; no broken file is an error."""
     found = {figure: figure.find(run) for figure in FIGURES}
     figures = {figure.key: value for figure, (value, _) in found.items()}
     figures |= {name: run.get(EVALUATION, name) for name in ("accuracy_interval_95", "keyword_accuracy_interval_95")}
-    about = {name: run.get(file, name) for name, file in ABOUT.items()}
+    about = {name: run.get(file, name) for name, file in IDENTITY.items()}
     absent = {*without, *(() if published else ["published"])}
     trained = {METRICS: "training_time_sec", EVALUATION: "accuracy"}
     missing = [run.why_not(file) for file, name in trained.items() if artifacts.as_number(run.get(file, name)) is None]
@@ -214,14 +198,12 @@ def _measured(figure: Figure, value: float | None, more: str, bounds: dict[str, 
     held = value is not None and (value >= bound if least else value <= bound)
     shown = ("not measured" if value is None else figure.text(value)) + (f" ({more})" if more else "")
     part = "published" if figure.file == PUBLISHED else figure.file.partition("/")[0]
-    gate = _gate(figure.title, part, shown, f"{'≥' if least else '≤'} {figure.text(bound)}", held)
-    return gate | {"bound": OFF, "verdict": OFF} if bound is False else gate
+    limit = OFF if bound is False else f"{'≥' if least else '≤'} {figure.text(bound)}"
+    verdict = OFF if bound is False else HELD if held else FAILED
+    return {"name": figure.title, "bound": limit, "value": shown, "verdict": verdict, "part": part}
 
 
 def _same(name: str, part: str, value: Any, wanted: Any) -> dict[str, str]:
-    return _gate(name, part, str(value or "not known"), str(wanted or "not known"), bool(wanted) and value == wanted)
-
-
-def _gate(name: str, part: str, value: str, bound: str, held: bool) -> dict[str, str]:
-    """A gate of ``gates.json``; ``part`` is what a run must have for it."""
-    return {"name": name, "bound": bound, "value": value, "verdict": HELD if held else FAILED, "part": part}
+    shown, bound = (str(known or "not known") for known in (value, wanted))
+    verdict = HELD if wanted and value == wanted else FAILED
+    return {"name": name, "bound": bound, "value": shown, "verdict": verdict, "part": part}

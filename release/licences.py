@@ -2,10 +2,10 @@
 
 import re
 from collections.abc import Collection
+from contextlib import suppress
 from fnmatch import fnmatchcase
 from typing import Any
 
-from boolean import ParseError
 from license_expression import ExpressionError, get_spdx_licensing
 from packaging.utils import canonicalize_name
 
@@ -22,12 +22,9 @@ def judge(text: str, denied: Collection[str]) -> str:
     """
     # "Apache 2.0": what is one name is tried as SPDX would write it.
     spelled = text if re.search(r"\b(and|or|with)\b|[()]", text, re.IGNORECASE) else "-".join(text.split())
-    try:
-        tree = SPDX.parse(spelled, validate=False)
-    except (ExpressionError, ParseError):
-        tree = None
-    if tree is not None and _allows(tree, denied):
-        return ALLOWED
+    with suppress(ExpressionError):  # what is no expression allows nothing
+        if spelled and _allows(SPDX.parse(spelled, validate=False), denied):
+            return ALLOWED
     families = [re.escape(family).replace(r"\*", ".*") for pattern in denied if (family := pattern.strip("*-"))]
     named = any(re.search(rf"\b{family}", f"{text} {spelled}", re.IGNORECASE) for family in families)
     return DENIED if named else UNKNOWN
@@ -46,8 +43,7 @@ def _allows(node: Any, denied: Collection[str]) -> bool:
 def of_sbom(sbom: dict[str, Any], known: dict[str, Any]) -> dict[str, Any]:
     """``licences.json``: each component of a CycloneDX document with its verdict; an ``error`` where none is known.
 
-    Raises InputError on an entry of ``known``, the table ``[licences]`` of gates.toml, that lacks a part or allows
-    nothing.
+    Raises InputError on an entry of ``known``, ``[licences]`` of gates.toml, that lacks a part or allows nothing.
     """
     denied, by_hand = known.get("denied"), {name: entry for name, entry in known.items() if name != "denied"}
     if not isinstance(denied, list) or not all(isinstance(name, str) and name.strip("*-") for name in denied):

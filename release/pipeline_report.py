@@ -1,7 +1,6 @@
 """``report.md``: the one page of a run, the verdict first; also the job summary and the comment on a pull request."""
 
 import math
-import os
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +10,12 @@ from release.gates import FIGURES, LAST, Figure
 
 def render(run: Artifacts, judged: dict[str, Any], not_proven: list[str]) -> str:
     """The page as Markdown, well below the 65,536 characters of a comment on GitHub."""
-    figures = [_row(figure, run, judged["figures"]) for figure in FIGURES]
+    rows = [_row(figure, run, judged["figures"]) for figure in FIGURES]
     clients = {"as built": run.read(INFERENCE), "published": run.read(PUBLISHED)}
     try:
         return TEMPLATES.get_template("pipeline_report.md.j2").render(
             judged=judged,
-            figures=[cells for cells in figures if cells[1:3] != ["–", "–"]],
+            figures=[cells for cells in rows if cells[1:3] != ["–", "–"]],
             last=run.get(LAST, "run"),
             changes=_changes(run, judged["run"]),
             evaluation=run.read(EVALUATION),
@@ -28,7 +27,7 @@ def render(run: Artifacts, judged: dict[str, Any], not_proven: list[str]) -> str
         )
     except Exception as error:  # whatever broken files make of a template: the verdict is told all the same
         told = [*not_proven, f"what else the files say, for it cannot be shown: {error!r}"]
-        return render(run._replace(root=Path(os.devnull)), judged, told)
+        return render(run._replace(root=Path("/dev/null")), judged, told)
 
 
 def cell(value: Any) -> str:
@@ -44,25 +43,22 @@ def _row(figure: Figure, run: Artifacts, figures: dict[str, Any]) -> list[str]:
     """Title, now, last release, change with its interval where it has one."""
     now, then = figures[figure.key], as_number(run.get(LAST, f"figures/{figure.key}"))
     change = figure.text(now - then, "+") if now is not None and then is not None else "–"
-    if interval := change_interval(figure.key, figures, run.get(LAST, "figures")):
-        low, high = interval
-        news = "" if low <= 0 <= high else ", **more than chance**"
-        change += f" ({100 * low:+.2f} to {100 * high:+.2f}{news})"
-    return [figure.title, figure.text(now), figure.text(then), change]
+    return [figure.title, figure.text(now), figure.text(then), change + _interval(figure.key, figures, run)]
 
 
-def change_interval(key: str, now: dict[str, Any], last: dict[str, Any]) -> tuple[float, float] | None:
+def _interval(key: str, now: dict[str, Any], run: Artifacts) -> str:
     """95 % interval of a share's change, from the two Wilson intervals (Newcombe 1998, method 10).
 
     On the same clips it is wider than need be: the two models err on many clips together.
     """
     try:
         share, (low, high) = now[key], now[f"{key}_interval_95"]
-        last_share, (last_low, last_high) = last[key], last[f"{key}_interval_95"]
+        last_share, (last_low, last_high) = (run.get(LAST, f"figures/{name}") for name in (key, f"{key}_interval_95"))
         down, up = math.hypot(share - low, last_high - last_share), math.hypot(high - share, last_share - last_low)
-        return share - last_share - down, share - last_share + up
+        low, high = share - last_share - down, share - last_share + up
+        return f" ({100 * low:+.2f} to {100 * high:+.2f}{'' if low <= 0 <= high else ', **more than chance**'})"
     except (LookupError, TypeError, ValueError, OverflowError):
-        return None
+        return ""
 
 
 def _changes(run: Artifacts, now: dict[str, Any]) -> list[list[Any]]:

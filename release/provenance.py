@@ -1,7 +1,4 @@
-"""The provenance of an image as the predicate of SLSA v1: what went in by digest, with every parameter.
-
-It holds no time and no run's number unless given: equal runs state the same. https://slsa.dev/spec/v1.0/provenance
-"""
+"""The provenance of an image: what went in by digest, with every parameter. https://slsa.dev/spec/v1.0/provenance"""
 
 import hashlib
 import re
@@ -35,7 +32,7 @@ def provenance(
     found += [{"name": name, "digest": _digest(said)} for name, said in materials.items() if said]
     build: dict[str, Any] = {"buildType": "urn:kws:pipeline:v1", "externalParameters": _split(parameter)}
     build |= {"internalParameters": {"untestedPlatforms": untested} if untested else {}, "resolvedDependencies": found}
-    # cosign writes an empty `metadata` too: what it signs is what stands here, member by member.
+    # No time, no run's number unless given: equal runs state the same, as cosign writes it: with an empty `metadata`.
     run = {"builder": {"id": builder}, "metadata": {"invocationId": invocation} if invocation else {}}
     write_json(output, {"buildDefinition": build, "runDetails": run})
 
@@ -49,7 +46,6 @@ def _digest(said: str) -> dict[str, str]:
 
 
 def _split(entries: list[str] | None) -> dict[str, str]:
-    """NAME=VALUE by name, in their order."""
     for entry in entries or []:
         if not re.fullmatch(r"[^=]+=.+", entry, re.DOTALL):
             raise InputError(f"{entry!r} is not NAME=VALUE")

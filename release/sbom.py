@@ -1,7 +1,4 @@
-"""The bill of materials of an image: what syft finds in the archive, with the model and its data. CycloneDX 1.6.
-
-The same archive gives the same bytes: syft's serial number and time are replaced by the image's own.
-"""
+"""The bill of materials of an image, CycloneDX 1.6: what syft finds in the archive, with the model and its data."""
 
 import hashlib
 import json
@@ -15,8 +12,6 @@ from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
 from release.artifacts import EVALUATION, TEMPLATES, Artifacts, InputError, Output, ToolError, run_tool, write_json
-
-EPOCH = "1970-01-01T00:00:00Z"
 
 
 def sbom(image: Path, output: Output, platform: str = "", artifacts: Path = Path("artifacts")) -> None:
@@ -54,12 +49,12 @@ def describe(path: Path, platform: str = "") -> dict[str, Any]:
                 config = _document(archive, manifest["config"])
                 name = "/".join(config[key] for key in ("os", "architecture", "variant") if config.get(key))
                 found[name] = manifest, config
-        platform = platform or next(iter(found))
+        platform = platform or next(iter(found), "")
         manifest, config = found[platform]
         layers = [{"digest": layer["digest"], "size_bytes": layer["size"]} for layer in manifest["layers"]]
+        created, labels = config.get("created") or "1970-01-01T00:00:00Z", config["config"].get("Labels") or {}
         facts = {"digest": root["digest"], "platform": platform, "platforms": list(found), "layers": layers}
-        facts |= {"created": config.get("created") or EPOCH, "labels": config["config"].get("Labels") or {}}
-        return facts | {"size_bytes": sum(layer["size_bytes"] for layer in layers)}
+        return facts | {"size_bytes": sum(each["size_bytes"] for each in layers), "created": created, "labels": labels}
     except (tarfile.TarError, OSError, LookupError, ValueError, TypeError, AttributeError) as error:
         raise InputError(f"{path} is not a whole OCI archive of one image ({error}); build it again") from error
 
@@ -73,7 +68,7 @@ def _document(archive: tarfile.TarFile, descriptor: dict[str, str]) -> dict[str,
 
 
 def merge(found: dict[str, Any], image: dict[str, Any], evaluation: dict[str, Any]) -> dict[str, Any]:
-    """What syft found, with the model and its data, in one form whenever and wherever it was made."""
+    """What syft found, with model and data; serial number and time are the image's: equal archives, equal bytes."""
     edges = {edge["ref"]: edge.get("dependsOn", []) for edge in found.get("dependencies", [])}
     added = []
     if "kws.model.digest" in image["labels"]:

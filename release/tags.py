@@ -10,7 +10,6 @@ import typer
 
 from release.artifacts import InputError, Output, Repeated, read_file, write_json
 
-LATEST = "latest"
 TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 VERSION = re.compile(r"v?\d+(\.\d+)*([.+-].*)?")
 REVISION = re.compile(r"[0-9a-f]{7,64}")
@@ -33,8 +32,8 @@ def tags(
     found = tag or [one for one in (revision, name, number) if one]
     wrong = [one for one in found if not TAG.fullmatch(one)]
     other = no_latest or ("" if branch and branch == default_branch else f"this is not the branch {default_branch}")
-    latest = LATEST in found or not (tag or other)
-    anothers = name == LATEST or (not tag and (VERSION.fullmatch(name) or REVISION.fullmatch(name)))
+    latest = "latest" in found or not (tag or other)
+    anothers = name == "latest" or (not tag and (VERSION.fullmatch(name) or REVISION.fullmatch(name)))
     refused = {
         f"--branch {branch} would take a tag of another kind: name the tags by --tag": anothers,
         f"--version {version!r} is not a version such as v1.2.0": version and not VERSION.fullmatch(version),
@@ -45,7 +44,7 @@ def tags(
     }
     for why in [why for why, applies in refused.items() if applies]:
         raise InputError(why)
-    print(*dict.fromkeys(one for one in found if one != LATEST), *([LATEST] if latest else []), sep="\n")
+    print(*dict.fromkeys(one for one in found if one != "latest"), *(["latest"] if latest else []), sep="\n")
 
 
 def attestation(

@@ -1,8 +1,4 @@
-"""Known vulnerabilities of what an SBOM lists, asked by osv-scanner: ``osv.json``.
-
-Two ways in which the scanner would silently find too little are mended on the way: it knows Debian's packages by
-their source packages and release number alone, and offline it compares Python's names letter by letter.
-"""
+"""Known vulnerabilities of what an SBOM lists, asked by osv-scanner so that it misses none in silence: ``osv.json``."""
 
 import json
 import re
@@ -44,7 +40,7 @@ def vulnerabilities(
     return failed
 
 
-def scan(listed: list[PackageURL], config: Path, database: Path | None = None) -> CompletedProcess[str]:
+def scan(listed: list[PackageURL], config: Path, database: Path | None) -> CompletedProcess[str]:
     """What osv-scanner says of packages. Raises InputError, ToolError."""
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "scan.cdx.json"
@@ -75,7 +71,7 @@ def read_accepted(path: Path, today: date) -> list[dict[str, Any]]:
 
 
 def as_matched(sbom: dict[str, Any]) -> tuple[list[PackageURL], list[str]]:
-    """Packages as the scanner knows them, and the names of what no advisory is looked for.
+    """Packages as the scanner knows them (Debian's by source and release number alone), and names of what it does not.
 
     Raises InputError where the SBOM lists no package, or one that the scanner would pass over.
     """
@@ -101,7 +97,7 @@ def as_matched(sbom: dict[str, Any]) -> tuple[list[PackageURL], list[str]]:
 
 
 def mirror(source: Path, copy: Path) -> None:
-    """Copy an ecosystem's advisories with Python's names in normal form. Raises InputError where they are not whole."""
+    """Copy advisories, Python's names in normal form: the scanner compares them by letter. Raises InputError."""
     copy.parent.mkdir(parents=True)
     try:
         with zipfile.ZipFile(source) as old, zipfile.ZipFile(copy, "w") as new:

@@ -52,9 +52,7 @@ class Engine:
     _seen: set[int] = field(default_factory=set)
 
     def forget(self) -> None:
-        self.asked.clear()
-        self.ran.clear()
-        self._seen.clear()
+        self.asked, self.ran, self._seen = [], [], set()
 
     def said(self, *words: str) -> list[str]:
         """The commands that have these words, as lines."""
@@ -124,10 +122,9 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Engine:
         "image.json": {"digest": DIGEST, "platforms": ["linux/amd64"]},
         **{name: {} for name in ("osv.json", "gates.json", "predicate.json")},
     }
-    stand_in = Engine(files={name: json.dumps(content) for name, content in found.items()})
-    stand_in.answers = {"plaintext": "hunter2", "glob": [], "version": "v0.21.8"}
-    stand_in.answers["defaultPlatform"] = dagger.Platform("linux/amd64")
-    stand_in.answers["imageRef"] = f"docker.io/library/python:3.13-slim@{BASE}"
+    answers: Given = {"plaintext": "hunter2", "glob": [], "defaultPlatform": dagger.Platform("linux/amd64")}
+    answers |= {"version": "v0.21.8", "imageRef": f"docker.io/library/python:3.13-slim@{BASE}"}
+    stand_in = Engine(files={name: json.dumps(content) for name, content in found.items()}, answers=answers)
 
     async def execute(self: Context, return_type: Any = None) -> Any:
         return stand_in.answer(self)

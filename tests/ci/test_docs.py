@@ -9,11 +9,11 @@ from typing import Any
 from .conftest import ROOT
 from .graph import function_of
 
-DOCS = ROOT / "docs"
 MANAGERS = json.loads((ROOT / "renovate.json").read_text())["customManagers"]
 WORKFLOW = ".github/workflows/pipeline.yml"
-TEXTS = sorted([*ROOT.glob("*.md"), *DOCS.glob("*.md")])
+TEXTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 ELSEWHERE = {"LICENSE", ".ci/run"}  # not among what the module's own checks look at
+ROW = r"^\| [^|]+ \| `((?:--\S+ )*[a-z][a-z-]+(?: [^`]*)?)` \|(?: `make[^|]*| )\|$"  # of a table: a call, make's target
 VERBS = "train build image-tar test-predict serve gates publish releases sweep audit shell doctor pipeline"
 
 
@@ -44,9 +44,7 @@ def test_every_place_where_a_change_goes_is_there() -> None:
 def test_every_call_in_the_documents_is_the_modules() -> None:
     texts = "\n".join(path.read_text() for path in TEXTS if path.name != "options.md").replace("\\\n", " ")
     calls = re.findall(r"dagger call ((?:[a-z-].*?)?)(?: +#.*|`.*)?$", texts, re.MULTILINE)
-    calls += re.findall(
-        r"^\| [^|]+ \| `((?:--\S+ )*[a-z][a-z-]+(?: [^`]*)?)` \|(?: `make[^|]*| )\|$", texts, re.MULTILINE
-    )
+    calls += re.findall(ROW, texts, re.MULTILINE)
     called = {function_of(words) for call in calls if (words := shlex.split(call)) and "…" not in call}
     assert called >= set(VERBS.split()), called
     targets = re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)

@@ -15,12 +15,6 @@ STEPS += ["judge", "image import", "image export ghcr.io", "--published", "prove
 STEPS += ["cosign attest", "image copy"]
 
 
-def keyless() -> Given:
-    """Arguments of a run that signs without a key."""
-    tokens = {name: dag.set_secret(name, name) for name in ("oidc_request_url", "oidc_request_token")}
-    return {"address": "ghcr.io/me/name", "identity": "^https://x$", "issuer": "https://i", **tokens}
-
-
 def moved(engine: Engine) -> list[str]:
     """The tags that were moved, in order."""
     return [line.rpartition(":")[2] for line in engine.said("image copy")]
@@ -144,9 +138,9 @@ async def test_what_asks_the_outside_is_asked_in_every_call(engine: Engine, sign
 
 @pytest.mark.parametrize("gitlab", [False, True])
 async def test_keyless_signing_gets_its_token_and_is_verified_by_identity(engine: Engine, gitlab: bool) -> None:
-    actions = keyless()
-    token = {"oidc_request_url": None, "oidc_request_token": None, "id_token": actions["oidc_request_token"]}
-    kws = settings(**{**actions, **(token if gitlab else {})})
+    names = ["id_token"] if gitlab else ["oidc_request_url", "oidc_request_token"]
+    tokens = {name: dag.set_secret(name, name) for name in names}
+    kws = settings(address="ghcr.io/me/name", identity="^https://x$", issuer="https://i", **tokens)
     engine.answers["plaintext"] = " \n"
     with pytest.raises(ValueError, match=r"SIGSTORE_ID_TOKEN|ACTIONS_ID_TOKEN_REQUEST_URL is empty"):
         await kws.pipeline()

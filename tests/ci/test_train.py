@@ -14,8 +14,6 @@ from .graph import chain, commands, marked, marks, written
 
 pytestmark = pytest.mark.anyio
 ARCHIVE, FOLDER = marked("d").file("x.zip"), marked("d")
-
-
 PROGRAMS = {"train": "model train", "clips": "model clips", "test-client": "service.test_client"}
 PLACES = ["ARTIFACTS=/artifacts", "CLIPS=/clips", "URL=http://api:8000", "DATASET=/data/dataset"]
 

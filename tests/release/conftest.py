@@ -18,6 +18,7 @@ DIGEST = f"sha256:{'d' * 64}"
 CLASS = {"precision": 0.95, "recall": 0.95, "f1": 0.95, "clips": 100}
 TIMES = {"p50_ms": 1.1, "p95_ms": 2.5, "p99_ms": 3.5, "server_latency_ms": 0.7}
 ANSWERS = {"http_status": 200, "accuracy": 0.975, "clips": 40, "correct": 39, "failures": [], "model_version": "abc"}
+LISTENING = {"misses": {"share": 0.12}, "false_accepts_per_hour": 1.4, "upper_bound_per_hour": 6.4}
 # The files without which a run is not whole.
 CONTENTS: dict[str, Any] = {
     EVALUATION: {
@@ -37,12 +38,7 @@ CONTENTS: dict[str, Any] = {
         "data": {"source": "synthetic", "licence": "CC0 1.0", "speakers_known": True}
         | {"leaks": {"speakers": 0, "recordings": 0, "examples": []}},
         "caveats": ["9 clips were left out"],
-        "running_audio": {"hours": 0.74}
-        | {
-            "operating": {
-                "medium": {"misses": {"share": 0.12}, "false_accepts_per_hour": 1.4, "upper_bound_per_hour": 6.4}
-            }
-        },
+        "running_audio": {"hours": 0.74, "operating": {"medium": LISTENING}},
         "parity": {"clips": 200, "max_difference": 6.6e-7},
         "not_measured": {"synthetic voices": "the data set has such voices itself"},
     },

@@ -47,11 +47,7 @@ BOUNDS: list[tuple[str, dict[str, Any], list[str]]] = [
     (EVALUATION, recalls(_unknown_=0.65), []),
     (EVALUATION, recalls(_unknown_=0.5), REJECTION),
     # A class that is not there, and one without figures, is not measured.
-    (
-        EVALUATION,
-        {"labels": ["up", "no"], **recalls()},
-        ["recall of what is no keyword: not measured (no such class"],
-    ),
+    (EVALUATION, {"labels": ["up", "no"], **recalls()}, [f"{REJECTION[0]}: not measured (no such class"]),
     (EVALUATION, {"labels": ["up", "no", "_unknown_", "left"]}, RECALL),
     (EVALUATION, heard(noise=0.9, telephone=0.59), DISTURBED),  # REVIEW 33: absolute, not what is lost
     (EVALUATION, heard(noise=0.6, voices=0.1), []),  # REVIEW 45: another test set
@@ -62,16 +58,8 @@ BOUNDS: list[tuple[str, dict[str, Any], list[str]]] = [
     (EVALUATION, {"parity": {"max_difference": 0.01}}, ["ONNX against PyTorch"]),
     (INFERENCE, {"failures": list("abcde")}, ["/predict failures: 5 (c; d; e; 2 more), the bound is ≤ 0", "platforms"]),
     (INFERENCE, {"model_version": "def"}, ["/predict model: def, the bound is abc"]),
-    (
-        INFERENCE,
-        {"accuracy": 0.7, "p95_ms": 251},
-        ["/predict accuracy", "/predict p95: 251.0 ms, the bound is ≤ 250"],
-    ),
-    (
-        PUBLISHED,
-        {"accuracy": 0.7, "model_version": None},
-        ["published /predict accuracy", "published model: not"],
-    ),
+    (INFERENCE, {"accuracy": 0.7, "p95_ms": 251}, ["/predict accuracy", "/predict p95: 251.0 ms, the bound is ≤ 250"]),
+    (PUBLISHED, {"accuracy": 0.7, "model_version": None}, ["published /predict accuracy", "published model: not"]),
     (IMAGE, {"size_bytes": 151_000_000}, ["image size"]),
     (IMAGE, {"digest": "sha256:other"}, ["published digest"]),
     (IMAGE, BOTH, ["platforms not tested"]),

@@ -83,7 +83,8 @@ def test_an_archive_tells_its_image(make: Callable[..., Made], tmp_path: Path) -
 def test_an_archive_that_is_not_whole(make: Callable[..., Made], tmp_path: Path) -> None:
     layout, path = Layout(), tmp_path / "image.tar"
     root = layout.image("amd64")
-    for roots in ([], [root, layout.image("arm64")], [{"digest": f"sha256:{'0' * 64}"}]):
+    empty = layout.add({"manifests": []})
+    for roots in ([], [root, layout.image("arm64")], [{"digest": f"sha256:{'0' * 64}"}], [empty]):
         assert "not a whole OCI archive" in make(layout.write(path, *roots))[3]
     layout.files["blobs/" + root["digest"].replace(":", "/")] += b" "
     assert "was changed" in make(layout.write(path, root))[3]
