@@ -25,7 +25,7 @@ from service import metrics, upload
 from service.access import Access
 from service.predict import described
 from service.problems import Problem
-from service.readiness import State, state_of
+from service.readiness import State, app_state
 
 MAX_MESSAGE = 64 * 1024  # bytes
 _GOING_AWAY, _BAD_DATA, _REFUSED, _TRY_LATER = 1001, 1007, 1008, 1013
@@ -37,7 +37,7 @@ blueprint = Blueprint("detect", __name__)
 def keywords() -> Response:
     """Detections in the uploaded recording, by the query's `threshold` or `sensitivity` where it has one."""
     begin = time.perf_counter()
-    info = (model := (state := state_of()).ready()).info
+    info = (model := (state := app_state()).ready()).info
     threshold = read_threshold(request.args, info)
     data = upload.audio_file(request.get_data(), request.content_type or "")
     audio = decode(data, info.sample_rate, state.settings.max_seconds)

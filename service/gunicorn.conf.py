@@ -6,11 +6,9 @@ import gc
 import os
 import resource
 import shutil
-import signal
 import socket
 import sys
 import tempfile
-from functools import partial
 from typing import Any
 
 # In memory where that is possible: the workers' metrics, and their heartbeat (on a disk it can stall a worker).
@@ -24,7 +22,7 @@ if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
 from prometheus_client.multiprocess import mark_process_dead  # noqa: E402
 
 from kws.model_file import ModelError  # noqa: E402
-from service import connections, metrics, readiness  # noqa: E402
+from service import metrics, readiness  # noqa: E402
 from service.detect import MAX_MESSAGE  # noqa: E402
 from service.logs import JSONLogger  # noqa: E402
 from service.settings import SettingsError  # noqa: E402
@@ -35,14 +33,13 @@ if readiness.current is None:
     except (SettingsError, ModelError) as error:
         print(f"service: {error}", file=sys.stderr)
         sys.exit(2)
-    connections.apply(readiness.current[0])
 settings, model = readiness.current
 
 wsgi_app = "service.app:create_app()"
 _everywhere = "::" if socket.has_dualstack_ipv6() else "0.0.0.0"  # noqa: S104  # only where it is asked for
 _host = _everywhere if settings.host == "*" else settings.host
 bind = f"[{_host}]:{settings.port}" if ":" in _host else f"{_host}:{settings.port}"
-worker_class = "asgi"
+worker_class = "service.connections.Worker"
 http_parser = "python"  # gunicorn_h1c is no wheel, and closes where over 64 kB come before an answer is out
 asgi_loop = "uvloop"  # which also shares connections evenly among the workers
 asgi_lifespan = "off"
@@ -85,17 +82,6 @@ def pre_fork(server: Any, worker: Any) -> None:
     gc.freeze()
 
 
-def post_fork(server: Any, worker: Any) -> None:  # noqa: ARG001
-    """Until the worker's loop runs, SIGTERM ends it at once: uvloop's own handler would lose it."""
-
-    def init_signals() -> None:
-        type(worker).init_signals(worker)
-        signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
-
-    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
-    worker.init_signals = init_signals
-
-
 def child_exit(server: Any, worker: Any) -> None:  # noqa: ARG001
     """Forget what the worker had in flight."""
     mark_process_dead(worker.place)
@@ -105,10 +91,6 @@ def post_worker_init(worker: Any) -> None:
     """Load the model in the worker, before it accepts its first connection."""
     info = (state := worker.asgi.state).load(model)
     metrics.MODEL.labels(info.version, info.revision, info.sha256).set(1)
-    level = "error" if not state.passes else "warning" if state.wrong or not state.checked else "info"
     worker.log.error_log.info("model loaded", extra={"fields": readiness.identity(info)})
-    getattr(worker.log, level)("%s: %s", "ready" if state.passes else "not ready", state.summary)
-    # Of a burst of connections as many wait as gunicorn says; uvloop's own 100 would have the kernel drop the others.
-    worker.loop.create_server = partial(worker.loop.create_server, backlog=worker.cfg.backlog)
-    connections.stop_gently(worker)
+    getattr(worker.log, state.level)("%s: %s", "ready" if state.passes else "not ready", state.summary)
     worker.log.keep_stderr()

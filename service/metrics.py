@@ -33,7 +33,6 @@ LEVEL = Histogram("kws_input_level_dbfs", "Level of the window that decided", bu
 DURATION = Histogram("kws_input_seconds", "Duration of the audio", buckets=(0.25, 0.5, 1, 2, 5, 10, 30, 60))
 MODEL = Gauge("kws_model_info", "Always 1", ["version", "revision", "sha256"], multiprocess_mode="livemax")
 
-
 DELAY_SECONDS = 0.02
 in_flight = 0
 # Answers to be counted: endpoint, status, what else to count. Many in a row (warm caches) take a fifth of the time.
@@ -65,8 +64,7 @@ def count(endpoint: str, duration: float, spent: dict[str, float], result: ClipR
 
 def exposition() -> bytes:
     flush()
-    if FOLDER not in os.environ:
-        return generate_latest(REGISTRY)
-    registry = CollectorRegistry()
-    MultiProcessCollector(registry)
+    registry = REGISTRY
+    if FOLDER in os.environ:
+        MultiProcessCollector(registry := CollectorRegistry())
     return generate_latest(registry)

@@ -5,15 +5,10 @@ import time
 from functools import partial
 from typing import Any
 
-from flask import Blueprint
-
 from kws.audio import Audio, decode
 from kws.detection import Probabilities, classify
 from service import metrics, upload
 from service.readiness import State
-
-blueprint = Blueprint("predict", __name__)
-blueprint.add_url_rule("/predict", "predict", methods=["POST"])  # which `service.asgi` answers by itself
 
 
 def answer(state: State, body: bytes, asked: Any) -> tuple[bytes, str]:

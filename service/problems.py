@@ -3,9 +3,6 @@
 import json
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import NoReturn
-
-from werkzeug.exceptions import HTTPException
 
 from service import metrics
 
@@ -84,11 +81,3 @@ def render(problem: Problem, request_id: str | None = None, path: str = "/") -> 
         document["error"] = detail  # the Open Inference Protocol's one member
     metrics.REJECTED.labels(problem.name).inc()
     return kind.status, json.dumps(document).encode() + b"\n"
-
-
-def raise_problem(error: HTTPException) -> NoReturn:
-    """Werkzeug's and Flask's own errors as problems."""
-    status = error.code or 500
-    known = {404: "There is nothing at this path.", 405: "This path does not answer this method."}
-    allow = [pair for pair in error.get_response().headers if pair[0] == "Allow"]
-    raise of_status(status, known.get(status, error.description or "It cannot be answered."), *allow) from None
