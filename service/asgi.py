@@ -45,7 +45,7 @@ _PAGE_HEADERS = [  # of what a browser may show or play
     (b"referrer-policy", b"no-referrer"),
     _NO_SNIFF,
 ]
-_LOG = logging.getLogger(__name__)
+_LOG = logging.getLogger("gunicorn.error")
 
 
 class Request:
@@ -207,7 +207,7 @@ class Service:
         if request.method == "HEAD" or status in (204, 304):
             body = b""
         if not metrics.answered:
-            asyncio.get_running_loop().call_later(metrics.DELAY_SECONDS, metrics.flush)
+            asyncio.get_running_loop().call_later(0.02, metrics.flush)  # seconds
         metrics.answered.append((request.endpoint, status, request.count))
         await send({"type": "http.response.start", "status": status, "headers": head})
         await send({"type": "http.response.body", "body": body})

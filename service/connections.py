@@ -81,19 +81,16 @@ class Worker(gasgi.ASGIWorker):
     def init_signals(self) -> None:
         super().init_signals()
         signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
-        self.loop.call_soon(self.loop.add_signal_handler, signal.SIGTERM, self.handle_exit_signal)
+        self.loop.call_soon(self.loop.add_signal_handler, signal.SIGTERM, lambda: self.loop.create_task(self._stop()))
         # Of a burst as many connections wait as gunicorn says; with uvloop's own 100 the kernel would drop the others.
         self.loop.create_server = partial(self.loop.create_server, backlog=self.cfg.backlog)
 
-    def handle_exit_signal(self) -> None:
-        """Say `Connection: close` for a while before the worker stops: gunicorn breaks kept connections."""
-        self.loop.create_task(self._stop())
-
     async def _stop(self) -> None:
+        """Say `Connection: close` for a while before the worker stops: gunicorn breaks kept connections."""
         self.asgi.stopping = True
         told = self.loop.create_task(self.asgi.streams.stop())
         end = self.loop.time() + min(_LINGER_SECONDS, self.cfg.graceful_timeout / 2)
         while self.nr_conns and self.loop.time() < end:
             await asyncio.sleep(0.05)
-        super().handle_exit_signal()
+        self.handle_exit_signal()
         await told

@@ -27,7 +27,7 @@ def ready() -> Response:
 
 @blueprint.get("/metrics")
 def prometheus() -> Response:
-    return Response(metrics.exposition(), content_type=metrics.CONTENT_TYPE)
+    return Response(metrics.exposition(), content_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 @blueprint.get("/model-card")
@@ -65,7 +65,7 @@ def listen() -> Response:
 def problem(name: str) -> Response:
     if name not in PROBLEMS:
         raise Problem("not-found", "There is no such problem type.")
-    return jsonify({"type": name} | asdict(PROBLEMS[name]))
+    return jsonify({"type": name} | PROBLEMS[name]._asdict())
 
 
 @blueprint.get("/samples/<word>")

@@ -1,8 +1,8 @@
 """Errors as RFC 9457 problem documents (`application/problem+json`), each kind with a stable name."""
 
 import json
-from dataclasses import dataclass
 from http import HTTPStatus
+from typing import NamedTuple
 
 from service import metrics
 
@@ -15,8 +15,7 @@ _LIMITS = "Send fewer and shorter headers and cookies, or have KWS_MAX_HEADER_BY
 _AGAIN = "Try again after the time in Retry-After."
 
 
-@dataclass(frozen=True)
-class ProblemType:
+class ProblemType(NamedTuple):
     """One kind of error; its `type` is the address `problems/<name>`, which answers with this description."""
 
     status: int

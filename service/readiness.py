@@ -44,12 +44,10 @@ class State:
                 raise SettingsError(f"KWS_SAMPLES: {path}: {error}") from None
             if result.label != path.stem:
                 wrong.append(f"{path.name} was heard as {result.label!r} ({result.confidence:.2f})")
-        right = f"{len(known) - len(wrong)} of {len(known)} samples classified correctly"
-        self.summary = "; ".join([right, *wrong]) + "."
-        if not known:
-            self.summary = (
-                "The model knows no word of KWS_SAMPLES' recordings; only the form of its answers was checked."
-            )
+        self.summary = "The model knows no word of KWS_SAMPLES' recordings; only the form of its answers was checked."
+        if known:
+            right = f"{len(known) - len(wrong)} of {len(known)} samples classified correctly"
+            self.summary = "; ".join([right, *wrong]) + "."
         # More than half must be right: a weak model may err on one, a broken one is right on chance's quarter.
         self.loaded, self.passes = model, not known or 2 * len(wrong) < len(known)
         self.level = "error" if not self.passes else "warning" if wrong or not known else "info"
@@ -67,6 +65,7 @@ def app_state() -> State:
     return current_app.extensions["kws"]
 
 
+NOT_SERVED = (SettingsError, ModelError)
 # In gunicorn's main process: what was judged last, which the workers to be forked serve.
 current: tuple[Settings, bytes] | None = None
 
@@ -77,15 +76,15 @@ def judged(*, reload: bool = False) -> tuple[Settings, bytes]:
     data = read_model(settings.model, settings.model_sha256)
     reading, writing = os.pipe()
     if not (judge := os.fork()):
-        with suppress(BaseException):
-            try:
-                (state := State(settings)).load(data)
-                if reload and not state.passes:
-                    raise ModelError(f"model '{settings.model}': {state.summary}")
-                os.write(writing, b"served")
-            except (SettingsError, ModelError) as error:
-                os.write(writing, str(error).encode())
-        os._exit(0)
+        try:
+            (state := State(settings)).load(data)
+            if reload and not state.passes:
+                raise ModelError(f"model '{settings.model}': {state.summary}")
+            os.write(writing, b"served")
+        except NOT_SERVED as error:
+            os.write(writing, str(error).encode())
+        finally:
+            os._exit(0)
     os.close(writing)
     with os.fdopen(reading) as answer:
         reason = answer.read()
