@@ -6,8 +6,7 @@ from pathlib import Path
 
 _ENVIRONMENT = {
     "OPENBLAS_NUM_THREADS": "1",  # all that the workers need
-    # glibc would give each thread a heap of its own and raise by itself from which size on it gives blocks back: memory
-    # creeps up under changing requests.
+    # With glibc's own, a heap a thread and a threshold that rises, memory creeps up under changing requests.
     "MALLOC_ARENA_MAX": "2",
     "MALLOC_MMAP_THRESHOLD_": str(128 * 1024),
 }

@@ -23,7 +23,7 @@ from service import logs, metrics, predict, problems, upload
 from service.access import Access, is_health
 from service.detect import Streams
 from service.problems import Problem
-from service.readiness import state_of
+from service.readiness import State
 
 Header = tuple[bytes, bytes]
 Answer = tuple[int, list[Header], bytes]
@@ -45,7 +45,7 @@ _PAGE_HEADERS = [  # of what a browser may show or play
     (b"referrer-policy", b"no-referrer"),
     _NO_SNIFF,
 ]
-_LOG = logging.getLogger(__name__)
+_LOG = logging.getLogger("gunicorn.error")
 
 
 class Request:
@@ -72,9 +72,8 @@ class Request:
 class Service:
     """The ASGI application around the Flask one."""
 
-    def __init__(self, app: Flask) -> None:
-        self.state, self._flask = state_of(app), app
-        self._settings = self.state.settings
+    def __init__(self, app: Flask, state: State) -> None:
+        self.state, self._flask, self._settings = state, app, state.settings
         self._access = Access(app, self._settings)
         self._ahead, self._long = Counter[int](), ThreadPoolExecutor(1)
         self.streams = Streams(self.state, self._access, self._turn)
@@ -208,13 +207,12 @@ class Service:
         if request.method == "HEAD" or status in (204, 304):
             body = b""
         if not metrics.answered:
-            asyncio.get_running_loop().call_later(metrics.DELAY_SECONDS, metrics.flush)
+            asyncio.get_running_loop().call_later(0.02, metrics.flush)  # seconds
         metrics.answered.append((request.endpoint, status, request.count))
         await send({"type": "http.response.start", "status": status, "headers": head})
         await send({"type": "http.response.body", "body": body})
         if self._settings.access_log:
-            asked = {"request_id": request.id, "remote": request.client, "method": request.method, "path": request.path}
-            logs.access(status, len(body), request.begin, **asked)
+            logs.access(request, status, len(body))
 
 
 def _content(media_type: bytes, body: bytes) -> list[Header]:

@@ -1,7 +1,6 @@
 """Every keyword, by the rule of `kws.detection`: `POST /detect` in a recording, `GET /listen` as they are spoken.
 
-A stream's messages are 16-bit samples; the text `end` asks for what the end of the audio completes. What a client sends
-faster than it is heard waits in the client's own system: gunicorn stops reading.
+What a client sends faster than it is heard waits in the client's own system: gunicorn stops reading.
 """
 
 import asyncio
@@ -25,9 +24,8 @@ from service import metrics, upload
 from service.access import Access
 from service.predict import described
 from service.problems import Problem
-from service.readiness import State, state_of
+from service.readiness import State, app_state
 
-MAX_MESSAGE = 64 * 1024  # bytes
 _GOING_AWAY, _BAD_DATA, _REFUSED, _TRY_LATER = 1001, 1007, 1008, 1013
 
 blueprint = Blueprint("detect", __name__)
@@ -35,9 +33,8 @@ blueprint = Blueprint("detect", __name__)
 
 @blueprint.post("/detect")
 def keywords() -> Response:
-    """Detections in the uploaded recording, by the query's `threshold` or `sensitivity` where it has one."""
     begin = time.perf_counter()
-    info = (model := (state := state_of()).ready()).info
+    info = (model := (state := app_state()).ready()).info
     threshold = read_threshold(request.args, info)
     data = upload.audio_file(request.get_data(), request.content_type or "")
     audio = decode(data, info.sample_rate, state.settings.max_seconds)
@@ -88,14 +85,13 @@ class Streams:
         await send({"type": "websocket.accept"})
         try:
             listener, resampler = self._admit(asked)
+            self._open.add(send)
+            with metrics.STREAMS.track_inprogress():
+                await self._hear(listener, resampler, receive, send)
         except Problem as problem:
             metrics.REJECTED.labels(problem.name).inc()
             later = problem.name in ("overloaded", "not-ready", "rate-limited")
-            return await _close(send, _TRY_LATER if later else _REFUSED, f"{problem.name}: {problem.detail}")
-        self._open.add(send)
-        try:
-            with metrics.STREAMS.track_inprogress():
-                await self._hear(listener, resampler, receive, send)
+            await _close(send, _TRY_LATER if later else _REFUSED, f"{problem.name}: {problem.detail}")
         finally:
             self._open.discard(send)
 

@@ -6,43 +6,35 @@ import gc
 import os
 import resource
 import shutil
-import signal
 import socket
 import sys
 import tempfile
-from functools import partial
 from typing import Any
 
 # In memory where that is possible: the workers' metrics, and their heartbeat (on a disk it can stall a worker).
 worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108
-# Must be known before prometheus_client is imported.
-if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:  # it must be known before prometheus_client is imported
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = _metrics = tempfile.mkdtemp(prefix="kws-metrics-", dir=worker_tmp_dir)
     _owner = os.getpid()
     atexit.register(lambda: shutil.rmtree(_metrics, ignore_errors=True) if os.getpid() == _owner else None)
 
 from prometheus_client.multiprocess import mark_process_dead  # noqa: E402
 
-from kws.model_file import ModelError  # noqa: E402
-from service import connections, metrics, readiness  # noqa: E402
-from service.detect import MAX_MESSAGE  # noqa: E402
+from service import metrics, readiness  # noqa: E402
 from service.logs import JSONLogger  # noqa: E402
-from service.settings import SettingsError  # noqa: E402
 
 if readiness.current is None:
     try:
         readiness.current = readiness.judged()
-    except (SettingsError, ModelError) as error:
+    except readiness.NOT_SERVED as error:
         print(f"service: {error}", file=sys.stderr)
         sys.exit(2)
-    connections.apply(readiness.current[0])
 settings, model = readiness.current
 
 wsgi_app = "service.app:create_app()"
 _everywhere = "::" if socket.has_dualstack_ipv6() else "0.0.0.0"  # noqa: S104  # only where it is asked for
-_host = _everywhere if settings.host == "*" else settings.host
-bind = f"[{_host}]:{settings.port}" if ":" in _host else f"{_host}:{settings.port}"
-worker_class = "asgi"
+bind = f"[{_everywhere if settings.host == '*' else settings.host}]:{settings.port}"  # any host may be in brackets
+worker_class = "service.connections.Worker"
 http_parser = "python"  # gunicorn_h1c is no wheel, and closes where over 64 kB come before an answer is out
 asgi_loop = "uvloop"  # which also shares connections evenly among the workers
 asgi_lifespan = "off"
@@ -50,9 +42,8 @@ workers, timeout, graceful_timeout = settings.workers, settings.timeout, setting
 keepalive = settings.keepalive
 limit_request_line = min(8190, settings.max_header_bytes)
 limit_request_fields, limit_request_field_size = settings.max_headers, settings.max_header_bytes
-websocket_max_message_size = MAX_MESSAGE
-# Each connection is an open file.
-_, _files = resource.getrlimit(resource.RLIMIT_NOFILE)
+websocket_max_message_size = 64 * 1024  # bytes
+_, _files = resource.getrlimit(resource.RLIMIT_NOFILE)  # each connection is one
 resource.setrlimit(resource.RLIMIT_NOFILE, (_files, _files))
 worker_connections = settings.max_connections if _files < 0 else min(settings.max_connections, max(16, _files - 64))
 control_socket_disable = True  # it wants a home, which a container lacks
@@ -64,15 +55,14 @@ def when_ready(server: Any) -> None:
     for listener in server.LISTENERS:
         if hasattr(socket, "TCP_USER_TIMEOUT"):
             listener.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1000 * settings.request_timeout)
-    reload = server.reload
 
     def reload_when_judged() -> None:
         try:
             readiness.current = readiness.judged(reload=True)
-        except (SettingsError, ModelError) as error:
+        except readiness.NOT_SERVED as error:
             server.log.error("not reloaded, the former model is served on: %s", error)
         else:
-            reload()
+            type(server).reload(server)
 
     server.reload = reload_when_judged
 
@@ -85,17 +75,6 @@ def pre_fork(server: Any, worker: Any) -> None:
     gc.freeze()
 
 
-def post_fork(server: Any, worker: Any) -> None:  # noqa: ARG001
-    """Until the worker's loop runs, SIGTERM ends it at once: uvloop's own handler would lose it."""
-
-    def init_signals() -> None:
-        type(worker).init_signals(worker)
-        signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
-
-    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
-    worker.init_signals = init_signals
-
-
 def child_exit(server: Any, worker: Any) -> None:  # noqa: ARG001
     """Forget what the worker had in flight."""
     mark_process_dead(worker.place)
@@ -105,10 +84,6 @@ def post_worker_init(worker: Any) -> None:
     """Load the model in the worker, before it accepts its first connection."""
     info = (state := worker.asgi.state).load(model)
     metrics.MODEL.labels(info.version, info.revision, info.sha256).set(1)
-    level = "error" if not state.passes else "warning" if state.wrong or not state.checked else "info"
     worker.log.error_log.info("model loaded", extra={"fields": readiness.identity(info)})
-    getattr(worker.log, level)("%s: %s", "ready" if state.passes else "not ready", state.summary)
-    # Of a burst of connections as many wait as gunicorn says; uvloop's own 100 would have the kernel drop the others.
-    worker.loop.create_server = partial(worker.loop.create_server, backlog=worker.cfg.backlog)
-    connections.stop_gently(worker)
+    getattr(worker.log, state.level)("%s: %s", "ready" if state.passes else "not ready", state.summary)
     worker.log.keep_stderr()

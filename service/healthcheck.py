@@ -7,13 +7,12 @@ import os
 import socket
 import sys
 
-TIMEOUT_SECONDS = 3.0
 _EVERYWHERE = {"*": "localhost", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 
 
 def status(host: str, port: int) -> int:
     """The HTTP status of `GET /readyz`. Raises OSError, ValueError (what answers is not HTTP)."""
-    with socket.create_connection((host, port), TIMEOUT_SECONDS) as connection:
+    with socket.create_connection((host, port), timeout=3.0) as connection:
         connection.sendall(b"GET /readyz HTTP/1.0\r\nHost: localhost\r\n\r\n")
         answer = connection.makefile("rb").readline(64)
     if not answer.startswith(b"HTTP/"):

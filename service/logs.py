@@ -7,7 +7,6 @@ import os
 import sys
 import time
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from gunicorn.glogging import Logger
@@ -30,16 +29,12 @@ class JSONFormatter(logging.Formatter):
 
 
 class JSONLogger(Logger):
-    """gunicorn's logger with JSON lines; the service itself tells of requests (`access`)."""
+    """gunicorn's logger, by which the service logs too, with JSON lines; `access` tells of requests."""
 
     def setup(self, cfg: Any) -> None:
         super().setup(cfg)
         for handler in self.error_log.handlers:
             handler.setFormatter(JSONFormatter())
-        service = logging.getLogger("service")
-        service.handlers = list(self.error_log.handlers)
-        service.setLevel(self.loglevel)
-        service.propagate = False
 
     def keep_stderr(self) -> None:
         """Keep stderr for JSON lines and a crash's last words: libmpg123 writes of every oddity of an MP3 there."""
@@ -48,13 +43,13 @@ class JSONLogger(Logger):
             if isinstance(handler, logging.StreamHandler) and handler.stream is sys.stderr:
                 handler.setStream(own)
         faulthandler.enable(own)
-        with Path(os.devnull).open("w") as nowhere:
-            os.dup2(nowhere.fileno(), sys.stderr.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
-def access(status: int, size: int, begin: float, **asked: str) -> None:
-    """Tell of one answered request: never audio, query strings, or headers but the request id."""
-    milliseconds = round((time.perf_counter() - begin) * 1e3, 3)
-    line = _line(time.time(), message="request", **asked, status=status, bytes=size, ms=milliseconds)
+def access(asked: Any, status: int, size: int) -> None:
+    """Tell of one answered `asgi.Request`: never audio, query strings, or headers but the request id."""
+    told = {"request_id": asked.id, "remote": asked.client, "method": asked.method, "path": asked.path}
+    told |= {"status": status, "bytes": size, "ms": round((time.perf_counter() - asked.begin) * 1e3, 3)}
+    line = _line(time.time(), message="request", **told)
     sys.stdout.buffer.write(line.encode("utf-8", "backslashreplace") + b"\n")
     sys.stdout.buffer.flush()

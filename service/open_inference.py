@@ -12,7 +12,7 @@ from flask import Blueprint, Response, jsonify, request
 from kws.audio import MAX_AMPLITUDE, Waveform
 from kws.model_file import INPUT, OUTPUT, ModelInfo
 from service.problems import Problem
-from service.readiness import identity, state_of
+from service.readiness import app_state, identity
 
 MODEL = "kws"
 _LENGTH = "Inference-Header-Content-Length"
@@ -68,7 +68,7 @@ def infer(name: str, version: str = "") -> Response:
         raise Problem("bad-request", f"The body is not a request of the protocol: {str(error)[:200]}.") from None
     if not np.abs(waveform).max() <= MAX_AMPLITUDE:  # NaN compares false
         raise Problem("audio-samples", f"A sample is not a number or beyond ±{MAX_AMPLITUDE:g} times full scale.")
-    probabilities = state_of().ready()(waveform)
+    probabilities = app_state().ready()(waveform)
     output: dict[str, Any] = {"name": OUTPUT, "datatype": "FP32", "shape": list(probabilities.shape)}
     answer: dict[str, Any] = {"model_name": MODEL, "model_version": info.version, "outputs": [output]}
     if isinstance(document.get("id"), str):
@@ -83,7 +83,7 @@ def infer(name: str, version: str = "") -> Response:
 
 
 def _model(name: str, version: str) -> ModelInfo:
-    info = state_of().ready().info
+    info = app_state().ready().info
     if name != MODEL or version not in ("", info.version):
         raise Problem("not-found", f"The one model here is {MODEL!r}, version {info.version!r}.")
     return info
@@ -95,7 +95,7 @@ def _waveform(document: dict[str, Any], binary: bytes, info: ModelInfo) -> Wavef
     if tensor["name"] != INPUT or tensor["datatype"] != "FP32":
         raise ValueError(f"the input is not {INPUT!r} of datatype FP32")
     count, size = tensor["shape"]
-    most = max(1, int(state_of().settings.max_seconds * info.sample_rate / info.clip_samples))
+    most = max(1, int(app_state().settings.max_seconds * info.sample_rate / info.clip_samples))
     if type(count) is not int or not 1 <= count <= most or size != info.clip_samples:
         raise ValueError(f"the input's shape is not [1 to {most}, {info.clip_samples}]")
     if (length := (tensor.get("parameters") or {}).get("binary_data_size")) is not None:

@@ -7,7 +7,7 @@ from flask import Blueprint, Response, jsonify, render_template, request, send_f
 from service import metrics
 from service.access import is_health
 from service.problems import FORMATS, PROBLEMS, Problem, root
-from service.readiness import identity, state_of
+from service.readiness import app_state, identity
 
 blueprint = Blueprint("pages", __name__)
 
@@ -21,18 +21,18 @@ def live() -> Response:
 
 @blueprint.get("/readyz")
 def ready() -> Response:
-    info = (state := state_of()).ready().info
+    info = (state := app_state()).ready().info
     return jsonify(status="ready", model_version=info.version, labels=info.labels, samples=state.summary)
 
 
 @blueprint.get("/metrics")
 def prometheus() -> Response:
-    return Response(metrics.exposition(), content_type=metrics.CONTENT_TYPE)
+    return Response(metrics.exposition(), content_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 @blueprint.get("/model-card")
 def model_card() -> Response:
-    info = state_of().ready().info
+    info = app_state().ready().info
     audio = {"sample_rate": info.sample_rate, "window_seconds": info.clip_samples / info.sample_rate}
     rule = {"detection": asdict(info.rule), "sensitivities": info.sensitivities}
     return jsonify(identity(info) | audio | rule | {"metadata": info.metadata})
@@ -44,14 +44,14 @@ def page() -> str:
     """The page to try the service on, or the one that shows its interface; every address in them is relative."""
     name = "docs.html" if request.path == "/docs" else "index.html"
     here = root(request.environ["kws.request"].raw_path) or "./"
-    words = sorted(path.stem for path in state_of().settings.samples.glob("*.wav"))
+    words = sorted(path.stem for path in app_state().settings.samples.glob("*.wav"))
     return render_template(name, root=here, formats=FORMATS, samples=words)
 
 
 @blueprint.get("/openapi.json")
 def openapi() -> Response:
     """OpenAPI 3.1, with the present limits, and with what access asks and answers where it is in use."""
-    context = {"settings": state_of().settings, "is_health": is_health, "formats": FORMATS, "problems": PROBLEMS}
+    context = {"settings": app_state().settings, "is_health": is_health, "formats": FORMATS, "problems": PROBLEMS}
     return Response(render_template("openapi.json", **context), mimetype="application/json")
 
 
@@ -65,9 +65,9 @@ def listen() -> Response:
 def problem(name: str) -> Response:
     if name not in PROBLEMS:
         raise Problem("not-found", "There is no such problem type.")
-    return jsonify({"type": name} | asdict(PROBLEMS[name]))
+    return jsonify({"type": name} | PROBLEMS[name]._asdict())
 
 
 @blueprint.get("/samples/<word>")
 def sample(word: str) -> Response:
-    return send_from_directory(state_of().settings.samples.resolve(), f"{word}.wav", mimetype="audio/wav")
+    return send_from_directory(app_state().settings.samples.resolve(), f"{word}.wav", mimetype="audio/wav")

@@ -5,15 +5,10 @@ import time
 from functools import partial
 from typing import Any
 
-from flask import Blueprint
-
 from kws.audio import Audio, decode
 from kws.detection import Probabilities, classify
 from service import metrics, upload
 from service.readiness import State
-
-blueprint = Blueprint("predict", __name__)
-blueprint.add_url_rule("/predict", "predict", methods=["POST"])  # which `service.asgi` answers by itself
 
 
 def answer(state: State, body: bytes, asked: Any) -> tuple[bytes, str]:
@@ -30,12 +25,12 @@ def answer(state: State, body: bytes, asked: Any) -> tuple[bytes, str]:
     if len(result.starts) > 1:
         found["windows"] = []
         for start, level, values in zip(result.starts, result.levels, result.probabilities, strict=True):
-            times = (round(at / info.sample_rate, 3) for at in (start, start + info.clip_samples))
-            window = dict(zip(("start", "end"), times, strict=True)) | {"level_dbfs": round(float(level), 1)}
+            begin, end = (round(at / info.sample_rate, 3) for at in (start, start + info.clip_samples))
+            window = {"start": begin, "end": end, "level_dbfs": round(float(level), 1)}
             found["windows"].append(window | _scores(info.labels, values))
     text = json.dumps(found).encode() + b"\n"
-    spent = {"decode": decoded - received, "inference": result.milliseconds / 1e3}
-    spent["total"] = time.perf_counter() - asked.begin
+    end = time.perf_counter()
+    spent = {"decode": decoded - received, "inference": result.milliseconds / 1e3, "total": end - asked.begin}
     asked.count = partial(metrics.count, "predict", audio.seconds, spent, result)
     spent = {"receive": received - asked.begin} | spent
     return text, ", ".join(f"{stage};dur={seconds * 1e3:.3f}" for stage, seconds in spent.items())

@@ -1,11 +1,8 @@
 """Errors as RFC 9457 problem documents (`application/problem+json`), each kind with a stable name."""
 
 import json
-from dataclasses import dataclass
 from http import HTTPStatus
-from typing import NoReturn
-
-from werkzeug.exceptions import HTTPException
+from typing import NamedTuple
 
 from service import metrics
 
@@ -18,8 +15,7 @@ _LIMITS = "Send fewer and shorter headers and cookies, or have KWS_MAX_HEADER_BY
 _AGAIN = "Try again after the time in Retry-After."
 
 
-@dataclass(frozen=True)
-class ProblemType:
+class ProblemType(NamedTuple):
     """One kind of error; its `type` is the address `problems/<name>`, which answers with this description."""
 
     status: int
@@ -84,11 +80,3 @@ def render(problem: Problem, request_id: str | None = None, path: str = "/") -> 
         document["error"] = detail  # the Open Inference Protocol's one member
     metrics.REJECTED.labels(problem.name).inc()
     return kind.status, json.dumps(document).encode() + b"\n"
-
-
-def raise_problem(error: HTTPException) -> NoReturn:
-    """Werkzeug's and Flask's own errors as problems."""
-    status = error.code or 500
-    known = {404: "There is nothing at this path.", 405: "This path does not answer this method."}
-    allow = [pair for pair in error.get_response().headers if pair[0] == "Allow"]
-    raise of_status(status, known.get(status, error.description or "It cannot be answered."), *allow) from None

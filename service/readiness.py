@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from flask import Flask, current_app
+from flask import current_app
 
 from kws.audio import AudioError, decode
 from kws.detection import classify
@@ -29,20 +29,9 @@ class State:
 
     settings: Settings
     loaded: Model | None = None
-    checked: int = 0  # recordings that ship with the service and whose word the model knows
-    wrong: tuple[str, ...] = ()  # those of them that it got wrong, each as one phrase
-
-    @property
-    def passes(self) -> bool:
-        """More than half are right: a weak model may err on one, a broken one is right on chance's quarter."""
-        return not self.checked or 2 * len(self.wrong) < self.checked
-
-    @property
-    def summary(self) -> str:
-        if not self.checked:
-            return "The model knows no word of KWS_SAMPLES' recordings; only the form of its answers was checked."
-        right = f"{self.checked - len(self.wrong)} of {self.checked} samples classified correctly"
-        return "; ".join([right, *self.wrong]) + "."
+    passes: bool = False  # whether the model may be served, by its answers to the samples
+    summary: str = ""  # of those answers
+    level: str = "error"  # at which the summary is logged
 
     def load(self, data: bytes) -> ModelInfo:
         """Load the model in each worker, and try it on the samples. Raises ModelError, SettingsError."""
@@ -55,7 +44,13 @@ class State:
                 raise SettingsError(f"KWS_SAMPLES: {path}: {error}") from None
             if result.label != path.stem:
                 wrong.append(f"{path.name} was heard as {result.label!r} ({result.confidence:.2f})")
-        self.loaded, self.checked, self.wrong = model, len(known), tuple(wrong)
+        self.summary = "The model knows no word of KWS_SAMPLES' recordings; only the form of its answers was checked."
+        if known:
+            right = f"{len(known) - len(wrong)} of {len(known)} samples classified correctly"
+            self.summary = "; ".join([right, *wrong]) + "."
+        # More than half must be right: a weak model may err on one, a broken one is right on chance's quarter.
+        self.loaded, self.passes = model, not known or 2 * len(wrong) < len(known)
+        self.level = "error" if not self.passes else "warning" if wrong or not known else "info"
         return model.info
 
     def ready(self) -> Model:
@@ -66,11 +61,11 @@ class State:
         raise Problem("not-ready", f"The model {why}", ("Retry-After", "1"))
 
 
-def state_of(app: Flask | None = None) -> State:
-    """The state of `app`, by default of the application that answers the current request."""
-    return (app or current_app).extensions["kws"]
+def app_state() -> State:
+    return current_app.extensions["kws"]
 
 
+NOT_SERVED = (SettingsError, ModelError)
 # In gunicorn's main process: what was judged last, which the workers to be forked serve.
 current: tuple[Settings, bytes] | None = None
 
@@ -81,16 +76,15 @@ def judged(*, reload: bool = False) -> tuple[Settings, bytes]:
     data = read_model(settings.model, settings.model_sha256)
     reading, writing = os.pipe()
     if not (judge := os.fork()):
-        with suppress(BaseException):
-            state, reason = State(settings), "served"
-            try:
-                state.load(data)
-                if reload and not state.passes:
-                    reason = f"model '{settings.model}': {state.summary}"
-            except (SettingsError, ModelError) as error:
-                reason = str(error)
-            os.write(writing, reason.encode())
-        os._exit(0)
+        try:
+            (state := State(settings)).load(data)
+            if reload and not state.passes:
+                raise ModelError(f"model '{settings.model}': {state.summary}")
+            os.write(writing, b"served")
+        except NOT_SERVED as error:
+            os.write(writing, str(error).encode())
+        finally:
+            os._exit(0)
     os.close(writing)
     with os.fdopen(reading) as answer:
         reason = answer.read()

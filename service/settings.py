@@ -54,8 +54,7 @@ def _text(pattern: str, what: str) -> Callable[[str], str]:
 def read_digests(text: str) -> tuple[str, ...]:
     """SHA-256 digests, with comments from #. Raises ValueError without repeating the text, which may be a key."""
     plain = re.sub(r"#.*|  -$", "", text.removeprefix("\ufeff"), flags=re.MULTILINE)  # "  -": as sha256sum ends a line
-    words = plain.replace(",", " ").split()
-    digests = tuple(word.lower().removeprefix("sha256:") for word in words)
+    digests = tuple(word.lower().removeprefix("sha256:") for word in plain.replace(",", " ").split())
     if not digests or not all(re.fullmatch(r"[0-9a-f]{64}", digest) for digest in digests):
         raise ValueError("must hold SHA-256 digests of keys, 64 hexadecimal digits each, as sha256sum prints them")
     return digests
@@ -102,9 +101,8 @@ class Settings:
     access_log: bool = _setting(True, lambda text: _FLAG(text) in ("1", "true", "yes", "on"))  # one line a request
 
     @classmethod
-    def from_env(cls, environ: Mapping[str, str] | None = None) -> "Settings":
+    def from_env(cls, environ: Mapping[str, str] = os.environ) -> "Settings":
         """The settings in `environ`, by default the process's; unset or empty is the default. Raises SettingsError."""
-        environ = os.environ if environ is None else environ
         values: dict[str, Any] = {"workers": min(8, processors())}
         for each in fields(cls):
             name = f"KWS_{each.name.upper()}"

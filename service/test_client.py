@@ -1,7 +1,4 @@
-"""`python -m service.test_client URL`: tests a running service, as the pipeline does.
-
-What its answers must be, how many are right, how long they take. It needs none of the service's packages.
-"""
+"""`python -m service.test_client URL`: tests a running service, as the pipeline does; needs none of its packages."""
 
 import json
 import statistics
@@ -21,10 +18,8 @@ import typer
 from typer.core import TyperCommand
 
 cli = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-# Wrong input; the message is one line and says all.
-InputError: Any = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
+InputError: Any = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")  # typer's own base
 UPLOADS = ("multipart", "raw")
-Clip = tuple[str, Path]  # the label, the WAV file
 
 
 class ServiceError(Exception):
@@ -36,16 +31,15 @@ class OneLine(TyperCommand):
 
     def main(self, *given: Any, **more: Any) -> NoReturn:
         try:
-            code = super().main(*given, **more | {"standalone_mode": False})
+            sys.exit(super().main(*given, **more | {"standalone_mode": False}))
         except InputError as error:
-            print(f"test client: {error.format_message().rstrip('.')}; see --help", file=sys.stderr)
-            code = 2
+            wrong = f"{error.format_message().rstrip('.')}; see --help"
         except OSError as error:  # a full disk, say
-            print(f"test client: {error.filename or '--output'}: {error.strerror}", file=sys.stderr)
-            code = 2
+            wrong = f"{error.filename or '--output'}: {error.strerror}"
         except typer.Abort:  # SIGINT
-            code = 130
-        sys.exit(code or 0)
+            sys.exit(130)
+        print(f"test client: {wrong}", file=sys.stderr)
+        sys.exit(2)
 
 
 class Client:
@@ -120,8 +114,8 @@ class Client:
         return ""
 
 
-def find_clips(folder: Path) -> list[Clip]:
-    """The clips `folder/<label>/*.wav`, in the order of their names. Raises InputError: there are none."""
+def find_clips(folder: Path) -> list[tuple[str, Path]]:
+    """The clips `folder/<label>/*.wav`, each with its label, in order. Raises InputError: there are none."""
     labels = sorted(entry for entry in folder.glob("[!.]*") if entry.is_dir())
     clips = [(label.name, path) for label in labels for path in sorted(label.glob("*.[wW][aA][vV]"))]
     if empty := {label.name for label in labels} - {label for label, _ in clips}:
@@ -131,24 +125,22 @@ def find_clips(folder: Path) -> list[Clip]:
     return clips
 
 
-def score(client: Client, clips: list[Clip], failures: dict[str, None]) -> tuple[dict[str, Any], Any]:
+def score(client: Client, clips: list[tuple[str, Path]], failures: dict[str, None]) -> tuple[dict[str, Any], Any]:
     """Send each clip once, as a form and raw in turn. The metrics, and the first answer."""
     predicted: dict[str, Counter[str]] = {label: Counter() for label, _ in clips}
     first: dict[str, Any] | None = None
     for (label, path), upload in zip(clips, cycle(UPLOADS), strict=False):
         try:
             answer, _ = client.predict(path.read_bytes(), f"{label}/{path.name}", upload)
+            predicted[label][answer["prediction"]] += 1
+            first = first or answer
         except ServiceError as error:
             failures[str(error)] = None
-            continue
-        predicted[label][answer["prediction"]] += 1
-        first = first or answer
     correct = sum(words[label] for label, words in predicted.items())
-    metrics = {"clips": len(clips), "correct": correct, "accuracy": correct / len(clips), "predicted": predicted}
-    return metrics, first
+    return {"clips": len(clips), "correct": correct, "accuracy": correct / len(clips), "predicted": predicted}, first
 
 
-def time_requests(client: Client, clips: list[Clip], requests: int) -> dict[str, Any]:
+def time_requests(client: Client, clips: list[tuple[str, Path]], requests: int) -> dict[str, Any]:
     """Time requests, forms and raw in turn; the first clip goes both ways. Raises ServiceError."""
     files = [(path.read_bytes(), path.name) for _, path in clips[:requests]]
     form, raw = (client.predict(*files[0], upload)[0]["probabilities"] for upload in UPLOADS)
