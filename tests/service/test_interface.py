@@ -15,7 +15,7 @@ from kws.detection import detect
 from kws.model_file import open_model
 
 from .server import LOCAL, Make, Serve, Server, check
-from .tones import CLIP_SAMPLES, LABELS, METADATA, SAMPLE_RATE, VERSION, encode, tone, wav
+from .tones import CLIP_SAMPLES, LABELS, METADATA, VERSION, encode, spoken, tone, wav
 
 INFER = "/v2/models/kws/infer"
 
@@ -55,14 +55,8 @@ def test_one_identity_everywhere(server: Server, http: httpx.Client, tone_model_
     assert any(line.get("model_sha256") == digest for line in server.log())
 
 
-def words(*labels: str) -> bytes:
-    """Each spoken for 0.6 s, a second of silence before it."""
-    silence = np.zeros((SAMPLE_RATE, 1), np.float32)
-    return encode(np.concatenate([part for label in labels for part in (silence, tone(label, 0.6))]))
-
-
 def test_detections_are_those_of_the_shared_rule(http: httpx.Client, tone_model_path: Path) -> None:
-    recording = words("yes", "down", "yes")
+    recording = encode(spoken("yes", "down", "yes"))
     answer = http.post("/detect", content=recording).json()
     expected = [asdict(one) for one in detect(open_model(tone_model_path), decode(recording).waveform)]
     assert [one["label"] for one in expected] == ["yes", "down", "yes"]
@@ -90,7 +84,8 @@ def test_the_models_own_rule_and_what_the_query_puts_before_it(
     client: Make, metadata: dict[str, str], query: str, threshold: float, heard: int
 ) -> None:
     asker = client({"threshold": "0.75"} | metadata)
-    answer, card = asker.post(f"/detect?{query}", words(*["up"] * 4)).json(), asker.get("/model-card").json()
+    answer = asker.post(f"/detect?{query}", content=encode(spoken(*["up"] * 4))).json()
+    card = asker.get("/model-card").json()
     assert card["model_revision"] == metadata.get("revision", "")
     assert card["sensitivities"] == json.loads(metadata.get("sensitivities", "{}"))
     assert query or card["detection"]["threshold"] == threshold
@@ -100,7 +95,7 @@ def test_the_models_own_rule_and_what_the_query_puts_before_it(
 
 @pytest.mark.parametrize("query", ["sensitivity=HIGH", "sensitivity=", "sensitivity=low&threshold=0.5"])
 def test_a_sensitivity_that_the_model_does_not_have(client: Make, query: str) -> None:
-    answer = client(SENSITIVE).post(f"/detect?{query}", wav("up"))
+    answer = client(SENSITIVE).post(f"/detect?{query}", content=wav("up"))
     check(answer, "bad-request", "the model has low, medium, high")
 
 
@@ -123,10 +118,8 @@ def test_infer_a_batch(http: httpx.Client) -> None:
 
 def test_infer_with_binary_tensors(http: httpx.Client) -> None:
     """As tritonclient sends and asks, by default and for an output."""
-    raw, by_name = (
-        tone("down")[:, 0].astype("<f4").tobytes(),
-        {"name": "probabilities", "parameters": {"binary_data": True}},
-    )
+    raw = tone("down")[:, 0].astype("<f4").tobytes()
+    by_name = {"name": "probabilities", "parameters": {"binary_data": True}}
     for asked in ({"parameters": {"binary_data_output": True}}, {"outputs": [by_name]}):
         request = tensor(["down"]) | asked
         request["inputs"][0] |= {"data": [], "parameters": {"binary_data_size": len(raw)}}

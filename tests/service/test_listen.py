@@ -12,18 +12,11 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 from .server import KEY, Serve, Server
-from .tones import encode, tone
+from .tones import encode, spoken, tone
 
 
 def listen(server: Server, path: str = "/listen", key: str = KEY, **options: Any) -> ClientConnection:
     return connect(f"ws://127.0.0.1:{server.port}{path}", proxy=None, additional_headers={"X-API-Key": key}, **options)
-
-
-def speech(rate: int) -> np.ndarray[Any, Any]:
-    """int16[samples]: silence, "yes", silence, "down", silence."""
-    gap = np.zeros(rate)
-    parts: list[Any] = [gap, tone("yes", 0.6, rate)[:, 0], gap, tone("down", 0.5, rate)[:, 0], gap, gap]
-    return (np.concatenate(parts) * 32767).astype("<i2")
 
 
 def ending(connection: ClientConnection, last: Any = None) -> tuple[list[Any], int | None, str]:
@@ -41,7 +34,8 @@ def ending(connection: ClientConnection, last: Any = None) -> tuple[list[Any], i
 def test_the_same_rule_live(server: Server, http: httpx.Client, rate: int, frame: int) -> None:
     """A detection comes while the audio goes on."""
     counted = 'kws_detections_total{endpoint="listen",label="yes"}'
-    before, samples, found = server.metrics().get(counted, 0), speech(rate), []
+    before, found = server.metrics().get(counted, 0), []
+    samples = np.pad(spoken("yes", "down", rate=rate) * 32_767, [(0, 2 * rate), (0, 0)]).astype("<i2")
     with listen(server, f"/listen?rate={rate}&threshold=0.6") as stream:
         for part in np.split(samples, [rate * 23 // 10]):
             for start in range(0, len(part), frame):
@@ -70,9 +64,7 @@ def test_the_same_rule_live(server: Server, http: httpx.Client, rate: int, frame
         ("", {}, bytes(70_000), 1009, ""),
     ],
 )
-def test_how_a_stream_ends(
-    guarded: Server, path: str, options: dict[str, Any], message: Any, code: int, says: str
-) -> None:
+def test_how_a_stream_ends(guarded: Server, path: str, options: Any, message: Any, code: int, says: str) -> None:
     with listen(guarded, f"/listen{path}", **options) as stream:
         _, closed, reason = ending(stream, message)
     assert closed == code

@@ -147,7 +147,8 @@ def test_live_mode_announces_a_word_once(page: Page) -> None:
 def test_picture(tmp_path: Path) -> None:
     """docs/page.png anew: the page with a trained model and one of the shipped recordings."""
     samples = ROOT / "service" / "samples"
-    with Server(tmp_path, Path(MODEL).resolve(), samples=samples) as one, browser(one.url, samples / "yes.wav") as page:
+    server = Server(tmp_path, model=Path(MODEL).resolve(), samples=samples)
+    with server, browser(server.url, samples / "yes.wav") as page:
         page.emulate("Emulation.setDeviceMetricsOverride", width=480, height=785, deviceScaleFactor=1, mobile=True)
         page.click("#samples button[data-word=yes]")
         page.until("!document.getElementById('result').hidden")

@@ -45,7 +45,7 @@ def test_the_right_word(http: httpx.Client, rate: int, channels: int, container:
 
 @pytest.mark.parametrize(("threshold", "accepted"), [("0.5", True), ("0.9", True), ("0.9999", False)])
 def test_accepted_says_whether_the_threshold_is_reached(client: Make, threshold: str, accepted: bool) -> None:
-    answer = client({} if threshold == "0.5" else {"threshold": threshold}).post("/predict", wav("up")).json()
+    answer = client({} if threshold == "0.5" else {"threshold": threshold}).post("/predict", content=wav("up")).json()
     assert (answer["accepted"], answer["threshold"]) == (accepted, float(threshold))
 
 
@@ -148,9 +148,12 @@ REFUSED: list[tuple[bytes, dict[str, str], str, str]] = [
 def test_what_is_refused_and_what_to_send(
     http: httpx.Client, body: bytes, headers: dict[str, str], problem: str, says: str
 ) -> None:
-    answer = http.post("/predict", content=body, headers=headers)
+    """The problem's type has an address, which describes it."""
+    answer, kind = http.post("/predict", content=body, headers=headers), PROBLEMS[problem]
     check(answer, problem, says)
     assert problem != "content-encoding" or answer.headers["Accept-Encoding"] == "gzip, deflate"
+    described = {"type": problem, "status": kind.status, "title": kind.title, "remedy": kind.remedy}
+    assert http.get(answer.json()["type"]).json() == described
 
 
 PREDICT, DETECT, INFER, MODELS = "POST /predict", "POST /detect", "POST /v2/models/kws/infer", "GET /v2/models/"
@@ -176,18 +179,12 @@ def test_what_is_refused_by_its_path(http: httpx.Client, asked: str, body: bytes
     assert problem != "method-not-allowed" or {"POST", "GET"} & set(answer.headers["Allow"].split(", "))
 
 
-def test_a_problem_type_describes_itself(http: httpx.Client) -> None:
-    kind = PROBLEMS["not-audio"]
-    document = {"type": "not-audio", "status": kind.status, "title": kind.title, "remedy": kind.remedy}
-    assert http.get("/problems/not-audio").json() == document
-
-
 @pytest.mark.parametrize(("path", "broken"), [("/predict", "predict.classify"), ("/detect", "detect.detect")])
 def test_an_unexpected_error_tells_nothing(
     client: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, path: str, broken: str
 ) -> None:
     monkeypatch.setattr(f"service.{broken}", Mock(side_effect=RuntimeError("the secret of the house")))
-    answer = client().post(path, wav("up"))
+    answer = client().post(path, content=wav("up"))
     check(answer, "internal-error")
     assert "secret" not in answer.text
     assert "RuntimeError: the secret of the house" in caplog.text  # the operator's log has it

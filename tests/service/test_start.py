@@ -18,12 +18,10 @@ import pytest
 from service import settings as module
 from service.settings import Settings, SettingsError, processors
 
-from .server import COMMAND, LOCAL, ROOT, Make, Serve, Server, check, environment, free_port
+from .server import COMMAND, DIGEST, LOCAL, ROOT, Make, Serve, Server, check, environment, free_port
 from .tones import LABELS, METADATA, save_model, save_samples, wav
 
-DIGEST = "ab" * 32
 NUMBERS = {field.name: field.metadata["ends"] for field in fields(Settings) if "ends" in field.metadata}
-Run = subprocess.CompletedProcess[str]
 SHIFTED = LABELS[1:] + LABELS[:1]  # right in form; only a recording with a known word can tell
 
 
@@ -104,10 +102,10 @@ def test_the_table_in_the_documentation_is_whole() -> None:
     assert Settings.from_env(told) == Settings.from_env({})
 
 
-def run(*command: str, cwd: Path = ROOT, **settings: object) -> Run:
+def run(*command: str, **settings: object) -> subprocess.CompletedProcess[str]:
     """Run a command with `settings`; it must end by itself."""
     env = environment(**({"port": free_port()} | settings))
-    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=60, check=False)
 
 
 @pytest.mark.parametrize(
@@ -184,7 +182,7 @@ def test_ready_means_that_the_samples_are_right(client: Make, labels: list[str] 
     answer = asker.get("/readyz")
     check(answer, "not-ready" if status == 503 else 200, says)
     assert answer.headers.get("Retry-After", "1") == "1"
-    assert asker.post("/predict", wav("up")).status_code == status
+    assert asker.post("/predict", content=wav("up")).status_code == status
     assert asker.get("/livez").status_code == 200
 
 
@@ -193,7 +191,7 @@ def test_a_reload_judges_the_new_model_first(serve: Serve, tmp_path: Path, monke
     (metrics := tmp_path / "metrics").mkdir()
     monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(metrics))
     path = save_model(tmp_path / "model.onnx", METADATA | {"labels": json.dumps(SHIFTED)})
-    failing, server = path.read_bytes(), serve(path, ready="/livez", workers=2)
+    failing, server = path.read_bytes(), serve(model=path, ready="/livez", workers=2)
     # At its start it stays up without being ready, and says why.
     assert "up.wav was heard as 'down'" in httpx.get(f"{server.url}/readyz", **LOCAL).json()["detail"]
     assert server.messages("not ready: 0 of 4 samples")
@@ -242,7 +240,7 @@ def test_it_serves_confined_and_leaves_nothing(tmp_path: Path, tone_model_path: 
         pytest.skip(f"no user namespaces here: {trial.stderr.strip()}")
     # A home that can be written: nothing may be left there either (ONNX Runtime's telemetry would).
     command = [*confined, "env", "HOME=/tmp", *COMMAND]
-    with Server(tmp_path, Path("/tmp/model.onnx"), command=command, samples="/tmp") as server:  # noqa: S108
+    with Server(tmp_path, model="/tmp/model.onnx", command=command, samples="/tmp") as server:  # noqa: S108
         # Longer than what any layer keeps in memory by itself.
         form = {"file": ("yes.wav", wav("yes", 20.0, 44_100, 2))}
         assert httpx.post(f"{server.url}/predict", files=form, **LOCAL).json()["prediction"] == "yes"

@@ -77,6 +77,12 @@ def tone(
     return np.repeat(wave[:, None], channels, axis=1)
 
 
+def spoken(*labels: str, rate: int = SAMPLE_RATE) -> npt.NDArray[np.float32]:
+    """float32[frames, 1]: each word for 0.6 s, a second of silence before it."""
+    silence = np.zeros((rate, 1), np.float32)
+    return np.concatenate([part for label in labels for part in (silence, tone(label, 0.6, rate))])
+
+
 def encode(
     samples: npt.NDArray[np.generic], rate: int = SAMPLE_RATE, container: str = "WAV", subtype: str = "PCM_16"
 ) -> bytes:
