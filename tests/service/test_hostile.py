@@ -5,7 +5,6 @@ import random
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any
 
 import httpx
 import numpy as np
@@ -18,13 +17,13 @@ from schemathesis import GenerationMode
 from schemathesis.core.result import Ok
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 
+from .inside_image import KINDS
 from .server import KEY, LOCAL, Server
-from .test_predict import END, FORM, READ, part
-from .tones import KINDS, LABELS, encode, tone, wav
+from .test_predict import END, FORM, READ, Headers, part
+from .tones import LABELS, encode, tone, wav
 
 AUDIO = wav("up", 0.05)
 SEEDS = [encode(tone("yes", 0.3, 16_000, 2), 16_000, kind, subtype) for kind, subtype in KINDS]
-Sent = tuple[bytes, dict[str, str]]
 
 
 def mutate(rng: random.Random, data: bytes) -> bytes:
@@ -40,11 +39,8 @@ def mutate(rng: random.Random, data: bytes) -> bytes:
     return data
 
 
-def corpus() -> Iterator[Sent]:
-    """Bodies and headers: what `service.upload` unwraps and real files, with defects that are the same in every run.
-
-    Lengths that lie, files cut off and impossible samples are those of `tests/kws/test_audio.py`, too.
-    """
+def corpus() -> Iterator[tuple[bytes, Headers]]:
+    """What `service.upload` unwraps and real files, with defects that are the same in every run."""
     rng = random.Random(20_261_124)  # noqa: S311
     for whole, headers in READ.values():
         yield from ((mutate(rng, whole), headers) for _ in range(30))
@@ -67,7 +63,7 @@ def corpus() -> Iterator[Sent]:
         yield part("file", AUDIO) + END, {"Content-Type": f"multipart/form-data; boundary={boundary}"}
 
 
-def post(client: httpx.Client, body: bytes, headers: dict[str, Any]) -> int:
+def post(client: httpx.Client, body: bytes, headers: Headers) -> int:
     response = client.post("/predict", content=body, headers=headers)
     assert response.status_code in {200, 400, 413, 415, 422}, (headers, response.text)
     if response.status_code == 200:

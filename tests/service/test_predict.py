@@ -6,7 +6,7 @@ import json
 import re
 import zlib
 from typing import Any
-from unittest.mock import Mock
+from unittest.mock import patch
 
 import httpx
 import numpy as np
@@ -14,8 +14,9 @@ import pytest
 
 from service.problems import FORMATS, PROBLEMS
 
+from .inside_image import KINDS
 from .server import Make, Server, check
-from .tones import KINDS, LABELS, VERSION, encode, tone, wav
+from .tones import LABELS, VERSION, encode, tone, wav
 
 
 def predict(http: httpx.Client, data: bytes) -> dict[str, Any]:
@@ -73,6 +74,7 @@ PCM, STEREO = ((tone("yes", channels=count) * 32767).astype("<i2") for count in 
 TYPE, L16 = "Content-Type", {"Content-Type": "audio/L16;rate=16000"}
 FORM, GZIP, END = {TYPE: "multipart/form-data; boundary=b"}, {"Content-Encoding": "gzip"}, b"--b--\r\n"
 RAW = zlib.compressobj(wbits=-15)
+Headers = dict[str, str]
 
 
 def part(name: str, data: bytes, rest: str = "") -> bytes:
@@ -80,7 +82,7 @@ def part(name: str, data: bytes, rest: str = "") -> bytes:
 
 
 JSON = json.dumps({"audio": BASE64}).encode()
-READ: dict[str, tuple[bytes, dict[str, str]]] = {
+READ: dict[str, tuple[bytes, Headers]] = {
     "x-gzip": (gzip.compress(WAV), {"Content-Encoding": "X-GZIP"}),
     "members": (gzip.compress(WAV[:99]) + gzip.compress(WAV[99:]) + b"\0" * 9, GZIP),
     "deflate": (zlib.compress(WAV), {"Content-Encoding": "deflate"}),
@@ -107,7 +109,7 @@ READ: dict[str, tuple[bytes, dict[str, str]]] = {
 
 
 @pytest.mark.parametrize(("body", "headers"), READ.values(), ids=READ)
-def test_what_is_read(http: httpx.Client, body: bytes, headers: dict[str, str]) -> None:
+def test_what_is_read(http: httpx.Client, body: bytes, headers: Headers) -> None:
     answer = http.post("/predict", content=body, headers=headers)
     assert (answer.status_code, answer.json().get("prediction")) == (200, "yes"), answer.text
     heard = http.post("/detect", content=body, headers=headers).json()["detections"]
@@ -115,7 +117,7 @@ def test_what_is_read(http: httpx.Client, body: bytes, headers: dict[str, str]) 
 
 
 MP4 = b"\0\0\0\x20ftypM4A \0\0\0\0M4A mp42isom\0\0\0\0"
-REFUSED: list[tuple[bytes, dict[str, str], str, str]] = [
+REFUSED: list[tuple[bytes, Headers, str, str]] = [
     (b"\x1a\x45\xdf\xa3\x9fB\x86\x81\x01" + bytes(400), {TYPE: "audio/wav"}, "not-audio", "WebM"),
     (MP4, {}, "not-audio", "M4A"),
     (part("file", MP4, '; filename="a.wav"') + END, FORM, "not-audio", "ffmpeg"),
@@ -145,9 +147,7 @@ REFUSED: list[tuple[bytes, dict[str, str], str, str]] = [
 
 
 @pytest.mark.parametrize(("body", "headers", "problem", "says"), REFUSED, ids=[" ".join(row[2:]) for row in REFUSED])
-def test_what_is_refused_and_what_to_send(
-    http: httpx.Client, body: bytes, headers: dict[str, str], problem: str, says: str
-) -> None:
+def test_refusals_and_what_to_send(http: httpx.Client, body: bytes, headers: Headers, problem: str, says: str) -> None:
     """The problem's type has an address, which describes it."""
     answer, kind = http.post("/predict", content=body, headers=headers), PROBLEMS[problem]
     check(answer, problem, says)
@@ -180,11 +180,9 @@ def test_what_is_refused_by_its_path(http: httpx.Client, asked: str, body: bytes
 
 
 @pytest.mark.parametrize(("path", "broken"), [("/predict", "predict.classify"), ("/detect", "detect.detect")])
-def test_an_unexpected_error_tells_nothing(
-    client: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, path: str, broken: str
-) -> None:
-    monkeypatch.setattr(f"service.{broken}", Mock(side_effect=RuntimeError("the secret of the house")))
-    answer = client().post(path, content=wav("up"))
+def test_unexpected_errors_tell_nothing(client: Make, caplog: pytest.LogCaptureFixture, path: str, broken: str) -> None:
+    with patch(f"service.{broken}", side_effect=RuntimeError("the secret of the house")):
+        answer = client().post(path, content=wav("up"))
     check(answer, "internal-error")
     assert "secret" not in answer.text
     assert "RuntimeError: the secret of the house" in caplog.text  # the operator's log has it

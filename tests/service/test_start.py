@@ -118,13 +118,12 @@ def run(*command: str, **settings: object) -> subprocess.CompletedProcess[str]:
         ({"samples": "{tmp}/samples"}, "KWS_SAMPLES: {tmp}/samples/up.wav: "),
     ],
 )
-def test_what_cannot_be_served_is_one_line(
-    tone_model_path: Path, tmp_path: Path, settings: dict[str, str], says: str
-) -> None:
-    (tmp_path / "broken.onnx").write_bytes(tone_model_path.read_bytes()[:-1_000])
+def test_what_cannot_be_served_is_one_line(tmp_path: Path, settings: dict[str, str], says: str) -> None:
+    model = save_model(tmp_path / "model.onnx")
+    (tmp_path / "broken.onnx").write_bytes(model.read_bytes()[:-1_000])
     (save_samples(tmp_path / "samples") / "up.wav").write_text("no audio")
-    given: dict[str, Any] = {name: text.format(tmp=tmp_path) for name, text in settings.items()}
-    ended = run(*COMMAND, **({"model": tone_model_path} | given))
+    given = {name: text.format(tmp=tmp_path) for name, text in settings.items()}
+    ended = run(*COMMAND, **({"model": model} | given))
     assert (ended.returncode, ended.stdout) == (2, "")
     assert ended.stderr.startswith("service: ")
     assert ended.stderr.count("\n") == 1

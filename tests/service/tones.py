@@ -15,12 +15,6 @@ CLIP_SAMPLES = 16_000
 VERSION = "0123456789ab"
 TONES = {"up": 500, "down": 1_000, "yes": 2_000, "no": 3_000}
 LABELS = list(TONES)
-KINDS = [  # of audio files: container and encoding
-    *(("WAV", subtype) for subtype in ("PCM_16", "PCM_24", "FLOAT", "IMA_ADPCM")),
-    *(("WAVEX", "PCM_16"), ("FLAC", "PCM_16"), ("OGG", "VORBIS"), ("OGG", "OPUS")),
-    *(("MP3", "MPEG_LAYER_III"), ("AIFF", "PCM_16"), ("CAF", "ALAC_16")),
-]
-
 METADATA = {
     "labels": json.dumps(LABELS),
     "sample_rate": str(SAMPLE_RATE),
@@ -55,7 +49,6 @@ def tone_model(metadata: dict[str, str] = METADATA) -> onnx.ModelProto:
 
 
 def save_model(path: Path, metadata: dict[str, str] = METADATA) -> Path:
-    """Write `tone_model` to `path`."""
     onnx.save(tone_model(metadata), str(path))
     return path
 
@@ -68,12 +61,10 @@ def save_samples(folder: Path) -> Path:
     return folder
 
 
-def tone(
-    label: str, seconds: float = 1.0, rate: int = SAMPLE_RATE, channels: int = 1, amplitude: float = 0.5
-) -> npt.NDArray[np.float32]:
-    """float32[frames, channels]: the tone of `label`."""
+def tone(label: str, seconds: float = 1.0, rate: int = SAMPLE_RATE, channels: int = 1) -> npt.NDArray[np.float32]:
+    """float32[frames, channels]: the tone of `label`, half as loud as can be."""
     time = np.arange(round(seconds * rate)) / rate
-    wave = (amplitude * np.sin(2 * np.pi * TONES[label] * time)).astype(np.float32)
+    wave = (0.5 * np.sin(2 * np.pi * TONES[label] * time)).astype(np.float32)
     return np.repeat(wave[:, None], channels, axis=1)
 
 
@@ -87,9 +78,8 @@ def encode(
     samples: npt.NDArray[np.generic], rate: int = SAMPLE_RATE, container: str = "WAV", subtype: str = "PCM_16"
 ) -> bytes:
     """The samples as the bytes of an audio file."""
-    buffer = io.BytesIO()
-    soundfile.write(buffer, samples, rate, format=container, subtype=subtype)
-    return buffer.getvalue()
+    soundfile.write(file := io.BytesIO(), samples, rate, format=container, subtype=subtype)
+    return file.getvalue()
 
 
 def wav(label: str, seconds: float = 1.0, rate: int = SAMPLE_RATE, channels: int = 1) -> bytes:
