@@ -38,8 +38,7 @@ def ask(path: str, body: bytes | None = None, key: str = KEY, expected: int = 20
 def check() -> str:
     """Ask for everything; what was found."""
     samples = sorted(Path(os.environ.get("KWS_SAMPLES", "service/samples")).glob("*.wav"))
-    heard = {path: json.loads(ask("/predict", path.read_bytes()))["prediction"] for path in samples}
-    clip = next(path for path in samples if heard[path] == path.stem)
+    clip = next(path for path in samples if json.loads(ask("/predict", path.read_bytes()))["prediction"] == path.stem)
     audio, rate = soundfile.read(clip, dtype="float32")
     for container, encoding in KINDS:
         soundfile.write(file := io.BytesIO(), audio, rate, format=container, subtype=encoding)

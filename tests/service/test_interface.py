@@ -226,18 +226,14 @@ def test_what_comes_faster_than_it_is_heard_waits_at_the_client(server: Server) 
     assert grown < 16_000_000
 
 
-HANDSHAKE = (
-    b"GET /listen HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
-)
-
-
 def test_hostile_frames_cost_no_worker(server: Server) -> None:
     """First bytes of every kind, with lengths and masks that promise too much or too little."""
+    handshake = b"GET /listen HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    handshake += b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
     tails = [b"", b"\x80", b"\x00", b"\xfe\x00\x01\0\0\0\0a", b"\xff" + b"\xff" * 8 + b"\0\0\0\0", b"\x82\0\0\0\0ab"]
     with server.unharmed():
         for first, tail in product(range(0, 256, 3), tails):
-            server.connect(HANDSHAKE + bytes([first]) + tail).close()
+            server.connect(handshake + bytes([first]) + tail).close()
         with listen(server) as stream:
             assert ending(stream, "end")[1] == 1000
 

@@ -56,7 +56,7 @@ def test_a_minute_in_one_request(http: httpx.Client) -> None:
     assert answer["windows"][-1]["end"] == 60.0
 
 
-def test_the_headers_of_an_answer(http: httpx.Client) -> None:
+def test_the_headers_of_answers(server: Server, http: httpx.Client) -> None:
     response = http.post("/predict", content=wav("up"), headers={"X-Request-ID": "trace:1.a_B-2"})
     assert response.headers["X-Request-ID"] == response.json()["request_id"] == "trace:1.a_B-2"
     timing = dict(re.findall(r"(\w+);dur=([\d.]+)", response.headers["Server-Timing"]))
@@ -66,6 +66,17 @@ def test_the_headers_of_an_answer(http: httpx.Client) -> None:
         made = [http.get("/healthz", headers={"X-Request-ID": harmful}).headers["X-Request-ID"] for _ in range(2)]
         assert all(re.fullmatch(r"[0-9a-f]{32}", one) for one in made)
         assert made[0] != made[1]
+    for path in ("/", "/healthz", "/nowhere", "/static/page.js", "/docs/", "/predict"):
+        headers, without = http.get(path).headers, http.head(path)
+        policy = headers["Content-Security-Policy"]
+        assert policy.startswith("default-src 'none'; ")
+        assert ("unsafe" in policy, "frame-ancestors 'none'" in policy) == (False, True)
+        is_page = "json" not in headers["Content-Type"]
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert headers.get("Referrer-Policy") == ("no-referrer" if is_page else None)
+        assert headers["Cache-Control"] == ("no-cache" if "static" in path else "no-store")
+        assert (without.content, int(without.headers["Content-Length"]) > 0) == (b"", True)
+    assert not server.messages("ASGI app sent body bytes")
 
 
 WAV = wav("yes")
@@ -186,20 +197,6 @@ def test_unexpected_errors_tell_nothing(client: Make, caplog: pytest.LogCaptureF
     check(answer, "internal-error")
     assert "secret" not in answer.text
     assert "RuntimeError: the secret of the house" in caplog.text  # the operator's log has it
-
-
-def test_what_every_answer_carries(server: Server, http: httpx.Client) -> None:
-    for path in ("/", "/healthz", "/nowhere", "/static/page.js", "/docs/", "/predict"):
-        headers, without = http.get(path).headers, http.head(path)
-        policy = headers["Content-Security-Policy"]
-        assert policy.startswith("default-src 'none'; ")
-        assert ("unsafe" in policy, "frame-ancestors 'none'" in policy) == (False, True)
-        is_page = "json" not in headers["Content-Type"]
-        assert headers["X-Content-Type-Options"] == "nosniff"
-        assert headers.get("Referrer-Policy") == ("no-referrer" if is_page else None)
-        assert headers["Cache-Control"] == ("no-cache" if "static" in path else "no-store")
-        assert (without.content, int(without.headers["Content-Length"]) > 0) == (b"", True)
-    assert not server.messages("ASGI app sent body bytes")
 
 
 POST, CHUNKED = b"POST /predict HTTP/1.1\r\nHost: a\r\n", b"Transfer-Encoding: chunked\r\n\r\n"

@@ -22,12 +22,12 @@ from .server import COMMAND, DIGEST, LOCAL, ROOT, Make, Serve, Server, check, en
 from .tones import LABELS, METADATA, save_model, save_samples, wav
 
 NUMBERS = {field.name: field.metadata["ends"] for field in fields(Settings) if "ends" in field.metadata}
+V4, V6 = "127.0.0.1", "[::1]"
 SHIFTED = LABELS[1:] + LABELS[:1]  # right in form; only a recording with a known word can tell
 
 
 def test_values(tmp_path: Path) -> None:
     (tmp_path / "keys").write_text(f"\ufeff# one client\n{DIGEST}  # Ada\n")
-    origins = ("https://a.example", "http://[::1]:3000")
     values: dict[str, tuple[str, Any]] = {
         "model_sha256": ("sha256:" + DIGEST.upper(), DIGEST),
         "host": ("[::1]", "::1"),
@@ -37,7 +37,7 @@ def test_values(tmp_path: Path) -> None:
         "metrics_open": ("on", True),
         "api_keys": (f"{DIGEST}, sha256:{DIGEST.upper()}", (DIGEST, DIGEST)),
         "api_keys_file": (str(tmp_path / "keys"), (DIGEST,)),
-        "cors_origins": (", ".join(origins), origins),
+        "cors_origins": ("https://a.example, http://[::1]:3000", ("https://a.example", "http://[::1]:3000")),
         "workers": ("3", 3),
     }
     environ = {f"KWS_{name.upper()}": text for name, (text, _) in values.items()}
@@ -146,10 +146,7 @@ def test_what_is_not_imported(modules: str, absent: set[str]) -> None:
     assert not absent & set(ended.stdout.split())
 
 
-@pytest.mark.parametrize(
-    ("host", "asked"),
-    [("*", ["127.0.0.1", "[::1]"]), ("[::1]", ["[::1]"]), ("::", ["[::1]", "127.0.0.1"]), ("0.0.0.0", ["127.0.0.1"])],
-)
+@pytest.mark.parametrize(("host", "asked"), [("*", [V4, V6]), ("[::1]", [V6]), ("::", [V6, V4]), ("0.0.0.0", [V4])])
 def test_addresses_and_the_health_check(serve: Serve, host: str, asked: list[str]) -> None:
     server, check = serve(host=host), [sys.executable, "-m", "service.healthcheck"]
     for address in asked:

@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from itertools import chain, count, repeat
+from itertools import chain, count, product, repeat
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,10 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three clips a label; one of the twelve in the wrong folder."""
     folder = tmp_path_factory.mktemp("clips")
     (folder / ".hidden").mkdir()
-    for label in LABELS:
-        (folder / label).mkdir()
-        for index in range(3):
-            heard = "down" if (label, index) == ("yes", 2) else label
-            (folder / label / f"{index}.wav").write_bytes(wav(heard, 0.8))
+    for label, index in product(LABELS, range(3)):
+        (folder / label).mkdir(exist_ok=True)
+        heard = "down" if (label, index) == ("yes", 2) else label
+        (folder / label / f"{index}.wav").write_bytes(wav(heard, 0.8))
     return folder
 
 

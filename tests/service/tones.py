@@ -15,12 +15,8 @@ CLIP_SAMPLES = 16_000
 VERSION = "0123456789ab"
 TONES = {"up": 500, "down": 1_000, "yes": 2_000, "no": 3_000}
 LABELS = list(TONES)
-METADATA = {
-    "labels": json.dumps(LABELS),
-    "sample_rate": str(SAMPLE_RATE),
-    "clip_samples": str(CLIP_SAMPLES),
-    "model_version": VERSION,
-}
+METADATA = {"sample_rate": str(SAMPLE_RATE), "clip_samples": str(CLIP_SAMPLES)}
+METADATA |= {"labels": json.dumps(LABELS), "model_version": VERSION}
 
 
 def tone_model(metadata: dict[str, str] = METADATA) -> onnx.ModelProto:
