@@ -17,7 +17,6 @@ from .tones import METADATA, save_model, save_samples
 
 @pytest.fixture(scope="session")
 def tone_model_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The model file of `tones`."""
     return save_model(tmp_path_factory.mktemp("model") / "model.onnx")
 
 
@@ -39,7 +38,6 @@ def guarded(tone_model_path: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
 @pytest.fixture(scope="session")
 def http(server: Server) -> Iterator[httpx.Client]:
-    """A client of `server`."""
     with httpx.Client(base_url=server.url, **LOCAL) as client:
         yield client
 

@@ -1,6 +1,7 @@
 """`python -m service.test_client`: success, and every way to fail."""
 
 import json
+import socket
 import subprocess
 import sys
 from itertools import chain, count, product, repeat
@@ -40,10 +41,12 @@ def run(code: int, url: str, output: Path, clips: Path, *options: str) -> tuple[
 
 def test_success(serve: Serve, clips: Path, tmp_path: Path) -> None:
     """As the pipeline runs it: a process of its own, which may be there before the service."""
-    port, found = free_port(), tmp_path / "found"
-    command = [sys.executable, "-m", "service.test_client", f"http://127.0.0.1:{port}", "--output", str(found)]
-    command += ["--clips", str(clips), "--requests", "31", "--ready-timeout", "120", "--model-version", VERSION]
-    waiting = subprocess.Popen(command, cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL)
+    with socket.create_server(("127.0.0.1", 0)) as nobody:
+        port, found = nobody.getsockname()[1], tmp_path / "found"
+        command = [sys.executable, "-m", "service.test_client", f"http://127.0.0.1:{port}", "--output", str(found)]
+        command += ["--clips", str(clips), "--requests", "31", "--ready-timeout", "120", "--model-version", VERSION]
+        waiting = subprocess.Popen(command, cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL)
+        nobody.accept()[0].close()
     server = serve(port=port)
     assert waiting.wait(120) == 0
     metrics, response = (json.loads((found / f"{it}.json").read_text()) for it in ("inference_metrics", "response"))
