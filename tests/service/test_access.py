@@ -19,8 +19,6 @@ HEALTH = ["/livez", "/readyz", "/healthz", "/v2/health/live", "/v2/health/ready"
 PAGES = ["/", "/metrics", "/openapi.json", "/model-card", "/v2", "/v2/models/kws/", "/static/page.js", "/nothing"]
 BASIC = "Basic YW55Ym9keTpjb3JyZWN0IGhvcnNlIGJhdHRlcnkgc3RhcGxl"  # anybody, KEY
 CLOSED = ["POST /predict", "POST /detect", "POST /predict/", "POST /detect/", *(f"GET {path}" for path in PAGES)]
-
-
 ONE: dict[str, Any] = {"api_keys": (DIGEST,)}
 ALL = ONE | {"api_keys_file": (OTHER,), "metrics_keys": (METRICS,)}
 
@@ -46,10 +44,7 @@ KEYS: list[tuple[Any, Any, dict[str, int]]] = [  # settings, headers, path -> st
     *((ALL, {"X-API-Key": key}, {"/": 200, "/metrics": 200}) for key in (KEY, "another")),
     *((ALL, {"X-API-Key": key}, {"/": 401, "/metrics": 401}) for key in ("", DIGEST, KEY[:-1], b"\xff\xfe")),
     *((ALL, {"Authorization": text}, {"/": 200}) for text in (f"Bearer {KEY}", f"bearer  {KEY}", BASIC)),
-    *(
-        (ALL, {"Authorization": text}, {"/": 401})
-        for text in (KEY, "Bearer", "Basic %%%", "Basic /////w==", "Digest a")
-    ),
+    *((ALL, {"Authorization": text}, {"/": 401}) for text in (KEY, "Bearer", "Basic %%%", "Basic //8=", "Digest a")),
     (ALL, {"X-API-Key": SCRAPER}, SCRAPED),
     (ONE, {"X-API-Key": SCRAPER}, {"/metrics": 401}),
     (ONE | {"metrics_open": True}, {}, SCRAPED),
@@ -68,12 +63,13 @@ def test_a_rate_limit_for_each_client_or_key(client: Make) -> None:
     # The last entry is the one that the trusted proxy wrote; without any the peer counts.
     for forwarded in ("203.0.113.1", "203.0.113.1, 203.0.113.2"):
         named = {"X-Forwarded-For": forwarded}
-        assert [asker.post("/predict", wav("no"), headers=named).status_code for _ in range(3)] == [200, 200, 429]
+        statuses = [asker.post("/predict", content=wav("no"), headers=named).status_code for _ in range(3)]
+        assert statuses == [200, 200, 429]
         answer = asker.get("/metrics", headers=named)
         check(answer, "rate-limited")
         assert 1 <= int(answer.headers["Retry-After"]) <= 3600
         assert asker.get("/readyz", headers=named).status_code == 200
-    assert [asker.get("/v2", peer=peer).status_code for peer in "aaabb"] == [200, 200, 429, 200, 200]
+    assert [asker.get("/v2", extensions={"peer": peer}).status_code for peer in "aaabb"] == [200, 200, 429, 200, 200]
     asker = client(rate_limit="1/hour", api_keys=(DIGEST, OTHER))
     statuses = [asker.get("/v2", headers={"X-API-Key": key}).status_code for key in (KEY, KEY, "another", "another")]
     assert statuses == [200, 429, 200, 429]
@@ -101,7 +97,7 @@ def test_cors(client: Make, origins: tuple[str, ...], origin: str, allowed: bool
         assert preflight.headers.get("Access-Control-Allow-Origin") == said
         assert (preflight.headers.get("Access-Control-Allow-Headers") == "authorization, content-type") == allowed
     for key, body, status in ((KEY, wav("up"), 200), (KEY, b"x", 415), ("", wav("up"), 401)):
-        answer = asker.post("/predict", body, headers={"Origin": origin, "X-API-Key": key})
+        answer = asker.post("/predict", content=body, headers={"Origin": origin, "X-API-Key": key})
         assert (answer.status_code, answer.headers.get("Access-Control-Allow-Origin")) == (status, said)
         assert ("X-Request-ID" in answer.headers.get("Access-Control-Expose-Headers", "")) == allowed
     assert "Access-Control-Allow-Origin" not in asker.get("/livez").headers
@@ -126,6 +122,6 @@ def test_every_address_is_right_under_a_prefix(client: Make) -> None:
 
 def test_a_digest_is_what_sha256sum_prints_and_a_key_is_never_logged(guarded: Server) -> None:
     printed = subprocess.run(["sha256sum"], input=KEY, capture_output=True, text=True, check=True).stdout
-    assert read_digests(f"# of the page\n{printed}{printed}") == (hashlib.sha256(KEY.encode()).hexdigest(),) * 2
+    assert read_digests(f"# of the page\n{printed}{printed}") == (DIGEST,) * 2
     assert [guarded.predict(wav("up"), headers=sent).status_code for sent in ({}, {"X-API-Key": KEY})] == [401, 200]
     assert KEY not in guarded.stderr() + (guarded.folder / "stdout").read_text()

@@ -1,21 +1,25 @@
-"""Metrics, OpenAPI, model card, detections and the Open Inference Protocol, through the real server."""
+"""Metrics, model card, the Open Inference Protocol, and detections in recordings and live, through the real server."""
 
 import hashlib
 import json
+from contextlib import ExitStack, suppress
 from dataclasses import asdict
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
 import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import ClientConnection, connect
 
 from kws.audio import decode
 from kws.detection import detect
 from kws.model_file import open_model
 
-from .server import LOCAL, Make, Serve, Server, check
-from .tones import CLIP_SAMPLES, LABELS, METADATA, SAMPLE_RATE, VERSION, encode, tone, wav
+from .server import KEY, LOCAL, Make, Serve, Server, check
+from .tones import CLIP_SAMPLES, LABELS, METADATA, VERSION, encode, spoken, tone, wav
 
 INFER = "/v2/models/kws/infer"
 
@@ -55,14 +59,50 @@ def test_one_identity_everywhere(server: Server, http: httpx.Client, tone_model_
     assert any(line.get("model_sha256") == digest for line in server.log())
 
 
-def words(*labels: str) -> bytes:
-    """Each spoken for 0.6 s, a second of silence before it."""
-    silence = np.zeros((SAMPLE_RATE, 1), np.float32)
-    return encode(np.concatenate([part for label in labels for part in (silence, tone(label, 0.6))]))
+def tensor(words: list[str], **changes: object) -> dict[str, Any]:
+    data = np.stack([tone(word)[:, 0] for word in words])
+    fields = {"name": "waveform", "datatype": "FP32", "shape": list(data.shape), "data": data.ravel().tolist()}
+    return {"id": "7", "inputs": [fields | changes]}
+
+
+def test_infer_a_batch(http: httpx.Client) -> None:
+    check(http.get("/v2"), 200, '"name":"kws"')
+    for path in (INFER, f"/v2/models/kws/versions/{VERSION}/infer"):
+        answer = http.post(path, json=tensor(["no", "up", "yes"])).json()
+        (output,) = answer["outputs"]
+        assert (answer["id"], answer["model_name"], answer["model_version"]) == ("7", "kws", VERSION)
+        assert (output["name"], output["datatype"], output["shape"]) == ("probabilities", "FP32", [3, 4])
+        best = np.array(output["data"]).reshape(3, 4).argmax(axis=1)
+        assert [LABELS[index] for index in best] == ["no", "up", "yes"]
+
+
+def test_infer_with_binary_tensors(http: httpx.Client) -> None:
+    """As tritonclient sends and asks, by default and for an output."""
+    raw = tone("down")[:, 0].astype("<f4").tobytes()
+    by_name = {"name": "probabilities", "parameters": {"binary_data": True}}
+    for asked in ({"parameters": {"binary_data_output": True}}, {"outputs": [by_name]}):
+        head = json.dumps(tensor(["down"], data=[], parameters={"binary_data_size": len(raw)}) | asked).encode()
+        answer = http.post(INFER, content=head + raw, headers={"Inference-Header-Content-Length": str(len(head))})
+        length = int(answer.headers["Inference-Header-Content-Length"])
+        assert json.loads(answer.content[:length])["outputs"][0]["parameters"] == {"binary_data_size": 16}
+        assert LABELS[int(np.frombuffer(answer.content[length:], "<f4").argmax())] == "down"
+
+
+def test_wrong_tensors(http: httpx.Client) -> None:
+    """Beside what schemathesis finds in the description's own form."""
+    wrong: list[dict[str, Any]] = [{"name": "x"}, {"datatype": "INT8"}, {"parameters": {"binary_data_size": 4}}]
+    wrong += [{"shape": shape} for shape in ([1, 5], [2, CLIP_SAMPLES], [True, CLIP_SAMPLES], [10**9, CLIP_SAMPLES])]
+    documents = [tensor(["up"], **changes) for changes in (*wrong, {"data": ["a"] * CLIP_SAMPLES})]
+    documents.append(tensor(["up"]) | {"outputs": [{"name": "other"}]})
+    for body in (b"", b"[]", b"[" * 100_000, *(json.dumps(each).encode() for each in documents)):
+        check(http.post(INFER, content=body), "bad-request", "not a request of the protocol")
+    for value in ("1e39", "NaN"):
+        body = json.dumps(tensor(["up"])).encode().replace(b"0.0,", value.encode() + b",", 1)
+        check(http.post(INFER, content=body), "audio-samples")
 
 
 def test_detections_are_those_of_the_shared_rule(http: httpx.Client, tone_model_path: Path) -> None:
-    recording = words("yes", "down", "yes")
+    recording = encode(spoken("yes", "down", "yes"))
     answer = http.post("/detect", content=recording).json()
     expected = [asdict(one) for one in detect(open_model(tone_model_path), decode(recording).waveform)]
     assert [one["label"] for one in expected] == ["yes", "down", "yes"]
@@ -90,7 +130,8 @@ def test_the_models_own_rule_and_what_the_query_puts_before_it(
     client: Make, metadata: dict[str, str], query: str, threshold: float, heard: int
 ) -> None:
     asker = client({"threshold": "0.75"} | metadata)
-    answer, card = asker.post(f"/detect?{query}", words(*["up"] * 4)).json(), asker.get("/model-card").json()
+    answer = asker.post(f"/detect?{query}", content=encode(spoken(*["up"] * 4))).json()
+    card = asker.get("/model-card").json()
     assert card["model_revision"] == metadata.get("revision", "")
     assert card["sensitivities"] == json.loads(metadata.get("sensitivities", "{}"))
     assert query or card["detection"]["threshold"] == threshold
@@ -100,51 +141,107 @@ def test_the_models_own_rule_and_what_the_query_puts_before_it(
 
 @pytest.mark.parametrize("query", ["sensitivity=HIGH", "sensitivity=", "sensitivity=low&threshold=0.5"])
 def test_a_sensitivity_that_the_model_does_not_have(client: Make, query: str) -> None:
-    answer = client(SENSITIVE).post(f"/detect?{query}", wav("up"))
+    answer = client(SENSITIVE).post(f"/detect?{query}", content=wav("up"))
     check(answer, "bad-request", "the model has low, medium, high")
 
 
-def tensor(words: list[str], **changes: object) -> dict[str, Any]:
-    data = np.stack([tone(word)[:, 0] for word in words])
-    fields = {"name": "waveform", "datatype": "FP32", "shape": list(data.shape), "data": data.ravel().tolist()}
-    return {"id": "7", "inputs": [fields | changes]}
+def listen(server: Server, path: str = "/listen", key: str = KEY, **options: Any) -> ClientConnection:
+    return connect(f"ws://127.0.0.1:{server.port}{path}", proxy=None, additional_headers={"X-API-Key": key}, **options)
 
 
-def test_infer_a_batch(http: httpx.Client) -> None:
-    check(http.get("/v2"), 200, '"name":"kws"')
-    for path in (INFER, f"/v2/models/kws/versions/{VERSION}/infer"):
-        answer = http.post(path, json=tensor(["no", "up", "yes"])).json()
-        (output,) = answer["outputs"]
-        assert (answer["id"], answer["model_name"], answer["model_version"]) == ("7", "kws", VERSION)
-        assert (output["name"], output["datatype"], output["shape"]) == ("probabilities", "FP32", [3, 4])
-        best = np.array(output["data"]).reshape(3, 4).argmax(axis=1)
-        assert [LABELS[index] for index in best] == ["no", "up", "yes"]
+def ending(connection: ClientConnection, last: Any = None) -> tuple[list[Any], int | None, str]:
+    """What is still said after the message `last`, and the close code with its reason."""
+    found: list[Any] = []
+    with suppress(ConnectionClosed):
+        if last is not None:
+            connection.send(last)
+        while True:
+            found.append(json.loads(connection.recv(timeout=60)))
+    return found, connection.close_code, connection.close_reason or ""
 
 
-def test_infer_with_binary_tensors(http: httpx.Client) -> None:
-    """As tritonclient sends and asks, by default and for an output."""
-    raw, by_name = (
-        tone("down")[:, 0].astype("<f4").tobytes(),
-        {"name": "probabilities", "parameters": {"binary_data": True}},
-    )
-    for asked in ({"parameters": {"binary_data_output": True}}, {"outputs": [by_name]}):
-        request = tensor(["down"]) | asked
-        request["inputs"][0] |= {"data": [], "parameters": {"binary_data_size": len(raw)}}
-        head = json.dumps(request).encode()
-        answer = http.post(INFER, content=head + raw, headers={"Inference-Header-Content-Length": str(len(head))})
-        length = int(answer.headers["Inference-Header-Content-Length"])
-        assert json.loads(answer.content[:length])["outputs"][0]["parameters"] == {"binary_data_size": 16}
-        assert LABELS[int(np.frombuffer(answer.content[length:], "<f4").argmax())] == "down"
+@pytest.mark.parametrize(("rate", "frame"), [(16_000, 1_600), (16_000, 33), (16_000, 30_000), (48_000, 4_800)])
+def test_the_same_rule_live(server: Server, http: httpx.Client, rate: int, frame: int) -> None:
+    """What is heard live is what `/detect` finds in the same recording, and comes while the audio goes on."""
+    counted = 'kws_detections_total{endpoint="listen",label="yes"}'
+    before, found = server.metrics().get(counted, 0), []
+    samples = np.pad(spoken("yes", "down", rate=rate) * 32_767, [(0, 2 * rate), (0, 0)]).astype("<i2")
+    with listen(server, f"/listen?rate={rate}&threshold=0.6") as stream:
+        for part in np.split(samples, [rate * 23 // 10]):
+            for start in range(0, len(part), frame):
+                stream.send(part[start : start + frame].tobytes())
+            found.append(json.loads(stream.recv(timeout=60)))
+            assert server.metrics()["kws_streams"] == 1
+        assert ending(stream, "end") == ([], 1000, "")
+    server.until(lambda: server.metrics()["kws_streams"] == 0)
+    assert server.metrics()[counted] == before + 1
+    expected = http.post("/detect?threshold=0.6", content=encode(samples, rate)).json()["detections"]
+    assert [one["label"] for one in found] == ["yes", "down"]
+    for live, one in zip(found, expected, strict=True):
+        assert (live["start"], live["end"]) == pytest.approx((one["start"], one["end"]), abs=0.011)
+        assert live["confidence"] == pytest.approx(one["confidence"], abs=0.002)
 
 
-def test_wrong_tensors(http: httpx.Client) -> None:
-    """Beside what schemathesis finds in the description's own form."""
-    wrong: list[dict[str, Any]] = [{"name": "x"}, {"datatype": "INT8"}, {"parameters": {"binary_data_size": 4}}]
-    wrong += [{"shape": shape} for shape in ([1, 5], [2, CLIP_SAMPLES], [True, CLIP_SAMPLES], [10**9, CLIP_SAMPLES])]
-    documents = [tensor(["up"], **changes) for changes in (*wrong, {"data": ["a"] * CLIP_SAMPLES})]
-    documents.append(tensor(["up"]) | {"outputs": [{"name": "other"}]})
-    for body in (b"", b"[]", b"[" * 100_000, *(json.dumps(each).encode() for each in documents)):
-        check(http.post(INFER, content=body), "bad-request", "not a request of the protocol")
-    for value in ("1e39", "NaN"):
-        body = json.dumps(tensor(["up"])).encode().replace(b"0.0,", value.encode() + b",", 1)
-        check(http.post(INFER, content=body), "audio-samples")
+@pytest.mark.parametrize(
+    ("path", "options", "message", "code", "says"),
+    [
+        *(("", {"origin": origin}, "end", 1000, "") for origin in (None, "https://app.example")),
+        ("", {"origin": "https://evil.example"}, None, 1008, "another origin"),
+        ("", {"key": ""}, None, 1008, "unauthorized"),
+        ("/other", {}, None, 1008, "not-found"),
+        *((f"?{query}", {}, None, 1008, query.partition("=")[0]) for query in ("rate=0", "rate=1e4", "threshold=2")),
+        *(("", {}, message, 1007, "PCM16") for message in ("hello", "", "end ", b"odd")),
+        ("", {}, bytes(70_000), 1009, ""),
+    ],
+)
+def test_how_a_stream_ends(guarded: Server, path: str, options: Any, message: Any, code: int, says: str) -> None:
+    with listen(guarded, f"/listen{path}", **options) as stream:
+        _, closed, reason = ending(stream, message)
+    assert closed == code
+    assert says in reason
+
+
+def test_how_many_may_listen_and_how_long_in_silence(guarded: Server) -> None:
+    with ExitStack() as stack:
+        open_ones = [stack.enter_context(listen(guarded)) for _ in range(3)]
+        for stream in open_ones:
+            stream.send(bytes(64))
+        _, code, reason = ending(stack.enter_context(listen(guarded)))
+        assert (code, reason) == (1013, "overloaded: 3 streams are open.")
+        for stream in open_ones:
+            assert ending(stream)[1:] == (1008, "No audio came for too long.")
+    with listen(guarded, origin=f"http://127.0.0.1:{guarded.port}") as again:
+        assert ending(again, "end")[1] == 1000
+
+
+def test_what_comes_faster_than_it_is_heard_waits_at_the_client(server: Server) -> None:
+    """40 MB are heard to their end; the service holds little of them at a time, and answers others."""
+    before = server.resident()
+    with listen(server) as stream:
+        for _ in range(600):
+            stream.send(bytes(64_000))
+        grown = server.resident() - before
+        assert server.predict(encode(tone("no"))).json()["prediction"] == "no"
+        assert ending(stream, "end")[1] == 1000
+    assert grown < 16_000_000
+
+
+def test_hostile_frames_cost_no_worker(server: Server) -> None:
+    """First bytes of every kind, with lengths and masks that promise too much or too little."""
+    handshake = b"GET /listen HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    handshake += b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+    tails = [b"", b"\x80", b"\x00", b"\xfe\x00\x01\0\0\0\0a", b"\xff" + b"\xff" * 8 + b"\0\0\0\0", b"\x82\0\0\0\0ab"]
+    with server.unharmed():
+        for first, tail in product(range(0, 256, 3), tails):
+            server.connect(handshake + bytes([first]) + tail).close()
+        with listen(server) as stream:
+            assert ending(stream, "end")[1] == 1000
+
+
+def test_at_the_end_of_the_service_streams_are_told(serve: Serve) -> None:
+    server = serve()
+    with listen(server) as stream:
+        stream.send(bytes(64))
+        server.process.terminate()
+        assert ending(stream)[1:] == (1001, "The service stops.")
+        assert server.process.wait(30) == 0

@@ -3,11 +3,11 @@
 import base64
 import os
 import shutil
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from subprocess import DEVNULL, Popen
 from typing import Any
 
 import httpx
@@ -63,16 +63,15 @@ class Page:
 def browser(url: str, clip: Path) -> Iterator[Page]:
     """The page in a browser of its own, whose microphone plays `clip` again and again."""
     port = free_port()
-    process = subprocess.Popen([str(DRIVER), f"--port={port}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        opened = Page(f"http://127.0.0.1:{port}", url, clip)
-        yield opened
-        # Nothing was refused by the content security policy, no exception.
-        assert [entry for entry in opened.call("se/log", type="browser") if entry["level"] == "SEVERE"] == []
-        opened.http.delete(opened.session)
-    finally:
-        process.terminate()
-        process.wait(10)
+    with Popen([str(DRIVER), f"--port={port}"], stdout=DEVNULL, stderr=DEVNULL) as process:
+        try:
+            opened = Page(f"http://127.0.0.1:{port}", url, clip)
+            yield opened
+            # Nothing was refused by the content security policy, no exception.
+            assert [entry for entry in opened.call("se/log", type="browser") if entry["level"] == "SEVERE"] == []
+            opened.http.delete(opened.session)
+        finally:
+            process.terminate()
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +146,8 @@ def test_live_mode_announces_a_word_once(page: Page) -> None:
 def test_picture(tmp_path: Path) -> None:
     """docs/page.png anew: the page with a trained model and one of the shipped recordings."""
     samples = ROOT / "service" / "samples"
-    with Server(tmp_path, Path(MODEL).resolve(), samples=samples) as one, browser(one.url, samples / "yes.wav") as page:
+    server = Server(tmp_path, model=Path(MODEL).resolve(), samples=samples)
+    with server, browser(server.url, samples / "yes.wav") as page:
         page.emulate("Emulation.setDeviceMetricsOverride", width=480, height=785, deviceScaleFactor=1, mobile=True)
         page.click("#samples button[data-word=yes]")
         page.until("!document.getElementById('result').hidden")

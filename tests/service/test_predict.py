@@ -6,7 +6,7 @@ import json
 import re
 import zlib
 from typing import Any
-from unittest.mock import Mock
+from unittest.mock import patch
 
 import httpx
 import numpy as np
@@ -14,8 +14,9 @@ import pytest
 
 from service.problems import FORMATS, PROBLEMS
 
+from .inside_image import KINDS
 from .server import Make, Server, check
-from .tones import KINDS, LABELS, VERSION, encode, tone, wav
+from .tones import LABELS, VERSION, encode, tone, wav
 
 
 def predict(http: httpx.Client, data: bytes) -> dict[str, Any]:
@@ -45,7 +46,7 @@ def test_the_right_word(http: httpx.Client, rate: int, channels: int, container:
 
 @pytest.mark.parametrize(("threshold", "accepted"), [("0.5", True), ("0.9", True), ("0.9999", False)])
 def test_accepted_says_whether_the_threshold_is_reached(client: Make, threshold: str, accepted: bool) -> None:
-    answer = client({} if threshold == "0.5" else {"threshold": threshold}).post("/predict", wav("up")).json()
+    answer = client({} if threshold == "0.5" else {"threshold": threshold}).post("/predict", content=wav("up")).json()
     assert (answer["accepted"], answer["threshold"]) == (accepted, float(threshold))
 
 
@@ -55,7 +56,7 @@ def test_a_minute_in_one_request(http: httpx.Client) -> None:
     assert answer["windows"][-1]["end"] == 60.0
 
 
-def test_the_headers_of_an_answer(http: httpx.Client) -> None:
+def test_the_headers_of_answers(server: Server, http: httpx.Client) -> None:
     response = http.post("/predict", content=wav("up"), headers={"X-Request-ID": "trace:1.a_B-2"})
     assert response.headers["X-Request-ID"] == response.json()["request_id"] == "trace:1.a_B-2"
     timing = dict(re.findall(r"(\w+);dur=([\d.]+)", response.headers["Server-Timing"]))
@@ -65,6 +66,17 @@ def test_the_headers_of_an_answer(http: httpx.Client) -> None:
         made = [http.get("/healthz", headers={"X-Request-ID": harmful}).headers["X-Request-ID"] for _ in range(2)]
         assert all(re.fullmatch(r"[0-9a-f]{32}", one) for one in made)
         assert made[0] != made[1]
+    for path in ("/", "/healthz", "/nowhere", "/static/page.js", "/docs/", "/predict"):
+        headers, without = http.get(path).headers, http.head(path)
+        policy = headers["Content-Security-Policy"]
+        assert policy.startswith("default-src 'none'; ")
+        assert ("unsafe" in policy, "frame-ancestors 'none'" in policy) == (False, True)
+        is_page = "json" not in headers["Content-Type"]
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert headers.get("Referrer-Policy") == ("no-referrer" if is_page else None)
+        assert headers["Cache-Control"] == ("no-cache" if "static" in path else "no-store")
+        assert (without.content, int(without.headers["Content-Length"]) > 0) == (b"", True)
+    assert not server.messages("ASGI app sent body bytes")
 
 
 WAV = wav("yes")
@@ -73,6 +85,7 @@ PCM, STEREO = ((tone("yes", channels=count) * 32767).astype("<i2") for count in 
 TYPE, L16 = "Content-Type", {"Content-Type": "audio/L16;rate=16000"}
 FORM, GZIP, END = {TYPE: "multipart/form-data; boundary=b"}, {"Content-Encoding": "gzip"}, b"--b--\r\n"
 RAW = zlib.compressobj(wbits=-15)
+Headers = dict[str, str]
 
 
 def part(name: str, data: bytes, rest: str = "") -> bytes:
@@ -80,7 +93,7 @@ def part(name: str, data: bytes, rest: str = "") -> bytes:
 
 
 JSON = json.dumps({"audio": BASE64}).encode()
-READ: dict[str, tuple[bytes, dict[str, str]]] = {
+READ: dict[str, tuple[bytes, Headers]] = {
     "x-gzip": (gzip.compress(WAV), {"Content-Encoding": "X-GZIP"}),
     "members": (gzip.compress(WAV[:99]) + gzip.compress(WAV[99:]) + b"\0" * 9, GZIP),
     "deflate": (zlib.compress(WAV), {"Content-Encoding": "deflate"}),
@@ -107,7 +120,7 @@ READ: dict[str, tuple[bytes, dict[str, str]]] = {
 
 
 @pytest.mark.parametrize(("body", "headers"), READ.values(), ids=READ)
-def test_what_is_read(http: httpx.Client, body: bytes, headers: dict[str, str]) -> None:
+def test_what_is_read(http: httpx.Client, body: bytes, headers: Headers) -> None:
     answer = http.post("/predict", content=body, headers=headers)
     assert (answer.status_code, answer.json().get("prediction")) == (200, "yes"), answer.text
     heard = http.post("/detect", content=body, headers=headers).json()["detections"]
@@ -115,7 +128,7 @@ def test_what_is_read(http: httpx.Client, body: bytes, headers: dict[str, str]) 
 
 
 MP4 = b"\0\0\0\x20ftypM4A \0\0\0\0M4A mp42isom\0\0\0\0"
-REFUSED: list[tuple[bytes, dict[str, str], str, str]] = [
+REFUSED: list[tuple[bytes, Headers, str, str]] = [
     (b"\x1a\x45\xdf\xa3\x9fB\x86\x81\x01" + bytes(400), {TYPE: "audio/wav"}, "not-audio", "WebM"),
     (MP4, {}, "not-audio", "M4A"),
     (part("file", MP4, '; filename="a.wav"') + END, FORM, "not-audio", "ffmpeg"),
@@ -145,12 +158,13 @@ REFUSED: list[tuple[bytes, dict[str, str], str, str]] = [
 
 
 @pytest.mark.parametrize(("body", "headers", "problem", "says"), REFUSED, ids=[" ".join(row[2:]) for row in REFUSED])
-def test_what_is_refused_and_what_to_send(
-    http: httpx.Client, body: bytes, headers: dict[str, str], problem: str, says: str
-) -> None:
-    answer = http.post("/predict", content=body, headers=headers)
+def test_refusals_and_what_to_send(http: httpx.Client, body: bytes, headers: Headers, problem: str, says: str) -> None:
+    """The problem's type has an address, which describes it."""
+    answer, kind = http.post("/predict", content=body, headers=headers), PROBLEMS[problem]
     check(answer, problem, says)
     assert problem != "content-encoding" or answer.headers["Accept-Encoding"] == "gzip, deflate"
+    described = {"type": problem, "status": kind.status, "title": kind.title, "remedy": kind.remedy}
+    assert http.get(answer.json()["type"]).json() == described
 
 
 PREDICT, DETECT, INFER, MODELS = "POST /predict", "POST /detect", "POST /v2/models/kws/infer", "GET /v2/models/"
@@ -176,35 +190,13 @@ def test_what_is_refused_by_its_path(http: httpx.Client, asked: str, body: bytes
     assert problem != "method-not-allowed" or {"POST", "GET"} & set(answer.headers["Allow"].split(", "))
 
 
-def test_a_problem_type_describes_itself(http: httpx.Client) -> None:
-    kind = PROBLEMS["not-audio"]
-    document = {"type": "not-audio", "status": kind.status, "title": kind.title, "remedy": kind.remedy}
-    assert http.get("/problems/not-audio").json() == document
-
-
 @pytest.mark.parametrize(("path", "broken"), [("/predict", "predict.classify"), ("/detect", "detect.detect")])
-def test_an_unexpected_error_tells_nothing(
-    client: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, path: str, broken: str
-) -> None:
-    monkeypatch.setattr(f"service.{broken}", Mock(side_effect=RuntimeError("the secret of the house")))
-    answer = client().post(path, wav("up"))
+def test_unexpected_errors_tell_nothing(client: Make, caplog: pytest.LogCaptureFixture, path: str, broken: str) -> None:
+    with patch(f"service.{broken}", side_effect=RuntimeError("the secret of the house")):
+        answer = client().post(path, content=wav("up"))
     check(answer, "internal-error")
     assert "secret" not in answer.text
     assert "RuntimeError: the secret of the house" in caplog.text  # the operator's log has it
-
-
-def test_what_every_answer_carries(server: Server, http: httpx.Client) -> None:
-    for path in ("/", "/healthz", "/nowhere", "/static/page.js", "/docs/", "/predict"):
-        headers, without = http.get(path).headers, http.head(path)
-        policy = headers["Content-Security-Policy"]
-        assert policy.startswith("default-src 'none'; ")
-        assert ("unsafe" in policy, "frame-ancestors 'none'" in policy) == (False, True)
-        is_page = "json" not in headers["Content-Type"]
-        assert headers["X-Content-Type-Options"] == "nosniff"
-        assert headers.get("Referrer-Policy") == ("no-referrer" if is_page else None)
-        assert headers["Cache-Control"] == ("no-cache" if "static" in path else "no-store")
-        assert (without.content, int(without.headers["Content-Length"]) > 0) == (b"", True)
-    assert not server.messages("ASGI app sent body bytes")
 
 
 POST, CHUNKED = b"POST /predict HTTP/1.1\r\nHost: a\r\n", b"Transfer-Encoding: chunked\r\n\r\n"

@@ -18,18 +18,16 @@ import pytest
 from service import settings as module
 from service.settings import Settings, SettingsError, processors
 
-from .server import COMMAND, LOCAL, ROOT, Make, Serve, Server, check, environment, free_port
+from .server import COMMAND, DIGEST, LOCAL, ROOT, Make, Serve, Server, check, environment, free_port
 from .tones import LABELS, METADATA, save_model, save_samples, wav
 
-DIGEST = "ab" * 32
 NUMBERS = {field.name: field.metadata["ends"] for field in fields(Settings) if "ends" in field.metadata}
-Run = subprocess.CompletedProcess[str]
+V4, V6 = "127.0.0.1", "[::1]"
 SHIFTED = LABELS[1:] + LABELS[:1]  # right in form; only a recording with a known word can tell
 
 
 def test_values(tmp_path: Path) -> None:
     (tmp_path / "keys").write_text(f"\ufeff# one client\n{DIGEST}  # Ada\n")
-    origins = ("https://a.example", "http://[::1]:3000")
     values: dict[str, tuple[str, Any]] = {
         "model_sha256": ("sha256:" + DIGEST.upper(), DIGEST),
         "host": ("[::1]", "::1"),
@@ -39,7 +37,7 @@ def test_values(tmp_path: Path) -> None:
         "metrics_open": ("on", True),
         "api_keys": (f"{DIGEST}, sha256:{DIGEST.upper()}", (DIGEST, DIGEST)),
         "api_keys_file": (str(tmp_path / "keys"), (DIGEST,)),
-        "cors_origins": (", ".join(origins), origins),
+        "cors_origins": ("https://a.example, http://[::1]:3000", ("https://a.example", "http://[::1]:3000")),
         "workers": ("3", 3),
     }
     environ = {f"KWS_{name.upper()}": text for name, (text, _) in values.items()}
@@ -104,10 +102,10 @@ def test_the_table_in_the_documentation_is_whole() -> None:
     assert Settings.from_env(told) == Settings.from_env({})
 
 
-def run(*command: str, cwd: Path = ROOT, **settings: object) -> Run:
+def run(*command: str, **settings: object) -> subprocess.CompletedProcess[str]:
     """Run a command with `settings`; it must end by itself."""
     env = environment(**({"port": free_port()} | settings))
-    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=60, check=False)
 
 
 @pytest.mark.parametrize(
@@ -120,13 +118,12 @@ def run(*command: str, cwd: Path = ROOT, **settings: object) -> Run:
         ({"samples": "{tmp}/samples"}, "KWS_SAMPLES: {tmp}/samples/up.wav: "),
     ],
 )
-def test_what_cannot_be_served_is_one_line(
-    tone_model_path: Path, tmp_path: Path, settings: dict[str, str], says: str
-) -> None:
-    (tmp_path / "broken.onnx").write_bytes(tone_model_path.read_bytes()[:-1_000])
+def test_what_cannot_be_served_is_one_line(tmp_path: Path, settings: dict[str, str], says: str) -> None:
+    model = save_model(tmp_path / "model.onnx")
+    (tmp_path / "broken.onnx").write_bytes(model.read_bytes()[:-1_000])
     (save_samples(tmp_path / "samples") / "up.wav").write_text("no audio")
-    given: dict[str, Any] = {name: text.format(tmp=tmp_path) for name, text in settings.items()}
-    ended = run(*COMMAND, **({"model": tone_model_path} | given))
+    given = {name: text.format(tmp=tmp_path) for name, text in settings.items()}
+    ended = run(*COMMAND, **({"model": model} | given))
     assert (ended.returncode, ended.stdout) == (2, "")
     assert ended.stderr.startswith("service: ")
     assert ended.stderr.count("\n") == 1
@@ -149,10 +146,7 @@ def test_what_is_not_imported(modules: str, absent: set[str]) -> None:
     assert not absent & set(ended.stdout.split())
 
 
-@pytest.mark.parametrize(
-    ("host", "asked"),
-    [("*", ["127.0.0.1", "[::1]"]), ("[::1]", ["[::1]"]), ("::", ["[::1]", "127.0.0.1"]), ("0.0.0.0", ["127.0.0.1"])],
-)
+@pytest.mark.parametrize(("host", "asked"), [("*", [V4, V6]), ("[::1]", [V6]), ("::", [V6, V4]), ("0.0.0.0", [V4])])
 def test_addresses_and_the_health_check(serve: Serve, host: str, asked: list[str]) -> None:
     server, check = serve(host=host), [sys.executable, "-m", "service.healthcheck"]
     for address in asked:
@@ -184,7 +178,7 @@ def test_ready_means_that_the_samples_are_right(client: Make, labels: list[str] 
     answer = asker.get("/readyz")
     check(answer, "not-ready" if status == 503 else 200, says)
     assert answer.headers.get("Retry-After", "1") == "1"
-    assert asker.post("/predict", wav("up")).status_code == status
+    assert asker.post("/predict", content=wav("up")).status_code == status
     assert asker.get("/livez").status_code == 200
 
 
@@ -193,7 +187,7 @@ def test_a_reload_judges_the_new_model_first(serve: Serve, tmp_path: Path, monke
     (metrics := tmp_path / "metrics").mkdir()
     monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(metrics))
     path = save_model(tmp_path / "model.onnx", METADATA | {"labels": json.dumps(SHIFTED)})
-    failing, server = path.read_bytes(), serve(path, ready="/livez", workers=2)
+    failing, server = path.read_bytes(), serve(model=path, ready="/livez", workers=2)
     # At its start it stays up without being ready, and says why.
     assert "up.wav was heard as 'down'" in httpx.get(f"{server.url}/readyz", **LOCAL).json()["detail"]
     assert server.messages("not ready: 0 of 4 samples")
@@ -242,7 +236,7 @@ def test_it_serves_confined_and_leaves_nothing(tmp_path: Path, tone_model_path: 
         pytest.skip(f"no user namespaces here: {trial.stderr.strip()}")
     # A home that can be written: nothing may be left there either (ONNX Runtime's telemetry would).
     command = [*confined, "env", "HOME=/tmp", *COMMAND]
-    with Server(tmp_path, Path("/tmp/model.onnx"), command=command, samples="/tmp") as server:  # noqa: S108
+    with Server(tmp_path, model="/tmp/model.onnx", command=command, samples="/tmp") as server:  # noqa: S108
         # Longer than what any layer keeps in memory by itself.
         form = {"file": ("yes.wav", wav("yes", 20.0, 44_100, 2))}
         assert httpx.post(f"{server.url}/predict", files=form, **LOCAL).json()["prediction"] == "yes"

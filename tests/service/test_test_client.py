@@ -1,9 +1,10 @@
 """`python -m service.test_client`: success, and every way to fail."""
 
 import json
+import socket
 import subprocess
 import sys
-from itertools import chain, count, repeat
+from itertools import chain, count, product, repeat
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,10 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three clips a label; one of the twelve in the wrong folder."""
     folder = tmp_path_factory.mktemp("clips")
     (folder / ".hidden").mkdir()
-    for label in LABELS:
-        (folder / label).mkdir()
-        for index in range(3):
-            heard = "down" if (label, index) == ("yes", 2) else label
-            (folder / label / f"{index}.wav").write_bytes(wav(heard, 0.8))
+    for label, index in product(LABELS, range(3)):
+        (folder / label).mkdir(exist_ok=True)
+        heard = "down" if (label, index) == ("yes", 2) else label
+        (folder / label / f"{index}.wav").write_bytes(wav(heard, 0.8))
     return folder
 
 
@@ -39,14 +39,15 @@ def run(code: int, url: str, output: Path, clips: Path, *options: str) -> tuple[
     return [line.removeprefix("test client: ") for line in result.stderr.splitlines()], metrics
 
 
-def test_success(serve: Serve, monkeypatch: pytest.MonkeyPatch, clips: Path, tmp_path: Path) -> None:
+def test_success(serve: Serve, clips: Path, tmp_path: Path) -> None:
     """As the pipeline runs it: a process of its own, which may be there before the service."""
-    port, found = free_port(), tmp_path / "found"
-    command = [sys.executable, "-m", "service.test_client", f"http://127.0.0.1:{port}", "--output", str(found)]
-    command += ["--clips", str(clips), "--requests", "31", "--ready-timeout", "120", "--model-version", VERSION]
-    waiting = subprocess.Popen(command, cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL)
-    monkeypatch.setattr("tests.service.server.free_port", lambda: port)
-    server = serve()
+    with socket.create_server(("127.0.0.1", 0)) as nobody:
+        port, found = nobody.getsockname()[1], tmp_path / "found"
+        command = [sys.executable, "-m", "service.test_client", f"http://127.0.0.1:{port}", "--output", str(found)]
+        command += ["--clips", str(clips), "--requests", "31", "--ready-timeout", "120", "--model-version", VERSION]
+        waiting = subprocess.Popen(command, cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL)
+        nobody.accept()[0].close()
+    server = serve(port=port)
     assert waiting.wait(120) == 0
     metrics, response = (json.loads((found / f"{it}.json").read_text()) for it in ("inference_metrics", "response"))
     assert (metrics["passed"], metrics["failures"], metrics["http_status"]) == (True, [], 200)
@@ -59,9 +60,7 @@ def test_success(serve: Serve, monkeypatch: pytest.MonkeyPatch, clips: Path, tmp
     assert [(line["path"], line["status"]) for line in logged] == [("/predict", 200)]
 
 
-def test_failures_are_a_line_each_and_leave_no_answer_of_another_run(
-    server: Server, clips: Path, tmp_path: Path
-) -> None:
+def test_failures_are_a_line_each_and_leave_no_old_answer(server: Server, clips: Path, tmp_path: Path) -> None:
     lines, _ = run(3, server.url, tmp_path, clips, "--model-version", "ba9876543210")
     assert all(f"model_version is '{VERSION}', not 'ba9876543210'" in line for line in lines)
     (tmp_path / "left").mkdir()
@@ -79,10 +78,7 @@ def test_failures_are_a_line_each_and_leave_no_answer_of_another_run(
     ("url", "options", "message"),
     [
         ("", [], "give the service's address, such as http://127.0.0.1:8000"),
-        *(
-            (url, [], "is no address: give")
-            for url in ("127.0.0.1:8000", "ftp://127.0.0.1", "http://", "http://a:port")
-        ),
+        *((url, [], "is no address: give") for url in ("127.0.0.1:8000", "ftp://127.0.0.1", "http://", "http://a:b")),
         *(("http://a", ["--clips", f"{{tmp}}/{folder}"], "holds no clips") for folder in ("none", "empty")),
         ("http://a", ["--clips", "{tmp}/half"], "up holds no .wav file; `python -m model clips` writes some"),
         ("http://a", ["--requests", "0"], "--requests"),
@@ -122,7 +118,7 @@ def test_wrong_answers(
     client: Make, monkeypatch: pytest.MonkeyPatch, clips: Path, tmp_path: Path, members: Any, status: int, message: str
 ) -> None:
     ours, connect = client(), httpx.Client
-    described, good = ours.get("/openapi.json").json(), ours.post("/predict", wav("up")).json()
+    described, good = ours.get("/openapi.json").json(), ours.post("/predict", content=wav("up")).json()
 
     def answer(request: httpx.Request) -> httpx.Response:
         if request.method == "GET":
