@@ -11,20 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import QUICK, USUAL, Cli, files_of, member, numbered, one_line, pack_zip, recording, tar, write_files
+from .conftest import QUICK, USUAL, files_of, main, member, numbered, one_line, pack_zip, recording, tar, write_files
 
-Given = Mapping[str, bytes] | bytes | Callable[[Path], Path]  # a folder's files, a file's content, or what writes it
+# A folder's files, a file's content, the last member of a tar, or what writes an archive.
+Given = Mapping[str, bytes] | bytes | tarfile.TarInfo | Callable[[Path], Path]
 NAMES = numbered(USUAL, 2)
 FILES = files_of(NAMES)
 A = NAMES[0]
 PAIR = ["go/1.wav", "no/1.wav"]
 LISTS = {"validation_list": "go/1.wav", "testing_list": "go/2.wav\nno/1.wav"}
 BELOW = r"label 'go' has no clips .*below a word's, read as WORD"
-
-
-def with_member(name: str, kind: bytes = tarfile.REGTYPE, target: str = "") -> Given:
-    """A tar whose last member is this."""
-    return lambda path: tar(path, FILES, member(name, kind, target), mode="w")
 
 
 def with_first(name: str, mode: int = 0) -> Given:
@@ -71,13 +67,13 @@ DATA: list[tuple[Given, str, str]] = [  # what there is, options of `check`, wha
     (tarfile.NUL * 10240, "", "has no words; it holds no recordings"),
     (partial(patched, at=8, value=1), "", r"is not read here \(.*encrypted.*\); unpack it"),
     (partial(patched, at=10, value=9), "", r"is not read here \(.*not supported.*\); unpack it"),
-    (with_member("up/evil.wav", tarfile.SYMTYPE, "/etc/passwd"), "", "member 'up/evil.wav' leads out of it"),
-    (with_member("up/evil.wav", tarfile.LNKTYPE, "../../etc/passwd"), "", "member 'up/evil.wav' leads out of it"),
-    (with_member("up/evil.wav", tarfile.CHRTYPE), "", "member 'up/evil.wav' is a device"),
-    *((with_member(f"{out}up/evil.wav"), "", f"member '{out}up/evil.wav' leads out") for out in ("../", "/tmp/")),  # noqa: S108
-    (with_member("..\\up\\evil.wav"), "", "leads out"),
-    *((with_member(f"{dot}{A}"), "", f"'{dot}{A}' would become the same file as '{A}'") for dot in ("", "./")),
-    (with_member(A.replace("/", "\\")), "", f"would become the same file as '{A}'"),
+    (member("up/evil.wav", tarfile.SYMTYPE, "/etc/passwd"), "", "member 'up/evil.wav' leads out of it"),
+    (member("up/evil.wav", tarfile.LNKTYPE, "../../etc/passwd"), "", "member 'up/evil.wav' leads out of it"),
+    (member("up/evil.wav", tarfile.CHRTYPE), "", "member 'up/evil.wav' is a device"),
+    *((member(f"{out}up/evil.wav"), "", f"member '{out}up/evil.wav' leads out") for out in ("../", "/tmp/")),  # noqa: S108
+    (member("..\\up\\evil.wav"), "", "leads out"),
+    *((member(f"{dot}{A}"), "", f"'{dot}{A}' would become the same file as '{A}'") for dot in ("", "./")),
+    (member(A.replace("/", "\\")), "", f"would become the same file as '{A}'"),
     (with_first("../evil.wav"), "", "evil.wav' leads out"),
     (with_first("up/evil.wav", stat.S_IFLNK | 0o777), "", "evil.wav' leads out"),
     (with_first("up/evil.wav", stat.S_IFIFO), "", "evil.wav' is a device"),
@@ -85,43 +81,40 @@ DATA: list[tuple[Given, str, str]] = [  # what there is, options of `check`, wha
 
 
 @pytest.mark.parametrize(("given", "options", "message"), DATA, ids=[message for *_, message in DATA])
-def test_what_is_no_data_set(
-    main: Cli, own_cache: Path, tmp_path: Path, given: Given, options: str, message: str
-) -> None:
+def test_what_is_no_data_set(own_cache: Path, tmp_path: Path, given: Given, options: str, message: str) -> None:
     path = tmp_path / "d"
     if callable(given):
         given(path)
     elif isinstance(given, bytes):
         path.write_bytes(given)
+    elif isinstance(given, tarfile.TarInfo):
+        tar(path, FILES, given, mode="w")
     else:
-        path.mkdir()
         write_files(path, given)
-    name, _, value = options.partition(" ")
-    arguments = (name, value) if name == "--dataset" else (path, *filter(None, (name, value)))
-    assert re.search(message, one_line(main("check", *arguments)))
+    where = [] if options.startswith("--dataset") else [path]
+    assert re.search(message, one_line(main("check", *where, *filter(None, options.split(" ")))))
     assert not list(tmp_path.rglob("evil.wav"))
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        *((options, options[0]) for options in (("--epochs", "many"), ("--no-such-option",))),
-        (("--threads", "-1"), "--threads -1 is out of range; give 0 to 1024"),
-        (("--profile", "magic"), "--profile 'magic' is unknown; choose one of quick, standard, best"),
-        (("--labels", "low,middle"), "label 'middle' has no clips in data set 'tones' (it has "),
-        (("--dataset", "speech-commands", "--dataset-sha256", "abc"), "--dataset-sha256 'abc' is no SHA-256"),
-        *(((f"--{name}", "nowhere"), f"--{name} 'nowhere' does not") for name in ("speech", "speech-evaluation")),
-        (("--negatives", "{empty}"), "--negatives '{empty}' has no recordings that are read here; give"),
-        (("--labels", "go,no", "--dataset", "{few}"), "label 'go' has no clips in the training split of data set"),
-        (("--dataset", "{few}_test_set"), "is a test set: figures of a model that was trained on it say nothing"),
+        *((option, option.split()[0]) for option in ("--epochs many", "--no-such-option")),
+        ("--threads -1", "--threads -1 is out of range; give 0 to 1024"),
+        ("--profile magic", "--profile 'magic' is unknown; choose one of quick, standard, best"),
+        ("--labels low,middle", "label 'middle' has no clips in data set 'tones' (it has "),
+        ("--dataset speech-commands --dataset-sha256 abc", "--dataset-sha256 'abc' is no SHA-256"),
+        *((f"--{name} nowhere", f"--{name} 'nowhere' does not") for name in ("speech", "speech-evaluation")),
+        ("--negatives empty", "--negatives 'empty' has no recordings that are read here; give"),
+        ("--labels go,no --dataset few", "label 'go' has no clips in the training split of data set"),
+        ("--dataset few_test_set", "is a test set: figures of a model that was trained on it say nothing"),
     ],
 )
-def test_what_cannot_be_trained(main: Cli, tones: Path, tmp_path: Path, options: tuple[str, ...], message: str) -> None:
-    few = files_of(["go/1.wav", "go/2.wav", "no/1.wav"], **LISTS)
-    places = {"few": str(write_files(tmp_path / "few", few)), "empty": str(tmp_path / "empty")}
-    write_files(tmp_path / "few_test_set", files_of([f"{word}/1.wav" for word in ("low", "high")]))
-    (tmp_path / "empty").mkdir()
-    given = [option.format(**places) for option in options]
-    line = one_line(main("train", *QUICK, "--dataset", tones, "--output", tmp_path / "out", *given))
-    assert message.format(**places) in line
-    assert not (tmp_path / "out").exists()
+def test_what_cannot_be_trained(
+    tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: str, message: str
+) -> None:
+    monkeypatch.chdir(write_files(tmp_path, files_of(["few_test_set/low/1.wav", "few_test_set/high/1.wav"])))
+    write_files(tmp_path / "few", files_of(["go/1.wav", "go/2.wav", "no/1.wav"], **LISTS))
+    write_files(tmp_path / "empty", {})
+    assert message in one_line(main("train", *QUICK, "--dataset", tones, "--output", "out", *options.split()))
+    assert not Path("out").exists()

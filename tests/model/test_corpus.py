@@ -1,5 +1,6 @@
 """A data set as a run sees it: the classes beside the keywords, what is held back, and what an epoch hears."""
 
+import shutil
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,11 @@ from model.settings import make_settings
 from .conftest import LABELS, OTHERS, WORDS, corpus_of, speech_files, tone_files, write_files
 
 
-def sampler_of(corpus: Corpus, **chosen: Any) -> Sampler:
-    return Sampler(corpus, make_settings({"profile": "quick", **chosen}))
-
-
-def epoch_of(sampler: Sampler, seed: int = 0) -> torch.Tensor:
-    return sampler.epoch(torch.Generator().manual_seed(seed))
+def epoch_of(corpus: Corpus, seed: int = 0, **chosen: Any) -> list[int]:
+    sampler = Sampler(corpus, make_settings({"profile": "quick", **chosen}))
+    rows = sampler.epoch(torch.Generator().manual_seed(seed)).tolist()
+    assert len(rows) == len(sampler)
+    return rows
 
 
 def same_power(corpus: Corpus, name: str) -> None:
@@ -78,26 +78,24 @@ def test_without_other_words_seconds_of_speech_are_judged_in_their_place(tmp_pat
         waveforms = chosen.waveforms(name)[chosen.splits[name].targets.numpy() == 2]
         assert (abs(waveforms).max(axis=1) > 0.1).all()
     same_power(chosen, "validation")
-    rows = epoch_of(sampler_of(chosen))
-    shares = [float((rows == kind).float().mean()) for kind in (CROP, HARD)]
-    assert shares == pytest.approx([0.21, 0.21], abs=0.01)
+    rows = epoch_of(chosen)
+    assert [rows.count(kind) / len(rows) for kind in (CROP, HARD)] == pytest.approx([0.21, 0.21], abs=0.01)
     assert chosen.digest != corpus_of(tmp_path / "own").digest
 
 
 def test_folders_of_the_classes_are_the_classes(tmp_path: Path) -> None:
-    files = tone_files(LABELS)
-    quiet = {name: data for name, data in files.items() if not name.startswith("_background")}
-    for number, (given, made) in enumerate(((files, True), (quiet, False))):
-        chosen = corpus_of(write_files(tmp_path / str(number), given))
+    root = write_files(tmp_path, tone_files(LABELS))
+    for made in (True, False):
+        chosen = corpus_of(root)
         assert chosen.labels == LABELS
         for split in chosen.splits.values():
             classes = [chosen.labels[target] for target in split.targets]
-            assert {*zip((clip.word for clip in split.clips), classes, strict=True)} == {
-                (each, each) for each in LABELS
-            }
-        rows = epoch_of(sampler_of(chosen)).tolist()
+            assert [clip.word for clip in split.clips] == classes
+            assert {*classes} == {*LABELS}
+        rows = epoch_of(chosen)
         recorded = [row for row in rows if row >= 0 and chosen.splits["training"].clips[row].word == "_silence_"]
         assert (bool(recorded), NO_CLIP in rows) == (True, made)
+        shutil.rmtree(root / "_background_noise_", ignore_errors=True)
 
 
 def test_broken_clips_are_left_out_and_a_split_must_keep_some(tmp_path: Path) -> None:
@@ -116,19 +114,17 @@ def test_broken_clips_are_left_out_and_a_split_must_keep_some(tmp_path: Path) ->
 
 def test_an_epoch_has_every_keyword_clip_and_a_share_of_the_rest(found: Corpus) -> None:
     clips = found.splits["training"].clips
-    sampler = sampler_of(found, silence_share=1.0)
-    one, two = (epoch_of(sampler, seed).tolist() for seed in range(2))
+    one, two = (epoch_of(found, seed, silence_share=1.0) for seed in range(2))
     keywords = [row for row, clip in enumerate(clips) if clip.word in WORDS]
     mean = round(len(keywords) / 2)
     for rows in (one, two):
-        assert len(rows) == len(sampler) == len(keywords) + 2 * mean
+        assert len(rows) == len(keywords) + 2 * mean
         assert rows.count(NO_CLIP) == mean
         assert [rows.count(row) for row in keywords] == [1] * len(keywords)
         unknown = Counter(clips[row].word for row in rows if row != NO_CLIP and clips[row].word not in WORDS)
         assert max(unknown.values()) - min(unknown.values()) <= 1  # whether a word has ten clips or forty
     assert one != two
-    other = sampler_of(found, unknown_share=0.5, silence_share=2.0)
-    assert len(other) == 2 * mean + round(mean / 2) + 2 * mean
+    assert len(epoch_of(found, unknown_share=0.5, silence_share=2.0)) == 2 * mean + round(mean / 2) + 2 * mean
 
 
 def crops_of(*frames: int, late: int = 0, without: int = 0) -> Crops:

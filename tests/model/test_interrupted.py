@@ -4,7 +4,6 @@ import errno
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,26 +15,20 @@ from model.data.recording import write_clip
 from model.errors import Interrupted, UserError
 from model.train import save_state
 
-from .conftest import QUICK, ROOT, Cli, done, one_line, write_files
+from .conftest import QUICK, ROOT, done, main, one_line, write_files
 
 GO_ON = "the output is as it was; --resume goes on after the last whole epoch"
 
 
-@pytest.fixture
-def fails(main: Cli, tmp_path: Path) -> Callable[..., None]:
+def fails(folder: Path, code: int, message: str, *options: str | Path, last_line: str = "") -> None:
     """Train over the output of an earlier run: it stays as it was, and beside it the log, where the line says."""
-    former = write_files(tmp_path / "out", {"model/train.log": b"of an earlier run"}) / "model"
-
-    def check(code: int, message: str, *options: str | Path, last_line: str = "") -> None:
-        log = former.with_name("model.log")
-        line = one_line(main("train", "--output", former, *options), code)
-        assert line.startswith(f"error: {message}")
-        assert line.endswith(f"; the log is {log}")
-        assert log.read_text().splitlines()[-1].split(" ERROR ")[1].startswith(last_line or message.split(";")[0])
-        assert [path.read_text() for path in former.iterdir()] == ["of an earlier run"]
-        assert {path.name for path in former.parent.iterdir()} == {"model", "model.log", "model.resume"}
-
-    return check
+    former, log = write_files(folder / "out/model", {"train.log": b"of an earlier run"}), folder / "out/model.log"
+    line = one_line(main("train", "--output", former, *options), code)
+    assert line.startswith(f"error: {message}")
+    assert line.endswith(f"; the log is {log}")
+    assert log.read_text().splitlines()[-1].split(" ERROR ")[1].startswith(last_line or message.split(";")[0])
+    assert [path.read_text() for path in former.iterdir()] == ["of an earlier run"]
+    assert {path.name for path in former.parent.iterdir()} == {"model", "model.log", "model.resume"}
 
 
 @pytest.mark.parametrize(
@@ -49,7 +42,7 @@ def fails(main: Cli, tmp_path: Path) -> Callable[..., None]:
     ],
 )
 def test_a_run_that_ends_early_leaves_its_log(
-    fails: Any, monkeypatch: pytest.MonkeyPatch, failure: Any, code: int, message: str, last_line: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: Any, code: int, message: str, last_line: str
 ) -> None:
     def fail(_settings: object, folder: Path, state: Path, *_: object) -> None:
         state.mkdir()
@@ -59,15 +52,13 @@ def test_a_run_that_ends_early_leaves_its_log(
         signal.raise_signal(failure)
 
     monkeypatch.setattr(run, "run", fail)
-    fails(code, message, last_line=last_line)
+    fails(tmp_path, code, message, last_line=last_line)
 
 
-def test_a_model_that_computes_something_else_is_not_written(
-    fails: Any, tones: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_model_that_computes_something_else_is_not_written(tones: Path, tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setattr(export, "PARITY", -1.0)
     message = "the exported model's probabilities differ from PyTorch's by "
-    fails(1, message, *QUICK, "--epochs", "1", "--dataset", tones)
+    fails(tmp_path, 1, message, *QUICK, "--epochs", "1", "--dataset", tones)
 
 
 def test_an_output_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
@@ -83,18 +74,18 @@ def test_an_output_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
     assert {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")} == {"out", "out/first"}
 
 
-@pytest.mark.parametrize("name", ["clip.wav", "clip.flac", "state.new"])
-def test_a_full_disk_is_told_as_one(tmp_path: Path, name: str) -> None:
+def test_a_full_disk_is_told_as_one(tmp_path: Path) -> None:
     """soundfile and torch, which write by themselves, would raise errors of their own: a traceback."""
-    path = tmp_path / name
-    path.symlink_to("/dev/full")
-    with pytest.raises(OSError, match="No space left") as raised:
-        save_state(path.with_suffix(".pt"), {}, {}) if name == "state.new" else write_clip(path, np.zeros(100))
-    assert files.no_space(raised.value)
+    clip, state = tmp_path / "clip.flac", tmp_path / "state.new"
+    for path, write in ((clip, lambda: write_clip(clip, np.zeros(100))), (state, lambda: save_state(state, {}, {}))):
+        path.symlink_to("/dev/full")
+        with pytest.raises(OSError, match="No space left") as raised:
+            write()
+        assert files.no_space(raised.value)
 
 
 @pytest.mark.timeout(1800)  # against a hang: a process of its own takes minutes where the machine is busy
-def test_a_run_killed_for_good_goes_on(main: Cli, tones: Path, tmp_path: Path) -> None:
+def test_a_run_killed_for_good_goes_on(tones: Path, tmp_path: Path) -> None:
     killed = ("train", *QUICK, "--dataset", tones, "--epochs", "6", "--output", tmp_path / "killed")
     process = subprocess.Popen([sys.executable, "-m", "model", *killed], cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert process.stdout

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -32,17 +33,15 @@ def whole(tone_corpus: Corpus) -> train.Trained:
     return train.train(SETTINGS, tone_corpus)
 
 
-def _same_weights(one: torch.nn.Module | None, other: torch.nn.Module | None) -> bool:
-    assert one
-    assert other
+def same_weights(one: Any, other: Any) -> bool:
     pairs = zip(one.state_dict().values(), other.state_dict().values(), strict=True)
     return all(torch.equal(a, b) for a, b in pairs)
 
 
 def test_same_seed_same_weights_bit_for_bit(tone_corpus: Corpus, whole: train.Trained) -> None:
     again = train.train(make_settings({**RUN, "threads": 3}), tone_corpus)
-    assert (again.history, _same_weights(again.network, whole.network)) == (whole.history, True)
-    assert not _same_weights(train.train(make_settings({**RUN, "seed": 1}), tone_corpus).network, whole.network)
+    assert (again.history, same_weights(again.network, whole.network)) == (whole.history, True)
+    assert not same_weights(train.train(make_settings({**RUN, "seed": 1}), tone_corpus).network, whole.network)
 
 
 def test_two_halves_of_a_batch_are_summed_and_their_statistics_averaged() -> None:
@@ -101,38 +100,36 @@ def test_a_run_stopped_twice_ends_as_one_in_one_go(tone_corpus: Corpus, whole: t
     resumed = go(0)
     assert isinstance(resumed, train.Trained)
     assert resumed.history == whole.history
-    assert _same_weights(resumed.network, whole.network)
-    assert _same_weights(resumed.before, whole.before)
+    assert same_weights(resumed.network, whole.network)
+    assert same_weights(resumed.before, whole.before)
     assert go(1, resume=False) == [1]  # without --resume it begins anew
 
 
-OTHERS: list[tuple[dict[str, Any], dict[str, Any], str]] = [  # other settings, another corpus, what is said
-    ({"seed": 5}, {}, "--seed 0 there, 5 here"),
-    ({"speed_copies": False}, {}, "--speed-copies True there, False here"),
-    ({}, {"digest": "e"}, "data digest "),
-    ({}, {"labels": ("low",)}, "labels ['low', 'high', '_unknown_', '_silence_'] there, ['low'] here"),
-    ({"threads": 3, "false_accepts_per_hour": 2.0, "licence": "CC0", "profile": "best", "dataset": "other"}, {}, ""),
+OTHERS: list[tuple[dict[str, Any], dict[str, Any], str, str]] = [  # settings, corpus, another package, what is said
+    ({"seed": 5}, {}, "", "--seed 0 there, 5 here"),
+    ({"speed_copies": False}, {}, "", "--speed-copies True there, False here"),
+    ({}, {"digest": "e"}, "", "data digest "),
+    ({}, {"labels": ("low",)}, "", "labels ['low', 'high', '_unknown_', '_silence_'] there, ['low'] here"),
+    *(({}, {}, package, f"{package} ") for package in ("torch", "torchaudio", "numpy", "soundfile", "soxr")),
+    ({"false_accepts_per_hour": 2.0, "licence": "CC0", "profile": "best", "dataset": "other"}, {}, "onnxruntime", ""),
 ]
 
 
-@pytest.mark.parametrize(("settings", "data", "message"), OTHERS)
-@pytest.mark.parametrize("package", ["", "torch", "torchaudio", "numpy", "soundfile", "soxr"])
+@pytest.mark.parametrize(("settings", "data", "package", "message"), OTHERS)
 def test_a_state_is_taken_where_the_weights_do_not_depend_on_what_changed(
-    tone_corpus: Corpus, tmp_path: Path, monkeypatch: Any, settings: Any, data: Any, message: str, package: str
+    tone_corpus: Corpus, tmp_path: Path, monkeypatch: Any, settings: Any, data: Any, package: str, message: str
 ) -> None:
     path = tmp_path / "state.pt"
     train.save_state(path, train.identity_of(SETTINGS, tone_corpus, train.CPU), {"kept": True})
-    here = {**train.versions(), package or "onnxruntime": "0"}
+    here = {**train.versions(), package: "0"} if package else train.versions()
     monkeypatch.setattr(train, "versions", lambda: here)
-    changed = dataclasses.replace(SETTINGS, **settings), dataclasses.replace(tone_corpus, **data)
-    identity = train.identity_of(*changed, train.CPU)
-    if not message and not package:
+    changed = dataclasses.replace(tone_corpus, **data)
+    identity = train.identity_of(dataclasses.replace(SETTINGS, **settings), changed, train.CPU)
+    if not message:
         assert train.load_state(path, identity) == {"kept": True}
         return
-    with pytest.raises(UserError, match="is of a different run") as caught:
+    with pytest.raises(UserError, match=f"is of a different run .*{re.escape(message)}"):
         train.load_state(path, identity)
-    assert message in str(caught.value)
-    assert f"{package} " in str(caught.value)
 
 
 def test_a_state_that_is_none_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -10,14 +11,14 @@ import soundfile
 
 from model.data import download, espeak, speech, synthetic
 from model.data.layout import SPLITS
-from model.data.noise import NOISES, noise
+from model.data.noise import NOISES
 from model.data.speech import Speech, open_speech
 from model.errors import UserError
 from model.settings import Settings
 
-from ..conftest import USUAL, opened, speech_files, tar, tone, wav_bytes, write_files
+from ..conftest import USUAL, encode, opened, speech_files, tar, tone, write_files
 
-WAV = wav_bytes(tone(300, 0.1))
+WAV = encode(tone(300, 0.1))
 
 
 def speech_of(source: Path | str, evaluation: Path | str = "none", keywords: Any = ("up",), **more: str) -> Speech:
@@ -67,19 +68,13 @@ def test_an_archive_and_the_users_own_negatives(tmp_path: Path) -> None:
 
 
 def test_librispeech_is_fetched_or_missing_or_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tar(tmp_path / "part.tar.gz", speech_files(12, folder="LibriSpeech/dev-clean/"))
-    asked: dict[str, int] = {}
-
-    def fetched(url: str, sha256: str) -> Path:
-        if "127" not in url:
-            raise UserError("cannot download it")
-        asked[url] = len(sha256)
-        return path
-
-    monkeypatch.setattr(download, "official", fetched)
+    fetch = Mock(return_value=tar(tmp_path / "part.tar.gz", speech_files(12, folder="LibriSpeech/dev-clean/")))
+    monkeypatch.setattr(download, "official", fetch)
     found = speech_of("librispeech", "librispeech", speech_url="http://127.0.0.1/x/")
-    assert asked == {f"http://127.0.0.1/x/{part}.tar.gz": 64 for part in ("dev-clean", "test-other")}
+    asked = [(url, len(sha256)) for (url, sha256), _ in fetch.call_args_list]
+    assert asked == [(f"http://127.0.0.1/x/{part}.tar.gz", 64) for part in ("dev-clean", "test-other")]
     assert (found.source, found.evaluation) == ("LibriSpeech dev-clean", "LibriSpeech test-other")
+    fetch.side_effect = UserError("cannot download it")
     with pytest.raises(UserError, match="cannot download it"):
         open_speech(Settings("speech-commands", speech="librispeech"), ("up",))
     default = open_speech(Settings("speech-commands"), ("up",))
@@ -115,6 +110,8 @@ def test_every_word_is_audible_in_every_split_speakers_stay_apart_and_it_is_the_
         samples, rate = soundfile.read(spoken.root / clip.name)
         assert (samples.shape, rate) == ((16_000,), 16_000)
         assert np.abs(samples).max() > 0.02
+    for name in spoken.noise:
+        assert np.std(soundfile.read(spoken.root / name)[0]) == pytest.approx(0.1, abs=0.01)
     monkeypatch.setenv("KWS_CACHE", str(tmp_path))
     again, other = (synthetic.make(("up",), 10, seed) for seed in (0, 1))
     former = contents(spoken.root, "up", "_background_noise_")
@@ -132,8 +129,3 @@ def test_related_voices_are_in_one_split() -> None:
         assert sum(map(len, assigned.values())) == len(where) > 70
         assert all(assigned.values())
         assert all(where[f"{one}2"] == where[one] for one in ("klatt", "Gene"))
-
-
-def test_noise_has_unit_level() -> None:
-    levels = [np.sqrt(np.mean(noise(kind, 32_000, np.random.default_rng(0)) ** 2)) for kind in NOISES]
-    assert levels == pytest.approx([1.0] * len(NOISES))
