@@ -89,6 +89,7 @@ def test_channels_are_averaged_unless_they_cancel_each_other() -> None:
         np.testing.assert_allclose(heard, soxr.resample(one[:, 0], rate, SAMPLE_RATE), atol=1e-5)
 
 
+NO_SAMPLES = (np.nan, -np.inf, -MAX_AMPLITUDE * 1.01)
 REFUSED = [
     (b"", "audio-empty", "empty"),
     (encode(np.zeros((0, 1), np.float32)), "audio-empty", "no samples"),
@@ -100,10 +101,7 @@ REFUSED = [
     (b"<!DOCTYPE html>" + b" " * 60, "not-audio", "HTML"),
     (b"version https://git-lfs.github.com/spec/v1\n", "not-audio", "Git LFS"),
     *((patched(PLAIN, (24, struct.pack("<I", rate))), "audio-rate", f"{rate} Hz") for rate in (999, 384_001)),
-    *(
-        (encode(np.append(tone("up"), value), subtype="FLOAT"), "audio-samples", "full scale")
-        for value in (np.nan, -np.inf, -MAX_AMPLITUDE * 1.01)
-    ),
+    *((encode(np.append(tone("up"), value), subtype="FLOAT"), "audio-samples", "full scale") for value in NO_SAMPLES),
 ]
 
 

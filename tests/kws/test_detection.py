@@ -43,17 +43,14 @@ def wandering(seed: int, windows: int) -> npt.NDArray[np.float32]:
 
 def by_hand(found: npt.NDArray[np.float32], rule: Rule) -> list[Hit]:
     """The rule as its docstring says it, window by window."""
-    full = range(rule.smoothing - 1, len(found))
-    smooth = [found[at - rule.smoothing + 1 : at + 1].mean(axis=0) for at in full]
-    words = [(-1, 0.0)] * min(rule.smoothing - 1, len(found))
-    words += [(int(row.argmax()), row.max()) if row.argmax() < 2 else (-1, 0.0) for row in smooth]
-    words = [(label, sure) if sure >= rule.threshold else (-1, 0.0) for label, sure in words] + [(-1, 0.0)]
-    hits: list[Hit] = []
-    free, counted, before = 0, False, -1
-    for at, (label, sure) in enumerate(words[:-1]):
-        counted = counted and label == before
-        before = label
-        if label >= 0 and sure >= words[at + 1][1] and at >= free and not counted:
+    full, none = range(rule.smoothing - 1, len(found)), (-1, 0.0)
+    means = {at: found[at - rule.smoothing + 1 : at + 1].mean(axis=0) for at in full}
+    over = {at: mean for at, mean in means.items() if mean.argmax() < 2 and mean.max() >= rule.threshold}
+    words = {at: (int(mean.argmax()), mean.max()) for at, mean in over.items()}
+    hits, free, counted = list[Hit](), 0, False
+    for at, (label, sure) in words.items():
+        counted = counted and words.get(at - 1, none)[0] == label
+        if sure >= words.get(at + 1, none)[1] and at >= free and not counted:
             hits.append((at, label, sure))
             free, counted = at + max(1, round(rule.refractory_seconds / rule.hop_seconds)), True
     return hits
