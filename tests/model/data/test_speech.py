@@ -1,6 +1,5 @@
 """Running speech: what is named, what holds a keyword, who is held back; and what espeak-ng speaks."""
 
-import shutil
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -9,9 +8,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from model.data import download, espeak, speech, synthetic
+from model.data import download, espeak, synthetic
 from model.data.layout import SPLITS
-from model.data.noise import NOISES
+from model.data.noise import NOISES, noise
 from model.data.speech import Speech, open_speech
 from model.errors import UserError
 from model.settings import Settings
@@ -37,8 +36,8 @@ def test_a_keyword_and_what_sounds_like_one_are_apart(tmp_path: Path, text: str,
 
 
 def test_readers_are_held_back_whole_and_others_judge(tmp_path: Path) -> None:
-    source = write_files(tmp_path / "a", {**speech_files(60), **speech_files(60, folder="more/")})
-    found = speech_of(source)
+    files = {**speech_files(60), **speech_files(60, folder="more/")}
+    found = speech_of(source := write_files(tmp_path / "a", files))
     readers = {split: {one.reader for one in recordings} for split, recordings in found.without.items()}
     assert all(4 <= len(readers[split]) <= 20 for split in ("validation", "testing"))
     assert sum(map(len, readers.values())) == len(set.union(*readers.values())) == 60
@@ -46,25 +45,21 @@ def test_readers_are_held_back_whole_and_others_judge(tmp_path: Path) -> None:
     assert [one.path.name for one in judged.without["testing"]] == [f"{name}-7-0001.wav" for name in (100, 101, 102)]
     assert len(judged.without["training"]) + len(judged.without["validation"]) == 120
     assert judged.digest != found.digest
-    moved = shutil.copytree(source, tmp_path / "elsewhere")  # another cache, a container
-    assert speech_of(moved).digest == found.digest
+    packed = speech_of(tar(tmp_path / "a.tar", files, mode="w"))  # elsewhere, the same
+    assert (packed.source, packed.digest) == ("a.tar", found.digest)
 
 
-def test_few_readers_no_transcripts_and_what_is_not_read_are_told(tmp_path: Path) -> None:
+def test_few_readers_no_transcripts_and_what_is_not_read_are_told_and_negatives_are_apart(tmp_path: Path) -> None:
     radio = {f"radio/{n}.wav": WAV for n in range(30)}
-    found = speech_of(write_files(tmp_path, {**radio, "radio/more.m4a": b"x", "radio/._1.wav": b"x"}))
+    rooms = write_files(tmp_path / "rooms", {"kitchen/one.wav": WAV, "kitchen/.DS_Store": b"", "notes.txt": b""})
+    source = write_files(tmp_path / "speech", {**radio, "radio/more.m4a": b"x", "radio/._1.wav": b"x"})
+    found = speech_of(source, negatives=str(rooms))
+    assert [one.path.name for one in found.negatives] == ["one.wav"]
     expected = ("recordings that are not read: 1 .m4a in radio", "The speech has few readers", "30 recordings of sp")
     assert [note[: len(start)] for note, start in zip(found.notes, expected, strict=True)] == [*expected]
     assert all(found.without.values())
     alone = speech_of(write_files(tmp_path / "one", {"a.wav": WAV}))
     assert any("too few recordings for" in note and "cut long ones" in note for note in alone.notes)
-
-
-def test_an_archive_and_the_users_own_negatives(tmp_path: Path) -> None:
-    path = tar(tmp_path / "speech.tar.gz", speech_files(12))
-    rooms = write_files(tmp_path / "rooms", {"kitchen/one.wav": WAV, "kitchen/.DS_Store": b"", "notes.txt": b""})
-    found = speech_of(path, negatives=str(rooms))
-    assert (found.source, [one.path.name for one in found.negatives]) == ("speech.tar.gz", ["one.wav"])
 
 
 def test_librispeech_is_fetched_or_missing_or_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,7 +84,7 @@ def test_spoken_sentences_hold_no_keyword_and_are_made_once(monkeypatch: pytest.
     assert len(every) > 100
     assert not any((one.words or frozenset()) & {"go", "stop", "left"} for one in every)
     assert all(found.without.values())
-    monkeypatch.setattr(speech.synthetic, "_in_processes", None)
+    monkeypatch.setattr(synthetic, "ProcessPoolExecutor", None)
     assert speech_of("spoken", keywords=("go", "stop", "left")).without == found.without
 
 
@@ -97,9 +92,7 @@ def contents(root: Path, *words: str) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in root.rglob("*.wav") if path.parent.name in words}
 
 
-def test_every_word_is_audible_in_every_split_speakers_stay_apart_and_it_is_the_same_each_time(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_spoken_words_are_audible_in_every_split_and_the_same_each_time(tmp_path: Path, monkeypatch: Any) -> None:
     spoken = opened("synthetic", synthetic_size=10)
     assert (spoken.labels, spoken.licence, spoken.synthetic, spoken.notes) == (USUAL, "CC0 1.0", True, ())
     assert (len(spoken.clips), len(spoken.noise), spoken.speakers_known) == (40, len(NOISES), True)
@@ -110,8 +103,8 @@ def test_every_word_is_audible_in_every_split_speakers_stay_apart_and_it_is_the_
         samples, rate = soundfile.read(spoken.root / clip.name)
         assert (samples.shape, rate) == ((16_000,), 16_000)
         assert np.abs(samples).max() > 0.02
-    for name in spoken.noise:
-        assert np.std(soundfile.read(spoken.root / name)[0]) == pytest.approx(0.1, abs=0.01)
+    levels = [np.sqrt(np.mean(noise(kind, 32_000, np.random.default_rng(0)) ** 2)) for kind in NOISES]
+    assert levels == pytest.approx([1.0] * len(NOISES))
     monkeypatch.setenv("KWS_CACHE", str(tmp_path))
     again, other = (synthetic.make(("up",), 10, seed) for seed in (0, 1))
     former = contents(spoken.root, "up", "_background_noise_")
