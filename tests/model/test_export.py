@@ -18,9 +18,8 @@ from model.network import TCResNet8
 from .conftest import REVISION, ROOT, read
 
 METADATA = {"labels": '["a", "b", "c"]', "sample_rate": "16000", "clip_samples": "16000", "model_version": "0"}
-WAVEFORMS = (
-    torch.randn(70, 16_000, generator=torch.Generator().manual_seed(0)) * torch.logspace(-4, 0, 70)[:, None]
-).numpy()
+WAVEFORMS = np.random.default_rng(0).standard_normal((70, 16_000), np.float32)
+WAVEFORMS *= np.logspace(-4, 0, 70, dtype=np.float32)[:, None]
 
 
 @pytest.fixture(scope="module")
