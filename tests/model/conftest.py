@@ -50,7 +50,6 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cache that is this test's own."""
     monkeypatch.setenv("KWS_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
 
@@ -197,7 +196,6 @@ def speech_files(readers: int = 24, text: str = "NOTHING ELSE", folder: str = ""
 
 
 def write_files(root: Path, files: Mapping[str, bytes]) -> Path:
-    """Write a data set as a folder."""
     root.mkdir(parents=True, exist_ok=True)
     for name, data in files.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -224,13 +222,12 @@ def tar(
     return path
 
 
-def pack_zip(path: Path, files: Mapping[str, bytes], mode: int = 0) -> Path:
-    """Files as a ZIP; ``mode`` gives the first one another kind, a link's say."""
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+def pack_zip(path: Path, files: Mapping[str, bytes], modes: Mapping[str, int] = {}) -> Path:
+    """Files as a ZIP; their ``modes`` may make another kind of one, a link say."""
+    with zipfile.ZipFile(path, "w") as archive:
         for name, data in files.items():
             info = zipfile.ZipInfo(name)
-            if mode:
-                info.create_system, info.external_attr, mode = 3, mode << 16, 0
+            info.create_system, info.external_attr = 3, modes.get(name, 0) << 16
             archive.writestr(info, data, zipfile.ZIP_DEFLATED)
     return path
 
@@ -248,5 +245,4 @@ def corpus_of(root: Path, **settings: Any) -> corpus.Corpus:
 
 
 def told(dataset: DataSet) -> str:
-    """All notes of a data set."""
     return "\n".join(dataset.notes)

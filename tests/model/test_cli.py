@@ -16,7 +16,7 @@ from model import provenance, run
 from model.errors import UserError
 from model.settings import PROFILES, Settings, make_settings
 
-from .conftest import ROOT, done, encode, judge, main, one_line, read, tar, tone, tone_model, write_files
+from .conftest import QUICK, done, encode, files_of, judge, main, one_line, read, tar, tone, tone_model, write_files
 
 
 def test_a_run_leaves_every_artefact(trained: Path) -> None:
@@ -57,8 +57,30 @@ def test_an_output_that_is_no_folder_or_not_ours_is_left_alone(trained: Path, tm
     write_files(tmp_path, {"failed/train.log": b"error"})
     again = main("train", "--dataset", tmp_path / "nowhere", "--output", tmp_path / "failed")
     assert f"'{tmp_path / 'nowhere'}' does not exist" in one_line(again)
-    unusable = main("check", tmp_path / "a", KWS_CACHE=str(tmp_path / "file"))
-    assert f"'{tmp_path / 'file'}" in one_line(unusable)
+    assert f"'{tmp_path / 'file'}" in one_line(main("check", tmp_path / "a", KWS_CACHE=str(tmp_path / "file")))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        *((option, option.split()[0]) for option in ("--epochs many", "--no-such-option")),
+        ("--threads -1", "--threads -1 is out of range; give 0 to 1024"),
+        ("--profile magic", "--profile 'magic' is unknown; choose one of quick, standard, best"),
+        ("--labels low,middle", "label 'middle' has no clips in data set 'tones' (it has "),
+        ("--dataset speech-commands --dataset-sha256 abc", "--dataset-sha256 'abc' is no SHA-256"),
+        *((f"--{name} nowhere", f"--{name} 'nowhere' does not") for name in ("speech", "speech-evaluation")),
+        ("--negatives empty", "--negatives 'empty' has no recordings that are read here; give"),
+        ("--labels go,no --dataset few", "label 'go' has no clips in the training split of data set"),
+        ("--dataset few_test_set", "is a test set: figures of a model that was trained on it say nothing"),
+    ],
+)
+def test_what_cannot_be_trained(tones: Path, tmp_path: Path, monkeypatch: Any, options: str, message: str) -> None:
+    monkeypatch.chdir(write_files(tmp_path, files_of(["few_test_set/low/1.wav", "few_test_set/high/1.wav"])))
+    lists = {"validation_list": "go/1.wav", "testing_list": "go/2.wav\nno/1.wav"}
+    write_files(tmp_path / "few", files_of(["go/1.wav", "go/2.wav", "no/1.wav"], **lists))
+    write_files(tmp_path / "empty", {})
+    assert message in one_line(main("train", *QUICK, "--dataset", tones, "--output", "out", *options.split()))
+    assert not Path("out").exists()
 
 
 def test_evaluate_finds_what_training_found(trained: Path, tones: Path, shared: Path, tmp_path: Path) -> None:
@@ -124,15 +146,13 @@ def test_the_ends_of_every_number_are_allowed_and_no_more(field: Any) -> None:
 def test_nothing_heavy_is_loaded_before_it_is_needed() -> None:
     heavy = ("torch", "torchaudio", "onnx", "onnxruntime", "matplotlib", "scipy", "sklearn", "espeakng_loader")
     code = f"import sys, model.cli; print([name for name in {heavy} if name in sys.modules])"
-    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert result.stdout.strip() == "[]"
+    told = subprocess.check_output([sys.executable, "-c", code], cwd=Path(run.__file__).parents[1], text=True)
+    assert told.strip() == "[]"
 
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
 @pytest.mark.parametrize("trouble", ["", "another user's", "no git", "damaged", "vendored"])
-def test_the_commit_or_one_line_with_the_remedy(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, trouble: str
-) -> None:
+def test_the_commit_or_one_line_with_the_remedy(tmp_path: Path, monkeypatch: Any, caplog: Any, trouble: str) -> None:
     """In a repository of one commit, in which the package seems to lie."""
     package = tmp_path / ("vendored/model" if trouble == "vendored" else "model")
     package.mkdir(parents=True)
