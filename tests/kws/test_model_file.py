@@ -30,8 +30,7 @@ def test_what_the_file_says(tmp_path: Path) -> None:
     assert model(windows[:0]).shape == (0, 4)
     info = open_model(save_model(tmp_path / "model.onnx")).info
     assert info.threshold == info.rule.threshold == DEFAULT_THRESHOLD
-    info = open_model(save_model(tmp_path / "model.onnx", METADATA | {"threshold": "0.7"})).info
-    assert info.rule == Rule(threshold=0.7)
+    assert open_model(save_model(path, METADATA | {"threshold": "0.7"})).info.rule == Rule(threshold=0.7)
 
 
 @pytest.mark.parametrize(

@@ -11,23 +11,21 @@ import sys
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import onnx
 import pytest
-import soundfile
 
 from kws.audio import SAMPLE_RATE
-from model import cli as command_line
-from model import console, files, provenance
+from model import cli, console, corpus, files, provenance
 from model.data.source import DataSet, open_dataset
 from model.settings import DEFAULT_LABELS, Settings, make_settings
-
-if TYPE_CHECKING:
-    from model.corpus import Corpus
+from tests.service import tones as service_tones
+from tests.service.tones import encode
 
 ROOT = Path(__file__).parents[2]
 WORDS, OTHERS = ("low", "high"), ("cat", "dog", "egg", "fig")
@@ -36,30 +34,28 @@ TONES, OTHER_TONE = {"low": 500, "high": 1000, "_silence_": 3000}, 2000  # Hz, a
 USUAL = DEFAULT_LABELS
 QUICK = ("--labels", "low,high", "--profile", "quick", "--epochs", "2", "--speech", "none")
 REVISION = "of-the-test"
-Cli = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(scope="session", autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A cache of the tests' own, of all of pytest-xdist's workers; no setting of the user's reaches a test."""
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder, with a cache, that all workers have in common, new in each run. No setting of the user's reaches it."""
     base = tmp_path_factory.getbasetemp()
-    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith("KWS_")]:
             patch.delenv(name)
-        patch.setenv("KWS_CACHE", str(shared / "cache"))
-        yield shared / "cache"
+        patch.setenv("KWS_CACHE", str(folder / "cache"))
+        yield folder
 
 
 @pytest.fixture
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cache that is this test's own."""
     monkeypatch.setenv("KWS_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
 
 
-def run(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """``run("train", KWS_SEED="3")``: ``KWS_SEED=3 python -m model train`` in this process, which has torch loaded."""
+def main(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """``main("train", KWS_SEED="3")``: ``KWS_SEED=3 python -m model train`` in this process, which has torch loaded."""
     handlers = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)}
     out, err = io.StringIO(), io.StringIO()
     provenance.revision.cache_clear()
@@ -70,19 +66,12 @@ def run(*arguments: str | Path, **environment: str) -> subprocess.CompletedProce
         for name, value in environment.items():
             patch.setenv(name, value)
         try:
-            command_line.main()
-        except SystemExit as stop:
-            code = int(stop.code or 0)
+            with pytest.raises(SystemExit) as stop:
+                cli.main()
         finally:
             for signum, handler in handlers.items():
                 signal.signal(signum, handler)
-    return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
-
-
-@pytest.fixture(scope="session")
-def main() -> Cli:
-    """The command line, in this process."""
-    return run
+    return subprocess.CompletedProcess(arguments, int(stop.value.code or 0), out.getvalue(), err.getvalue())
 
 
 def done(result: subprocess.CompletedProcess[str]) -> str:
@@ -109,28 +98,18 @@ def read(folder: Path, *names: str) -> Any:
 
 def judge(model: Path, dataset: Path, output: Path, *options: str | Path) -> dict[str, Any]:
     """What ``evaluate`` writes of a model and a data set."""
-    given = options if "--speech-evaluation" in options else ("--speech", "none", *options)
-    done(run("evaluate", model, "--dataset", dataset, "--output", output, *given))
-    found: dict[str, Any] = read(output, "evaluation.json")
-    return found
-
-
-@pytest.fixture(scope="session")
-def shared(cache: Path) -> Path:
-    """A folder that all workers have in common, new in each run."""
-    return cache.parent
+    done(main("evaluate", model, "--dataset", dataset, "--output", output, "--speech", "none", *options))
+    return read(output, "evaluation.json")
 
 
 @pytest.fixture(scope="session")
 def tones(shared: Path) -> Path:
     """The two keywords, four other words and noise: 40 clips a word, and of the last ten; speech and rooms beside."""
-    files_ = tone_files((*WORDS, *OTHERS))
-    kept = {name: data for name, data in files_.items() if not (name.startswith("fig/") and int(name[4:12], 16) > 9)}
     with files.locked(shared / "tones.lock"):
         if not (shared / "tones").exists():
             write_files(shared / "speech", speech_files())
-            write_files(shared / "rooms", {"kitchen.wav": wav_bytes(word("humming", 3.0))})
-            write_files(shared / "tones", kept)
+            write_files(shared / "rooms", {"kitchen.wav": encode(word("humming", 3.0))})
+            write_files(shared / "tones", tone_files((*WORDS, *OTHERS[:3])) | tone_files(OTHERS[3:], speakers=10))
     return shared / "tones"
 
 
@@ -140,9 +119,9 @@ def trained(tones: Path, shared: Path) -> Path:
     output = shared / "trained/model"
     with files.locked(shared / "trained.lock"):
         if not output.exists():
-            options = (*QUICK, "--dataset", tones, "--output", output, "--epochs", "4")
+            options = (*QUICK, "--dataset", tones, "--output", output, "--epochs", "4", "--unknown-share", "0.25")
             running = ("--speech", shared / "speech", "--negatives", shared / "rooms")
-            done(run("train", *options, *running, KWS_REVISION=REVISION))
+            done(main("train", *options, *running, KWS_REVISION=REVISION))
     return output
 
 
@@ -159,30 +138,18 @@ def word(label: str, seconds: float = 0.5, like_low: float = 0.0) -> Any:
 
 def tone_model(path: Path, labels: Sequence[str] = LABELS, **metadata: str | None) -> Path:
     """A model file that is sure of the tone of ``labels``, and of ``_silence_`` where it hears none."""
-    import onnx
-
-    from tests.service import tones
-
-    said = {**tones.METADATA, "labels": json.dumps(labels), "threshold": "0.8", **metadata}
-    proto, count = tones.tone_model({name: text for name, text in said.items() if text}), len(labels)
+    said = {**service_tones.METADATA, "labels": json.dumps(labels), "threshold": "0.8", **metadata}
+    proto, count = service_tones.tone_model({name: text for name, text in said.items() if text}), len(labels)
     graph = proto.graph
     graph.node[2].output[0] = "heard"
     graph.node.insert(3, onnx.helper.make_node("Add", ["heard", "floor"], ["energy"]))
-    changed = {"floor": np.array([0, 0, 0, 1e4], np.float32)[:count], "pair_sum": np.tile(np.eye(4), (2, 1))[:, :count]}
-    kept = [each for each in graph.initializer if each.name not in changed]
-    new = [onnx.numpy_helper.from_array(np.asarray(value, np.float32), name) for name, value in changed.items()]
+    values = {each.name: onnx.numpy_helper.to_array(each) for each in graph.initializer}
+    values |= {"pair_sum": values["pair_sum"][:, :count], "floor": np.array([0, 0, 0, 1e4], np.float32)[:count]}
     del graph.initializer[:]
-    graph.initializer.extend([*kept, *new])
+    graph.initializer.extend(onnx.numpy_helper.from_array(value, name) for name, value in values.items())
     graph.output[0].type.tensor_type.shape.dim[1].dim_value = count
     onnx.save(proto, str(path))
     return path
-
-
-def wav_bytes(samples: Any, rate: int = SAMPLE_RATE, kind: str = "WAV") -> bytes:
-    """An audio file in memory."""
-    buffer = io.BytesIO()
-    soundfile.write(buffer, samples, rate, format=kind, subtype="PCM_16")
-    return buffer.getvalue()
 
 
 def tone_files(words: tuple[str, ...] = WORDS, speakers: int = 40) -> dict[str, bytes]:
@@ -191,17 +158,17 @@ def tone_files(words: tuple[str, ...] = WORDS, speakers: int = 40) -> dict[str, 
     for index, name in enumerate(words):
         for speaker in range(speakers):
             samples = (0.5 + speaker / 80) * word(name, 0.2 + index / 100)
-            files[f"{name}/{speaker:08x}_nohash_0.wav"] = wav_bytes(samples)
+            files[f"{name}/{speaker:08x}_nohash_0.wav"] = encode(samples)
     files["dataset.json"] = b'{"licence": "CC0 1.0", "attribution": "nobody"}'
-    files["_background_noise_/hiss.wav"] = wav_bytes(np.random.default_rng(0).normal(0, 0.05, 2 * SAMPLE_RATE))
+    files["_background_noise_/hiss.wav"] = encode(np.random.default_rng(0).normal(0, 0.05, 2 * SAMPLE_RATE))
     return files
 
 
 @functools.cache
-def recording(name: str, kind: str = "WAV", samples: int = 400) -> bytes:
+def recording(name: str, container: str = "WAV") -> bytes:
     """Noise that is another for each name."""
     rng = np.random.default_rng(zlib.crc32(name.encode(errors="surrogateescape")))
-    return wav_bytes(rng.normal(0, 3000, samples).astype(np.int16), kind=kind)
+    return encode(rng.normal(0, 3000, 400).astype(np.int16), container=container)
 
 
 def files_of(names: Iterable[str], **texts: str | bytes) -> dict[str, bytes]:
@@ -223,13 +190,13 @@ def speech_files(readers: int = 24, text: str = "NOTHING ELSE", folder: str = ""
     files = {}
     for reader in range(100, 100 + readers):
         where = f"{folder}{reader}/7/{reader}-7"
-        files[f"{where}-0001.wav"] = wav_bytes(0.5 * word("speech", 2 + reader / 100))
+        files[f"{where}-0001.wav"] = encode(0.5 * word("speech", 2 + reader / 100))
         files[f"{where}.trans.txt"] = f"{reader}-7-0001 {text}\n".encode()
     return files
 
 
 def write_files(root: Path, files: Mapping[str, bytes]) -> Path:
-    """Write a data set as a folder."""
+    root.mkdir(parents=True, exist_ok=True)
     for name, data in files.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_bytes(data)
@@ -255,13 +222,12 @@ def tar(
     return path
 
 
-def pack_zip(path: Path, files: Mapping[str, bytes], mode: int = 0) -> Path:
-    """Files as a ZIP; ``mode`` gives the first one another kind, a link's say."""
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+def pack_zip(path: Path, files: Mapping[str, bytes], modes: Mapping[str, int] = {}) -> Path:
+    """Files as a ZIP; their ``modes`` may make another kind of one, a link say."""
+    with zipfile.ZipFile(path, "w") as archive:
         for name, data in files.items():
             info = zipfile.ZipInfo(name)
-            if mode:
-                info.create_system, info.external_attr, mode = 3, mode << 16, 0
+            info.create_system, info.external_attr = 3, modes.get(name, 0) << 16
             archive.writestr(info, data, zipfile.ZIP_DEFLATED)
     return path
 
@@ -271,15 +237,12 @@ def opened(path: Path | str, **settings: Any) -> DataSet:
     return open_dataset(replace(Settings(), **{"dataset": str(path), **settings}))
 
 
-def corpus_of(root: Path, **settings: Any) -> "Corpus":
+def corpus_of(root: Path, **settings: Any) -> corpus.Corpus:
     """A data set as a run on ``low`` and ``high`` sees it."""
-    from model import corpus
-
     given = {"profile": "quick", "labels": WORDS, "speed_copies": False, "speech": "none", "dataset": str(root)}
     chosen = make_settings({**given, **settings})
     return corpus.load(open_dataset(chosen), chosen)
 
 
 def told(dataset: DataSet) -> str:
-    """All notes of a data set."""
     return "\n".join(dataset.notes)

@@ -12,11 +12,6 @@ NAMES = ("a", "b", "c")
 HUNDRED = np.arange(100) % 2
 
 
-def sure(answer: int, probability: float) -> list[float]:
-    """The probabilities of three classes, of which one has this much."""
-    return [probability if index == answer else (1 - probability) / 2 for index in range(3)]
-
-
 @pytest.mark.parametrize(("true", "too_much"), [(0.4, 0.0), (1.0, 0.7), (2.5, 2.0)])
 def test_what_made_the_data_is_found(true: float, too_much: float) -> None:
     """The temperature, and by how much a class is too likely that was trained on too often; a keyword counts twice."""
@@ -62,7 +57,8 @@ def test_a_temperature_at_the_end_of_its_search_and_an_error_by_hand() -> None:
     [(HUNDRED, 0.515, 97), (np.where(np.arange(100) < 10, 1 - HUNDRED, HUNDRED), 0.55, 90), (1 - HUNDRED, 0.5, 100)],
 )
 def test_the_threshold_is_the_highest_that_keeps_the_recall(targets: np.ndarray, threshold: float, kept: int) -> None:
-    probabilities = np.array([sure(index % 2, level) for index, level in enumerate(np.linspace(0.5, 0.99, 100))])
+    sure = np.linspace(0.5, 0.99, 100)
+    probabilities = np.stack([np.where(answer == HUNDRED, sure, (1 - sure) / 2) for answer in range(3)], axis=1)
     found = choose_threshold(probabilities, targets, LABELS)
     assert found == pytest.approx(threshold, abs=1e-2)
-    assert accepted(np.array([*probabilities, sure(2, 0.99)]), LABELS, found).sum() == kept  # no keyword, never
+    assert accepted(np.array([*probabilities, [0, 0, 1]]), LABELS, found).sum() == kept  # no keyword, never

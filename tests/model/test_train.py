@@ -1,20 +1,28 @@
-"""The training loop, on tones: the same weights each time, the best ones kept, and going on after a stop."""
+"""Training: the same weights each time, the best ones kept, going on after a stop; what a run that fails leaves."""
 
 import dataclasses
+import errno
 import math
+import re
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
+import numpy as np
 import pytest
 import torch
 
-from model import train
+from model import export, files, run, train
 from model.corpus import Corpus
-from model.errors import UserError
+from model.data.recording import write_clip
+from model.errors import Interrupted, UserError
 from model.network import TCResNet8
 from model.settings import make_settings
 
-from .conftest import corpus_of
+from .conftest import QUICK, ROOT, corpus_of, done, main, one_line, write_files
 
 RUN = {"profile": "quick", "labels": ("low", "high"), "epochs": 3, "batch_size": 32, "mixup": 0.2}
 SETTINGS = make_settings(RUN)
@@ -31,17 +39,15 @@ def whole(tone_corpus: Corpus) -> train.Trained:
     return train.train(SETTINGS, tone_corpus)
 
 
-def _same_weights(one: torch.nn.Module | None, other: torch.nn.Module | None) -> bool:
-    assert one
-    assert other
+def same_weights(one: Any, other: Any) -> bool:
     pairs = zip(one.state_dict().values(), other.state_dict().values(), strict=True)
     return all(torch.equal(a, b) for a, b in pairs)
 
 
 def test_same_seed_same_weights_bit_for_bit(tone_corpus: Corpus, whole: train.Trained) -> None:
     again = train.train(make_settings({**RUN, "threads": 3}), tone_corpus)
-    assert (again.history, _same_weights(again.network, whole.network)) == (whole.history, True)
-    assert not _same_weights(train.train(make_settings({**RUN, "seed": 1}), tone_corpus).network, whole.network)
+    assert (again.history, same_weights(again.network, whole.network)) == (whole.history, True)
+    assert not same_weights(train.train(make_settings({**RUN, "seed": 1}), tone_corpus).network, whole.network)
 
 
 def test_two_halves_of_a_batch_are_summed_and_their_statistics_averaged() -> None:
@@ -83,60 +89,55 @@ def test_a_loss_that_runs_away_is_said(tone_corpus: Corpus) -> None:
 def test_a_run_stopped_twice_ends_as_one_in_one_go(
     tone_corpus: Corpus, whole: train.Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    save_state = train.save_state
-
-    def go(stop: int, resume: bool = True) -> train.Trained | list[int]:
-        """The run, or the epochs that it goes through until it is stopped, before the last one's state is kept."""
-        seen: list[int] = []
+    def stopped(after: int, resume: bool = True) -> list[int]:
+        """The epochs of a run that is stopped before the last one's state is kept."""
+        seen, save_state = list[int](), train.save_state
 
         def save(path: Path, identity: dict[str, Any], state: dict[str, Any]) -> None:
             seen.append(len(state["history"]))
-            if seen[-1] == stop:
+            if len(seen) == after:
                 raise InterruptedError
             save_state(path, identity, state)
 
-        monkeypatch.setattr(train, "save_state", save)
-        try:
-            return train.train(SETTINGS, tone_corpus, tmp_path, resume)
-        except InterruptedError:
-            return seen
+        with monkeypatch.context() as patch:
+            patch.setattr(train, "save_state", save)
+            with pytest.raises(InterruptedError):
+                train.train(SETTINGS, tone_corpus, tmp_path, resume)
+        return seen
 
-    assert (go(2), go(3)) == ([1, 2], [2, 3])
-    resumed = go(0)
-    assert isinstance(resumed, train.Trained)
+    assert (stopped(2), stopped(2)) == ([1, 2], [2, 3])
+    resumed = train.train(SETTINGS, tone_corpus, state=tmp_path, resume=True)
     assert resumed.history == whole.history
-    assert _same_weights(resumed.network, whole.network)
-    assert _same_weights(resumed.before, whole.before)
-    assert go(1, resume=False) == [1]  # without --resume it begins anew
+    assert same_weights(resumed.network, whole.network)
+    assert same_weights(resumed.before, whole.before)
+    assert stopped(1, resume=False) == [1]  # without --resume it begins anew
 
 
-OTHERS: list[tuple[dict[str, Any], dict[str, Any], str]] = [  # other settings, another corpus, what is said
-    ({"seed": 5}, {}, "--seed 0 there, 5 here"),
-    ({"speed_copies": False}, {}, "--speed-copies True there, False here"),
-    ({}, {"digest": "e"}, "data digest "),
-    ({}, {"labels": ("low",)}, "labels ['low', 'high', '_unknown_', '_silence_'] there, ['low'] here"),
-    ({"threads": 3, "false_accepts_per_hour": 2.0, "licence": "CC0", "profile": "best", "dataset": "other"}, {}, ""),
+OTHERS: list[tuple[dict[str, Any], dict[str, Any], str, str]] = [  # settings, corpus, another package, what is said
+    ({"seed": 5}, {}, "", "--seed 0 there, 5 here"),
+    ({"speed_copies": False}, {}, "", "--speed-copies True there, False here"),
+    ({}, {"digest": "e"}, "", "data digest "),
+    ({}, {"labels": ("low",)}, "", "labels ['low', 'high', '_unknown_', '_silence_'] there, ['low'] here"),
+    *(({}, {}, package, f"{package} ") for package in ("torch", "torchaudio", "numpy", "soundfile", "soxr")),
+    ({"false_accepts_per_hour": 2.0, "licence": "CC0", "profile": "best", "dataset": "other"}, {}, "onnxruntime", ""),
 ]
 
 
-@pytest.mark.parametrize(("settings", "data", "message"), OTHERS)
-@pytest.mark.parametrize("package", ["", "torch", "torchaudio", "numpy", "soundfile", "soxr"])
+@pytest.mark.parametrize(("settings", "data", "package", "message"), OTHERS)
 def test_a_state_is_taken_where_the_weights_do_not_depend_on_what_changed(
-    tone_corpus: Corpus, tmp_path: Path, monkeypatch: Any, settings: Any, data: Any, message: str, package: str
+    tone_corpus: Corpus, tmp_path: Path, monkeypatch: Any, settings: Any, data: Any, package: str, message: str
 ) -> None:
     path = tmp_path / "state.pt"
     train.save_state(path, train.identity_of(SETTINGS, tone_corpus, train.CPU), {"kept": True})
-    here = {**train.versions(), package or "onnxruntime": "0"}
+    here = {**train.versions(), package: "0"} if package else train.versions()
     monkeypatch.setattr(train, "versions", lambda: here)
-    changed = dataclasses.replace(SETTINGS, **settings), dataclasses.replace(tone_corpus, **data)
-    identity = train.identity_of(*changed, train.CPU)
-    if not message and not package:
+    changed = dataclasses.replace(tone_corpus, **data)
+    identity = train.identity_of(dataclasses.replace(SETTINGS, **settings), changed, train.CPU)
+    if not message:
         assert train.load_state(path, identity) == {"kept": True}
         return
-    with pytest.raises(UserError, match="is of a different run") as caught:
+    with pytest.raises(UserError, match=f"is of a different run .*{re.escape(message)}"):
         train.load_state(path, identity)
-    assert message in str(caught.value)
-    assert f"{package} " in str(caught.value)
 
 
 def test_a_state_that_is_none_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,3 +147,85 @@ def test_a_state_that_is_none_is_refused(tmp_path: Path, monkeypatch: pytest.Mon
         with pytest.raises(UserError, match=r"state.pt' cannot be read \([^.]{3,80}\); remove it to start anew"):
             train.load_state(Path("state.pt"), {})
     assert not Path("evil").exists()
+
+
+GO_ON = "the output is as it was; --resume goes on after the last whole epoch"
+
+
+def fails(folder: Path, code: int, message: str, *options: str | Path, last_line: str = "") -> None:
+    """Train over the output of an earlier run: it stays as it was, and beside it the log, where the line says."""
+    former, log = write_files(folder / "out/model", {"train.log": b"of an earlier run"}), folder / "out/model.log"
+    line = one_line(main("train", "--output", former, *options), code)
+    assert line.startswith(f"error: {message}")
+    assert line.endswith(f"; the log is {log}")
+    assert log.read_text().splitlines()[-1].split(" ERROR ")[1].startswith(last_line or message.split(";")[0])
+    assert [path.read_text() for path in former.iterdir()] == ["of an earlier run"]
+    assert {path.name for path in former.parent.iterdir()} == {"model", "model.log", "model.resume"}
+
+
+@pytest.mark.parametrize(
+    ("failure", "code", "message", "last_line"),
+    [
+        (lambda: signal.raise_signal(signal.SIGTERM), 143, f"stopped by SIGTERM; {GO_ON}", ""),
+        (lambda: signal.raise_signal(signal.SIGINT), 130, f"stopped by SIGINT; {GO_ON}", ""),
+        (UserError("training diverged"), 2, "training diverged", ""),
+        (OSError(errno.ENOSPC, "full", "x"), 2, "no space left on the disk for the output or the cache", "[Errno 28]"),
+        (PermissionError(errno.EACCES, "No", "x"), 2, "'x' cannot be read or written (no); mend it", "[Errno 13]"),
+    ],
+)
+def test_a_run_that_ends_early_leaves_its_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: Any, code: int, message: str, last_line: str
+) -> None:
+    def fail(_settings: object, folder: Path, state: Path, *_: object) -> None:
+        state.mkdir()
+        (folder / "model.onnx").touch()
+        Mock(side_effect=failure)()
+
+    monkeypatch.setattr(run, "run", fail)
+    fails(tmp_path, code, message, last_line=last_line)
+
+
+def test_a_model_that_computes_something_else_is_not_written(tones: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(export, "PARITY", -1.0)
+    message = "the exported model's probabilities differ from PyTorch's by "
+    fails(tmp_path, 1, message, *QUICK, "--epochs", "1", "--dataset", tones)
+
+
+def test_an_output_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    (tmp_path / ".out.left.tmp").mkdir()  # by a run that was killed
+    with files.atomic_directory(output, lambda _: True) as first:
+        with files.atomic_directory(output, lambda _: True) as second:  # does not tidy the first away, which is in use
+            (second / "second").touch()
+        (first / "first").touch()
+    for error in (RuntimeError(), Interrupted(15)):
+        with pytest.raises(type(error)), files.atomic_directory(output, lambda _: True):
+            raise error
+    assert {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")} == {"out", "out/first"}
+
+
+def test_a_full_disk_is_told_as_one(tmp_path: Path) -> None:
+    """soundfile and torch, which write by themselves, would raise errors of their own: a traceback."""
+    (tmp_path / "some.new").symlink_to("/dev/full")  # what is written appears whole or not at all
+    for write in (
+        lambda: write_clip(tmp_path / "some.flac", np.zeros(100)),
+        lambda: train.save_state(tmp_path / "some.pt", {}, {}),
+    ):
+        with pytest.raises(OSError, match="No space left") as raised:
+            write()
+        assert files.no_space(raised.value)
+
+
+@pytest.mark.timeout(1800)  # against a hang: a process of its own takes minutes where the machine is busy
+def test_a_run_killed_for_good_goes_on(tones: Path, tmp_path: Path) -> None:
+    killed = ("train", *QUICK, "--dataset", tones, "--epochs", "6", "--output", tmp_path / "killed")
+    process = subprocess.Popen([sys.executable, "-m", "model", *killed], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert process.stdout
+    assert any(line.startswith("epoch   3/") for line in process.stdout)
+    process.kill()
+    process.wait()
+    assert not (tmp_path / "killed").exists()
+    assert "--epochs 6 there, 7 here" in one_line(main(*killed, "--resume", "--epochs", "7"))
+    said = done(main(*killed, "--resume", "--threads", "3", "--licence", "mine"))
+    assert ("going on after epoch" in said, "epoch   1/6" in said) == (True, False)
+    assert {path.name for path in tmp_path.iterdir()} == {"killed"}

@@ -5,12 +5,10 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from model.data import download
-from model.data.download import official
 from model.errors import UserError
 
 BODY = bytes(range(256)) * 4000
@@ -44,11 +42,11 @@ class Server(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def server() -> Iterator[type[Server]]:
-    """A handler of its own, which a test may change."""
-    handler = type("Changed", (Server,), {"requests": []})
+def server(request: pytest.FixtureRequest) -> Iterator[type[Server]]:
+    """A handler of its own, changed as the test's parameter says."""
+    handler = type("Changed", (Server,), {"requests": [], **request.param})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
-        handler.url = f"http://127.0.0.1:{running.server_port}/archive.tar.gz"  # type: ignore[attr-defined]
+        handler.url = handler.url or f"http://127.0.0.1:{running.server_port}/archive.tar.gz"  # type: ignore[attr-defined]
         threading.Thread(target=running.serve_forever, args=(0.01,), daemon=True).start()
         yield handler
         running.shutdown()
@@ -66,7 +64,7 @@ def left(folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("served", "part", "requests"),  # what the server does, what of the archive is there, the Range of each request
+    ("server", "part", "requests"),  # what the server does, what of the archive is there, the Range of each request
     [
         ({}, b"", [""]),
         ({"drop_after": 400_000}, b"", ["", "bytes=400000-", "bytes=800000-"]),
@@ -75,19 +73,19 @@ def left(folder: Path) -> list[str]:
         ({}, b"x" * 1000, ["bytes=1000-", ""]),  # of another file
         ({"ranges": False}, BODY[:1000], ["bytes=1000-"]),
     ],
+    indirect=["server"],
 )
 def test_a_file_arrives_whole_once_and_what_has_arrived_is_gone_on_with(
-    server: type[Server], downloads: Path, served: dict[str, Any], part: bytes, requests: list[str]
+    server: type[Server], downloads: Path, part: bytes, requests: list[str]
 ) -> None:
-    for name, value in served.items():
-        setattr(server, name, value)
     (downloads / PART).write_bytes(part)
-    assert [official(server.url, sha256).read_bytes() for sha256 in (SHA256, SHA256.upper())] == [BODY, BODY]
+    arrived = [download.official(server.url, sha256).read_bytes() for sha256 in (SHA256, SHA256.upper())]
+    assert arrived == [BODY, BODY]
     assert (server.requests, left(downloads)) == (requests, [WHOLE])
 
 
 @pytest.mark.parametrize(
-    ("served", "sha256", "message", "requests", "kept"),
+    ("server", "sha256", "message", "requests", "kept"),
     [
         ({}, "0" * 64, f"wrong checksum: SHA-256 {SHA256}; give the right --dataset-sha256", 1, []),
         ({"drop_after": 5000}, SHA256, r"the connection ended early; .*run again to go on", 8, [PART]),
@@ -96,12 +94,11 @@ def test_a_file_arrives_whole_once_and_what_has_arrived_is_gone_on_with(
         ({"url": "http://127.0.0.1:1/a"}, SHA256, r"cannot download .*/a: .*refused; check the network", 0, []),
         ({"url": "file:///etc/passwd"}, SHA256, r"is not an http\(s\) address", 0, []),
     ],
+    indirect=["server"],
 )
 def test_what_does_not_arrive_is_named(
-    server: type[Server], downloads: Path, served: Any, sha256: str, message: str, requests: int, kept: list[str]
+    server: type[Server], downloads: Path, sha256: str, message: str, requests: int, kept: list[str]
 ) -> None:
-    for name, value in {"ranges": False, **served}.items():
-        setattr(server, name, value)
     with pytest.raises(UserError, match=message):
-        official(server.url, sha256)
+        download.official(server.url, sha256)
     assert (len(server.requests), left(downloads)) == (requests, kept)
