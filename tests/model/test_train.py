@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
-from unittest.mock import Mock
+from unittest.mock import DEFAULT, Mock
 
 import numpy as np
 import pytest
@@ -91,19 +91,12 @@ def test_a_run_stopped_twice_ends_as_one_in_one_go(
 ) -> None:
     def stopped(after: int, resume: bool = True) -> list[int]:
         """The epochs of a run that is stopped before the last one's state is kept."""
-        seen, save_state = list[int](), train.save_state
-
-        def save(path: Path, identity: dict[str, Any], state: dict[str, Any]) -> None:
-            seen.append(len(state["history"]))
-            if len(seen) == after:
-                raise InterruptedError
-            save_state(path, identity, state)
-
+        save = Mock(wraps=train.save_state, side_effect=[*[DEFAULT] * (after - 1), InterruptedError])
         with monkeypatch.context() as patch:
             patch.setattr(train, "save_state", save)
             with pytest.raises(InterruptedError):
                 train.train(SETTINGS, tone_corpus, tmp_path, resume)
-        return seen
+        return [len(call.args[2]["history"]) for call in save.call_args_list]
 
     assert (stopped(2), stopped(2)) == ([1, 2], [2, 3])
     resumed = train.train(SETTINGS, tone_corpus, state=tmp_path, resume=True)
