@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 import torchaudio
@@ -119,17 +119,16 @@ def stored_features(root: Path, names: Sequence[str], digest: str, copies: int, 
     """
 
     def work(start: int) -> tuple[list[Found], bytes]:
-        waveforms, found = _read(root, names[start : start + _CHUNK])
-        versions = [waveforms, *(change_speed(waveforms, *speed) for speed in SPEEDS[: copies - 1])][:copies]
-        return found, torch.stack([*map(mel_power, versions)], 1).sqrt_().half().numpy().tobytes() if copies else b""
+        waveforms, found = read_clips(root, names[start : start + _CHUNK])
+        power = [mel_power(change_speed(waveforms, *speed)) for speed in ((1, 1), *SPEEDS)[:copies]]
+        return found, torch.stack(power, 1).sqrt_().half().numpy().tobytes() if copies else b""
 
     recipe, parts = {"digest": digest, "copies": copies, "row": N_MELS * FRAMES}, range(0, len(names), _CHUNK)
     notes, power, mapping = _cached(recipe, parts, work, workers)
     return Stored(tuple(Found(*note) for note in notes), copies, power, mapping)
 
 
-@dataclass(frozen=True)
-class Running:
+class Running(NamedTuple):
     """The mel power of long recordings, one after another, each at every speed."""
 
     power: Tensor  # float16[frames, N_MELS], the square root, mapped
@@ -184,17 +183,16 @@ def _cached(
 
 def _running_power(waveform: Tensor, numerator: int, denominator: int) -> Tensor:
     """``float32[samples]``, played at another speed -> mel power ``float32[frames, N_MELS]``, a minute at a time."""
-    if numerator != denominator:
-        waveform = torchaudio.functional.resample(waveform, numerator, denominator)
+    waveform = torchaudio.functional.resample(waveform, numerator, denominator)
     step = 3750 * HOP_LENGTH
     starts = range(0, max(0, len(waveform) - N_FFT + 1), step)
     parts = [mel_power(waveform[None, start : start + step + N_FFT - HOP_LENGTH])[0].T for start in starts]
     return torch.cat([torch.empty(0, N_MELS), *parts])
 
 
-def _read(root: Path, names: Sequence[str]) -> tuple[Tensor, list[Found]]:
-    waveforms = torch.zeros(len(names), CLIP_SAMPLES)
-    found = []
+def read_clips(root: Path, names: Sequence[str]) -> tuple[Tensor, list[Found]]:
+    """Clips from their files, ``float32[clips, CLIP_SAMPLES]``, and what was found in each; a broken one is zero."""
+    waveforms, found = torch.zeros(len(names), CLIP_SAMPLES), []
     for row, name in enumerate(names):
         waveform, seen = read_clip((root / name).read_bytes())
         found.append(seen)

@@ -3,16 +3,13 @@
 The training pass itself finds these places, without an extra pass over the speech.
 """
 
-import logging
-
 import torch
 from torch import Generator, Tensor, nn
 
+from model.console import log
 from model.corpus import Corpus
 from model.features import FRAMES, Running, running_features
 from model.settings import Settings
-
-log = logging.getLogger(__name__)
 
 _BIN = 4  # frames that share a score
 _SHARE = 0.03  # of the bins seen so far, the surest: the pool of hard crops

@@ -1,7 +1,6 @@
 """The stage ``train``: a data set in, the artefacts out. ``evaluate`` judges by the same evaluation."""
 
 import json
-import logging
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -15,14 +14,13 @@ from kws.audio import SAMPLE_RATE
 from kws.detection import UNKNOWN
 from kws.model_file import Model
 from model import calibration, corpus, export, features, files, report, train
+from model.console import log
 from model.data.layout import SPLITS
 from model.data.source import open_dataset, require_clips
 from model.errors import UserError
 from model.evaluation import compared, evaluate, headline, running_audio
 from model.provenance import revision, versions
 from model.settings import CLIP_SAMPLES, Settings
-
-log = logging.getLogger(__name__)
 
 CHECKPOINT, ONNX, LOG, CONFIG = "best_model.pth", "model.onnx", "train.log", "config.json"
 METRICS, EVALUATION = "train_metrics.json", "evaluation.json"
@@ -102,7 +100,7 @@ def run(settings: Settings, folder: Path, state: Path, resume: bool) -> None:
         **origin,
         "test": compared(evaluation),
         "read": {name: split.audit.to_dict() for name, split in data.splits.items()},
-        "history": [asdict(epoch) for epoch in trained.history],
+        "history": [epoch._asdict() for epoch in trained.history],
     }
     config = {**asdict(settings), "front_end": features.FRONT_END, "temperature": temperature}
     checkpoint = {"weights": network.state_dict(), "labels": list(data.labels), "config": config}

@@ -3,27 +3,24 @@
 A model is judged as its users run it, by its file, with its own threshold and rule, on the test split.
 """
 
-import logging
 from typing import Any
 
 import numpy as np
 from torch.nn import Module
 
-from kws.audio import decode
 from kws.detection import SILENCE, UNKNOWN, is_keyword
 from kws.model_file import Model
 from model.calibration import at_bound, calibration_error, keyword_mask
+from model.console import log
 from model.corpus import Corpus
 from model.data import check
-from model.data.recording import fit
 from model.data.source import open_dataset
 from model.data.speech import NONE, SPOKEN
 from model.errors import UserError
 from model.evaluation import clips, robustness, running_audio
 from model.export import measure_parity
+from model.features import read_clips
 from model.settings import Settings
-
-log = logging.getLogger(__name__)
 
 VOICES_PER_WORD = 50
 SPEAKERS_NOT_KNOWN = (
@@ -39,38 +36,39 @@ def evaluate(model: Model, corpus: Corpus, settings: Settings, network: Module |
     Returns plain JSON values; what could not be measured is in ``not_measured``, with the reason.
     """
     labels, split = model.info.labels, corpus.splits["testing"]
-    classes = [corpus.labels[target] for target in split.targets.tolist()]
+    classes = corpus.classes("testing")
     rows = [row for row, label in enumerate(classes) if label in labels]
     targets = np.array([labels.index(classes[row]) for row in rows], np.int64)
     names, waveforms = [split.clips[row].name for row in rows], corpus.waveforms("testing")[rows]
     probabilities, said = model(waveforms), keyword_mask(labels)[targets]
-    groups, missing = clips.without_keyword(model, corpus)
+    noise, running = corpus.noise_waveforms["testing"], running_audio.measure(model, corpus)
     temperature = float(model.info.metadata.get("temperature", "1"))
     calibration = {"ece": calibration_error(probabilities, targets), "temperature": temperature}
-    noise = corpus.noise_waveforms["testing"]
+    try:
+        voices, no_voices = _voices(model, corpus, settings), ""
+    except UserError as error:
+        voices, no_voices = None, str(error)
+    missing = {
+        "noise": "" if noise else "the data set has no background noise",
+        "running audio": "" if running else "no running speech without keywords to judge with: see --speech-evaluation",
+        "parity": "" if network else "no checkpoint was given",
+        "synthetic voices": no_voices,
+    }
     evaluation = {
         **clips.figures(probabilities, targets, labels, names),
         "model_version": model.info.version,
         "calibration": calibration | {"at_bound": at_bound(temperature)},
-        "operating": clips.operating_point(probabilities, targets, groups, labels, model.info.threshold),
-        "robustness": robustness.measure(model, waveforms[said], targets[said], noise) | {"voices": None},
-        "running_audio": running_audio.measure(model, corpus),
+        "operating": clips.operating_point(model, corpus, probabilities, targets),
+        "robustness": robustness.measure(model, waveforms[said], targets[said], noise) | {"voices": voices},
+        "running_audio": running,
         "negatives": running_audio.alarms(model, corpus.speech.negatives),
         "parity": measure_parity(model, network, temperature, waveforms) if network else None,
         "test_clips_digest": clips.digest(names, waveforms),
         "data_digest": corpus.digest,
         "clips": {name: _counts(corpus, name) for name in corpus.splits},
         "data": _data(corpus),
-        "not_measured": missing,
+        "not_measured": {what: why for what, why in missing.items() if why},
     }
-    if evaluation["running_audio"] is None:
-        missing["running audio"] = "no running speech without keywords to judge with: see --speech-evaluation"
-    if network is None:
-        missing["parity"] = "no checkpoint was given"
-    try:
-        evaluation["robustness"]["voices"] = _voices(model, corpus, settings)
-    except UserError as error:
-        missing["synthetic voices"] = str(error)
     evaluation["caveats"] = caveats(evaluation)
     _tell(evaluation)
     return evaluation
@@ -126,9 +124,8 @@ def compared(evaluation: dict[str, Any]) -> dict[str, float]:
 
 def _counts(corpus: Corpus, name: str) -> dict[str, int]:
     """Clips of each class in a split, and of how many different words its ``_unknown_`` are."""
-    split = corpus.splits[name]
-    classes = [corpus.labels[target] for target in split.targets.tolist()]
-    words = {clip.word for clip, label in zip(split.clips, classes, strict=True) if label == UNKNOWN}
+    classes = corpus.classes(name)
+    words = {clip.word for clip, label in zip(corpus.splits[name].clips, classes, strict=True) if label == UNKNOWN}
     return {**{label: classes.count(label) for label in corpus.labels}, "unknown words": len(words)}
 
 
@@ -154,9 +151,9 @@ def _voices(model: Model, corpus: Corpus, settings: Settings) -> dict[str, Any]:
     labels, threads = tuple(filter(is_keyword, model.info.labels)), settings.threads
     voices = open_dataset(Settings("synthetic", labels, synthetic_size=VOICES_PER_WORD, threads=threads))
     spoken = [clip for clip in voices.clips if clip.word in labels]
-    waveforms = np.stack([fit(decode((voices.root / clip.name).read_bytes()).waveform) for clip in spoken])
+    waveforms, _ = read_clips(voices.root, [clip.name for clip in spoken])
     targets = np.array([model.info.labels.index(clip.word) for clip in spoken])
-    return clips.share(model(waveforms).argmax(axis=1) == targets)
+    return clips.share(model(waveforms.numpy()).argmax(axis=1) == targets)
 
 
 def _tell(evaluation: dict[str, Any]) -> None:

@@ -78,7 +78,7 @@ def test_a_second_run_decodes_nothing_and_has_the_same(own_cache: Path, root: Pa
     again = stored(moved)
     assert (len(decoded), again.found) == (40, first.found)
     assert torch.equal(again.power, expected)
-    rows, (waveforms, _) = torch.arange(40), features._read(moved, NAMES)
+    rows, (waveforms, _) = torch.arange(40), features.read_clips(moved, NAMES)
     copies = [waveforms, *(features.change_speed(waveforms, *pair) for pair in features.SPEEDS)]
     for copy, changed in enumerate(copies):
         torch.testing.assert_close(again.read(rows, copy), features.mel_power(changed), rtol=2e-3, atol=1e-9)
