@@ -83,11 +83,8 @@ def choose_threshold(probabilities: Floats, targets: Targets, labels: Sequence[s
 
 
 def calibration_error(probabilities: Floats, targets: Targets) -> float:
-    """The expected calibration error (Naeini et al. 2015).
-
-    Clips are put into ``BINS`` bins of equal width by the probability of their likeliest class; the error is the mean
-    distance of accuracy and confidence in a bin, weighted by its clips.
-    """
+    """The expected calibration error (Naeini et al. 2015): the mean distance of accuracy and confidence in each of
+    ``BINS`` bins of equal width, by the probability of the likeliest class, weighted by the bin's clips."""
     confidence = probabilities.max(axis=1).astype(np.float64)
     right = probabilities.argmax(axis=1) == targets
     place = np.minimum((confidence * BINS).astype(int), BINS - 1)

@@ -18,6 +18,7 @@ from kws.audio import AudioError, decode
 from kws.detection import classify, is_keyword
 from kws.model_file import ModelError, open_model
 from model import console, files
+from model.console import log
 from model.errors import CheckFailed, Interrupted, ParityError, UserError
 from model.settings import DATA, RECIPE, RUN, Settings, make_settings
 
@@ -43,8 +44,8 @@ MinClips = Annotated[int, _variable("MIN_CLIPS", "Readable clips that a label ne
 PerLabel = Annotated[int, _variable("PER_LABEL", "Clips a label.", min=1)]
 
 
-def with_settings(*panels: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command that takes ``chosen`` an option for each field of ``Settings`` in the ``panels``.
+def command_of(*panels: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Make a command of a function that takes ``chosen``, with an option for each field of ``Settings`` in ``panels``.
 
     ``chosen`` has what was given on the command line or in the environment, None elsewhere.
     """
@@ -63,16 +64,13 @@ def with_settings(*panels: str) -> Callable[[Callable[..., None]], Callable[...,
             command(chosen={each.name: given.pop(each.name) for each in wanted}, **given)
 
         own = [each for each in inspect.signature(command).parameters.values() if each.name != "chosen"]
-        every: Any = inspect.Signature([*own, *map(option, wanted)])
-        vars(run).update(__signature__=every)
-        run.__annotations__ = {name: each.annotation for name, each in every.parameters.items()}
-        return run
+        vars(run).update(__signature__=inspect.Signature([*own, *map(option, wanted)]))
+        return app.command()(run)
 
     return decorate
 
 
-@app.command()
-@with_settings(DATA, RECIPE, RUN)
+@command_of(DATA, RECIPE, RUN)
 def train(chosen: dict[str, Any], output: Output = Path("artifacts/model"), resume: Resume = False) -> None:
     """Train, choose the best epoch on validation, test once, export; everything into one folder.
 
@@ -96,11 +94,10 @@ def train(chosen: dict[str, Any], output: Output = Path("artifacts/model"), resu
         shutil.copy(log_file, folder / run.LOG)
     log_file.unlink()
     shutil.rmtree(state, ignore_errors=True)
-    console.log.info("written to %s", output)
+    log.info("written to %s", output)
 
 
-@app.command()
-@with_settings(DATA, RUN)
+@command_of(DATA, RUN)
 def evaluate(
     chosen: dict[str, Any],
     model: Annotated[Path, typer.Argument(envvar="KWS_MODEL", help="The exported model.")],
@@ -117,11 +114,10 @@ def evaluate(
     checkpoint = model.with_name(run.CHECKPOINT)
     with files.atomic_directory(output, files.holding(run.EVALUATION, "report.md", "plots")) as folder:
         run.judge(loaded, settings, folder, checkpoint if checkpoint.is_file() else None)
-    console.log.info("written to %s", output)
+    log.info("written to %s", output)
 
 
-@app.command()
-@with_settings(DATA)
+@command_of(DATA)
 def check(
     chosen: dict[str, Any],
     dataset_: Annotated[str | None, typer.Argument(metavar="[DATASET]", help="The same as --dataset.")] = None,
@@ -137,7 +133,7 @@ def check(
 
     dataset = open_dataset(make_settings({**chosen, "dataset": dataset_ or chosen["dataset"]}))
     lines, failures = checking.check(dataset, min_clips)
-    console.log.info("%s", "\n".join(lines))
+    log.info("%s", "\n".join(lines))
     if failures:
         raise CheckFailed(failures)
 
@@ -159,13 +155,12 @@ def predict(
         below = is_keyword(found.label) and not found.accepted
         heard = found.label + f", below the threshold of {loaded.info.threshold:.2f}" * below
         shown = ", ".join(f"{label} {100 * share:.1f} %" for label, share in shares)
-        console.log.info("%s: %s (%s)", recording, heard, shown)
+        log.info("%s: %s (%s)", recording, heard, shown)
     if unread:
         raise UserError("; ".join(unread))
 
 
-@app.command()
-@with_settings(DATA)
+@command_of(DATA)
 def clips(chosen: dict[str, Any], output: Output, per_label: PerLabel = 10) -> None:
     """Write a few WAVs of the test split as LABEL/NAME.wav, for a test client; the same choice each time."""
     from model.data import clips as choosing
@@ -173,7 +168,7 @@ def clips(chosen: dict[str, Any], output: Output, per_label: PerLabel = 10) -> N
 
     with files.atomic_directory(output, lambda former: (former / choosing.LIST).is_file()) as folder:
         choosing.write(folder, open_dataset(make_settings(chosen)), per_label)
-    console.log.info("written to %s", output)
+    log.info("written to %s", output)
 
 
 def _interrupt(signum: int, _frame: FrameType | None) -> NoReturn:

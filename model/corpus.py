@@ -133,9 +133,8 @@ def load(dataset: DataSet, settings: Settings) -> Corpus:
     silence = (SILENCE,) if pieces["training"] or SILENCE in trained else ()
     labels = (*keywords, *unknown, *silence)
     if len(labels) < 2:
-        raise UserError(
-            f"the word '{labels[0]}' has nothing to be told from; name more --labels, or add other words or noise"
-        )
+        remedy = "name more --labels, or add other words or noise"
+        raise UserError(f"the word '{labels[0]}' has nothing to be told from; {remedy}")
     others = {name: tuple(clip for clip in clips if clip.word in other_words) for name, clips in readable.items()}
     digest = hashlib.sha256("".join(f"{name}\t{digests[name]}\n" for name in sorted(digests)).encode()).hexdigest()
     corpus = Corpus(dataset, labels, {}, speech, others, noise_power, pieces, noise_audit, digest)

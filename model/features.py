@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import torch
 import torchaudio
@@ -40,8 +40,6 @@ RECIPE = 5  # raise it when the same files shall give other features
 _PACKAGES = ("torch", "torchaudio", "numpy", "soundfile", "soxr")  # that compute them
 _CHUNK = 64  # clips in work at once, a thread
 
-Part = TypeVar("Part")
-
 
 class MelSpectrogram(torch.nn.Module):
     """The reference front end, ``float32[batch, CLIP_SAMPLES]`` -> mel power ``float32[batch, N_MELS, FRAMES]``.
@@ -59,19 +57,12 @@ class MelSpectrogram(torch.nn.Module):
             n_mels=N_MELS, sample_rate=SAMPLE_RATE, f_min=F_MIN, f_max=F_MAX, n_stft=N_FFT // 2 // BIN_STEP + 1
         )
 
+    @torch.inference_mode()
     def forward(self, waveforms: Tensor) -> Tensor:
-        power: Tensor = self.spectrogram(waveforms)
-        return self.mel_scale(power[:, ::BIN_STEP])
+        return self.mel_scale(self.spectrogram(waveforms)[:, ::BIN_STEP])
 
 
-MEL_SPECTROGRAM = MelSpectrogram()
-
-
-@torch.inference_mode()
-def mel_power(waveforms: Tensor) -> Tensor:
-    """``float32[batch, CLIP_SAMPLES]`` -> mel power ``float32[batch, N_MELS, FRAMES]``."""
-    power: Tensor = MEL_SPECTROGRAM(waveforms)
-    return power
+mel_power = MelSpectrogram()
 
 
 def log_mel(power: Tensor) -> Tensor:
@@ -154,7 +145,7 @@ def running_features(recordings: Sequence[Path], digest: str, settings: Settings
 
 
 def _cached(
-    recipe: dict[str, Any], parts: Sequence[Part], work: Callable[[Part], tuple[list[Any], bytes]], workers: int
+    recipe: dict[str, Any], parts: Sequence[Any], work: Callable[[Any], tuple[list[Any], bytes]], workers: int
 ) -> tuple[list[Any], Tensor, mmap.mmap | None]:
     """An entry of the cache: a note a file, and all numbers, float16[n, row], mapped.
 

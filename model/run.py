@@ -51,9 +51,8 @@ def run(settings: Settings, folder: Path, state: Path, resume: bool) -> None:
     temperature, bias, _ = calibration.calibrate(logits, targets, data.labels)
     log.info("calibrated on validation: temperature %.3f, %.2f off the logits of %s", temperature, bias, UNKNOWN)
     with torch.no_grad():
-        for each in (network, earlier) if UNKNOWN in data.labels else ():
-            if each:
-                each.classifier.bias[data.labels.index(UNKNOWN)] -= bias
+        for each in filter(None, (network, earlier) if UNKNOWN in data.labels else ()):
+            each.classifier.bias[data.labels.index(UNKNOWN)] -= bias
 
     decided = {"labels": json.dumps(data.labels), "temperature": repr(temperature)}
     metadata = {
@@ -115,9 +114,8 @@ def judge(model: Model, settings: Settings, folder: Path, checkpoint: Path | Non
     """Evaluate a model on a data set: ``evaluation.json``, ``report.md`` and plots into ``folder``."""
     network = export.load_checkpoint(checkpoint)[0] if checkpoint else None
     if network and export.weights_sha256(network) != model.info.metadata.get("weights_sha256"):
-        raise UserError(
-            f"checkpoint '{checkpoint}' is not what the model was exported from; put its own there, or none"
-        )
+        remedy = "put its own there, or none"
+        raise UserError(f"checkpoint '{checkpoint}' is not what the model was exported from; {remedy}")
     data = _read(settings, ("testing",))
     evaluation = evaluate(model, data, settings, network)
     files.write_json(folder / EVALUATION, evaluation)
@@ -128,10 +126,9 @@ def _read(settings: Settings, splits: Sequence[str]) -> corpus.Corpus:
     """The data set that the settings name, as a run sees it, with clips in its ``splits``; what was found is logged."""
     dataset = open_dataset(settings)
     if dataset.test_only and "training" in splits:
-        raise UserError(
-            f"data set '{dataset.name}' is a test set: figures of a model that was trained on it say nothing beside "
-            "others'; train on speech-commands, and give it to evaluate"
-        )
+        why = "figures of a model that was trained on it say nothing beside others'"
+        remedy = "train on speech-commands, and give it to evaluate"
+        raise UserError(f"data set '{dataset.name}' is a test set: {why}; {remedy}")
     require_clips(dataset, splits)
     log.info("words to tell apart: %s", ", ".join(dataset.labels))
     data = corpus.load(dataset, settings)

@@ -22,6 +22,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import OneCycleLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from kws.detection import SILENCE, UNKNOWN
@@ -88,10 +89,8 @@ def train(
     network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # its stubs lack that form
     average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(settings.ema_decay), use_buffers=True)
     optimizer = torch.optim.AdamW(network.parameters(), weight_decay=settings.weight_decay, fused=True)
-    steps = math.ceil(len(sampler) / settings.batch_size)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, settings.learning_rate, total_steps=settings.epochs * steps, pct_start=settings.warmup
-    )
+    steps = settings.epochs * math.ceil(len(sampler) / settings.batch_size)
+    schedule = OneCycleLR(optimizer, settings.learning_rate, steps, pct_start=settings.warmup)
     parts: list[Any] = [network, average, optimizer, schedule, crops, *filter(None, (trained.network, trained.before))]
     identity = identity_of(settings, corpus, device)
     if state and resume and (kept := load_state(state / STATE, identity)):
@@ -232,17 +231,15 @@ def score(network: nn.Module, split: Split, labels: Sequence[str]) -> tuple[floa
 
 def identity_of(settings: Settings, corpus: Corpus, device: torch.device) -> dict[str, Any]:
     """All that the weights depend on, by the names that a user knows; the code that makes them of the data, too."""
-    code = hashlib.sha256()
     names = ("augment", "calibration", "corpus", "features", "hard_negatives", "network", "train")
-    for name in (*names, "data/noise", "data/recording"):
-        code.update((Path(__file__).parent / f"{name}.py").read_bytes())
+    paths = (Path(__file__).parent / f"{name}.py" for name in (*names, "data/noise", "data/recording"))
     recipe = [each.name for each in fields(settings) if each.metadata["panel"] == RECIPE]
     return {
         **{option_name(name): getattr(settings, name) for name in (*recipe, "seed")},
         "labels": list(corpus.labels),
         "data digest": corpus.digest,
         "device": device.type,
-        "source": code.hexdigest()[:12],
+        "source": hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()[:12],
         **{name: found for name, found in versions().items() if not name.startswith("onnx")},
     }
 

@@ -23,10 +23,6 @@ from model.features import read_clips
 from model.settings import Settings
 
 VOICES_PER_WORD = 50
-SPEAKERS_NOT_KNOWN = (
-    "Speakers are not known: the same voice may be in training and test, so the test figures do not hold for new "
-    "voices. Ways out: a folder for each speaker, `--speaker-pattern`, or lists of the splits."
-)
 
 
 def evaluate(model: Model, corpus: Corpus, settings: Settings, network: Module | None = None) -> dict[str, Any]:
@@ -44,10 +40,7 @@ def evaluate(model: Model, corpus: Corpus, settings: Settings, network: Module |
     noise, running = corpus.noise_waveforms["testing"], running_audio.measure(model, corpus)
     temperature = float(model.info.metadata.get("temperature", "1"))
     calibration = {"ece": calibration_error(probabilities, targets), "temperature": temperature}
-    try:
-        voices, no_voices = _voices(model, corpus, settings), ""
-    except UserError as error:
-        voices, no_voices = None, str(error)
+    voices, no_voices = _voices(model, corpus, settings)
     missing = {
         "noise": "" if noise else "the data set has no background noise",
         "running audio": "" if running else "no running speech without keywords to judge with: see --speech-evaluation",
@@ -77,12 +70,13 @@ def evaluate(model: Model, corpus: Corpus, settings: Settings, network: Module |
 def caveats(evaluation: dict[str, Any]) -> list[str]:
     """What a reader must know before the figures: a sentence each, true of this model and these data."""
     data, labels, calibration = (evaluation[name] for name in ("data", "labels", "calibration"))
-    leaks = data["leaks"]
+    leaks, unknown_speakers = data["leaks"], not data["speakers_known"]
     examples = f" ({', '.join(map(str, leaks['examples'][:3]))})" if leaks["examples"] else ""
     leak = f"{leaks['speakers']} speakers and {leaks['recordings']} recordings are in two splits{examples}"
     told = {
         f"Leak: {leak}: the test figures are too good.": leaks["speakers"] or leaks["recordings"],
-        SPEAKERS_NOT_KNOWN: not data["speakers_known"],
+        "Speakers are not known: the same voice may be in training and test, so the test figures do not hold for new "
+        "voices. Ways out: a folder for each speaker, `--speaker-pattern`, or lists of the splits.": unknown_speakers,
         "It was trained without other words, so it takes any word for one of its keywords.": UNKNOWN not in labels,
         "It was trained without background noise, so it may take noise for a keyword.": SILENCE not in labels,
         "The voices are synthetic: the figures say nothing of people's speech.": data["synthetic"],
@@ -130,40 +124,39 @@ def _counts(corpus: Corpus, name: str) -> dict[str, int]:
 
 
 def _data(corpus: Corpus) -> dict[str, Any]:
-    dataset = corpus.dataset
+    dataset, about = corpus.dataset, ("licence", "attribution", "split_rule", "synthetic", "speakers_known")
     return {
         "source": dataset.name,
-        **{name: getattr(dataset, name) for name in ("licence", "attribution", "split_rule", "synthetic")},
-        "speakers_known": dataset.speakers_known,
+        **{name: getattr(dataset, name) for name in about},
         "leaks": check.leaks(dataset),
         "speech": {"source": corpus.speech.source, "evaluation": corpus.speech.evaluation},
         "notes": [*dataset.notes, *corpus.speech.notes],
     }
 
 
-def _voices(model: Model, corpus: Corpus, settings: Settings) -> dict[str, Any]:
+def _voices(model: Model, corpus: Corpus, settings: Settings) -> tuple[dict[str, Any] | None, str]:
     """Keywords spoken by espeak-ng: voices of another kind, which are another test, not a disturbance of this one.
 
-    Raises UserError: espeak-ng cannot speak them, or the model was trained on such voices.
+    None, and why, where espeak-ng cannot speak them, or the model was trained on such voices.
     """
     if corpus.dataset.synthetic:
-        raise UserError("the data set has such voices itself")
+        return None, "the data set has such voices itself"
     labels, threads = tuple(filter(is_keyword, model.info.labels)), settings.threads
-    voices = open_dataset(Settings("synthetic", labels, synthetic_size=VOICES_PER_WORD, threads=threads))
+    try:
+        voices = open_dataset(Settings("synthetic", labels, synthetic_size=VOICES_PER_WORD, threads=threads))
+    except UserError as error:
+        return None, str(error)
     spoken = [clip for clip in voices.clips if clip.word in labels]
     waveforms, _ = read_clips(voices.root, [clip.name for clip in spoken])
     targets = np.array([model.info.labels.index(clip.word) for clip in spoken])
-    return clips.share(model(waveforms.numpy()).argmax(axis=1) == targets)
+    return clips.share(model(waveforms.numpy()).argmax(axis=1) == targets), ""
 
 
 def _tell(evaluation: dict[str, Any]) -> None:
-    low, high = (100 * bound for bound in evaluation["accuracy_interval_95"])
-    log.info(
-        "test accuracy %.2f %% (%d of %d, 95 %% interval %.1f to %.1f %%), keywords %.2f %%",
-        *(100 * evaluation["accuracy"], evaluation["correct"], evaluation["n"], low, high),
-        100 * evaluation["keyword_accuracy"],
-    )
-    operating = evaluation["operating"]
+    operating, (low, high) = evaluation["operating"], evaluation["accuracy_interval_95"]
+    right = f"{evaluation['correct']} of {evaluation['n']}, 95 % interval {100 * low:.1f} to {100 * high:.1f} %"
+    accuracies = 100 * evaluation["accuracy"], right, 100 * evaluation["keyword_accuracy"]
+    log.info("test accuracy %.2f %% (%s), keywords %.2f %%", *accuracies)
     taken = ", ".join(f"{kind} {100 * share['share']:.1f} %" for kind, share in operating["false_accepts"].items())
     said = "at the threshold %.3f: keyword recall %.1f %%, taken for a keyword: %s"
     log.info(said, operating["threshold"], 100 * operating["recall"]["share"], taken)

@@ -24,12 +24,12 @@ _QUIET_DB = (0.0, -20.0, -40.0)  # levels of the background recordings, beside a
 _MOST_QUIET = 1000  # windows of background recordings, all levels together
 
 
-def share(hits: npt.NDArray[np.bool_]) -> dict[str, Any]:
+def share(hits: npt.NDArray[np.bool_] | Sequence[bool]) -> dict[str, Any]:
     """``bool[clips]`` -> how many, of how many, the share (0 where there is nothing) and its 95 % interval.
 
     The interval is the score interval (Wilson 1927); honest for few clips and for shares near 1.
     """
-    count, total = int(hits.sum()), len(hits)
+    count, total = int(np.sum(hits)), len(hits)
     interval = binomtest(count, total).proportion_ci(0.95, "wilson") if total else (0.0, 1.0)
     found = {"count": count, "clips": total, "share": count / total if total else 0.0}
     return {**found, "interval_95": [float(bound) for bound in interval]}
@@ -105,8 +105,6 @@ def quiet(noise: Sequence[Waveform]) -> Waveform:
 
 def digest(names: Sequence[str], waveforms: Waveform) -> str:
     """The SHA-256 over names and contents (16-bit samples) of clips: equal for the same clips, in whatever order."""
-    each = [
-        hashlib.sha256(f"{name}\n".encode() + np.rint(waveform * 32_768).astype("<i4").tobytes()).hexdigest()
-        for name, waveform in zip(names, waveforms, strict=True)
-    ]
-    return hashlib.sha256("\n".join(sorted(each)).encode()).hexdigest()
+    samples = (np.rint(waveform * 32_768).astype("<i4").tobytes() for waveform in waveforms)
+    clips = (f"{name}\n".encode() + content for name, content in zip(names, samples, strict=True))
+    return hashlib.sha256("\n".join(sorted(hashlib.sha256(clip).hexdigest() for clip in clips)).encode()).hexdigest()

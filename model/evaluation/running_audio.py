@@ -7,8 +7,9 @@ counts for neither commands nor false accepts.
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import asdict, replace
+from itertools import chain
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -47,8 +48,7 @@ _LEAST_COUNT = 3  # false accepts from which on they are counted instead
 Scores = npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class Heard:
+class Heard(NamedTuple):
     """What a model said of one recording, a window every ``HOP_SECONDS``, with ``_MOST`` hops of silence around it."""
 
     name: str
@@ -75,11 +75,11 @@ def choose_rule(model: Model, corpus: Corpus, per_hour: float) -> tuple[Rule, di
     The speech is heard at three speeds: other voices of a kind, by which the threshold holds better for other people.
     Without speech the default rule with the model's own threshold, and no other thresholds.
     """
-    negatives = list(_hear(model, corpus.speech.without["validation"], ((1, 1), *SPEEDS)))
+    negatives = list(_hear(model, corpus.speech.without["validation"], *SPEEDS))
     commands = list(_commands(model, corpus, "validation"))
     if not negatives or not commands:
         return Rule(threshold=model.info.threshold), {}
-    hours, tried = _hours(negatives), []
+    hours, tried = sum(each.seconds for each in negatives) / 3600, []
     for smoothing in SMOOTHING:
         rule = Rule(HOP_SECONDS, smoothing)
         tops = _tops(negatives, rule, likeliest=False)
@@ -87,11 +87,9 @@ def choose_rule(model: Model, corpus: Corpus, per_hour: float) -> tuple[Rule, di
         misses = float((_sure(commands, rule) < at["medium"]).mean())
         tried.append((misses, replace(rule, threshold=at["medium"]), at))
     misses, rule, at = min(tried, key=lambda each: each[0])
-    log.info(
-        "running audio, on validation: means of %d windows, threshold %.3f: %.1f %% of the commands missed at %g false "
-        "accepts an hour (%.2f h, at three speeds)",
-        *(rule.smoothing, rule.threshold, 100 * misses, per_hour, hours),
-    )
+    where = f"at {per_hour:g} false accepts an hour ({hours:.2f} h, at three speeds)"
+    said = "running audio, on validation: means of %d windows, threshold %.3f: %.1f %% of the commands missed %s"
+    log.info(said, rule.smoothing, rule.threshold, 100 * misses, where)
     return rule, at
 
 
@@ -119,7 +117,9 @@ def measure(model: Model, corpus: Corpus) -> dict[str, Any] | None:
     if not negatives or not commands:
         return None
     holding = list(_hear(model, corpus.speech.holding["testing"]))
-    hours, tops, sure = _hours(negatives), _tops(negatives, rule, likeliest=True), _sure(commands, rule)
+    hours = sum(each.seconds for each in negatives) / 3600
+    tops, sure = _tops(negatives, rule, likeliest=True), _sure(commands, rule)
+    table = model.info.sensitivities or {"medium": rule.threshold}
     names = ("threshold", "false_accepts_per_hour", "misses")
     curve = [(at, int((tops >= at).sum()) / hours, float((sure < at).mean())) for at in _THRESHOLDS]
     missed = [float((sure <= top).mean()) for top in (*tops, 0.0)]  # over each false accept's threshold
@@ -129,18 +129,23 @@ def measure(model: Model, corpus: Corpus) -> dict[str, Any] | None:
         for label, at, confidence in each.detections(replace(rule, threshold=_LEAST))
     ]
 
-    def operating(at: float) -> dict[str, Any]:
-        rule_at = replace(rule, threshold=at)
-        count = sum(len(each.detections(rule_at)) for each in negatives)
-        alone, embedded = (_missed(each, model.info.labels, rule_at) for each in (commands, holding))
+    def misses(rule: Rule, recordings: Sequence[Heard]) -> dict[str, list[bool]]:
+        """For each keyword, of every recording that says it, whether it was not detected there."""
+        found = [(each.said, {label for label, _, _ in each.detections(rule)}) for each in recordings]
+        keywords = filter(is_keyword, model.info.labels)
+        return {word: [word not in heard for said, heard in found if word in said] for word in keywords}
+
+    def operating(rule: Rule) -> dict[str, Any]:
+        count = sum(len(each.detections(rule)) for each in negatives)
+        alone, embedded = misses(rule, commands), misses(rule, holding)
         return {
-            "threshold": at,
+            "threshold": rule.threshold,
             "false_accepts": count,
             "false_accepts_per_hour": count / hours,
             "upper_bound_per_hour": upper_bound(count, hours),
-            "misses": share(np.concatenate([*alone.values()])),
+            "misses": share([*chain(*alone.values())]),
             "misses_by_word": {word: share(found) for word, found in alone.items()},
-            "misses_embedded": share(np.concatenate([*embedded.values()])),
+            "misses_embedded": share([*chain(*embedded.values())]),
         }
 
     return {
@@ -148,9 +153,7 @@ def measure(model: Model, corpus: Corpus) -> dict[str, Any] | None:
         "hours": hours,
         "lowest_upper_bound": upper_bound(0, hours),
         "commands": len(commands),
-        "operating": {
-            name: operating(at) for name, at in (model.info.sensitivities or {"medium": rule.threshold}).items()
-        },
+        "operating": {name: operating(replace(rule, threshold=at)) for name, at in table.items()},
         "misses_at": {f"{rate} an hour": float(np.interp(rate * hours, range(len(missed)), missed)) for rate in RATES},
         "curve": [dict(zip(names, point, strict=True)) for point in curve],
         "worst": sorted(worst, key=lambda each: -each["confidence"])[:WORST],
@@ -158,10 +161,8 @@ def measure(model: Model, corpus: Corpus) -> dict[str, Any] | None:
 
 
 def alarms(model: Model, recordings: Sequence[Recording]) -> list[dict[str, Any]]:
-    """How many detections the model's rule makes in each of the user's own recordings without keywords.
-
-    ``before`` is for who knows a model that had not heard them.
-    """
+    """How many detections the model's rule makes in each of the user's own recordings without keywords; ``before`` is
+    for who knows a model that had not heard them."""
     heard = ((each, len(each.detections(model.info.rule))) for each in _hear(model, recordings))
     return [{"recording": each.name, "minutes": each.seconds / 60, "alarms": n, "before": None} for each, n in heard]
 
@@ -169,17 +170,6 @@ def alarms(model: Model, recordings: Sequence[Recording]) -> list[dict[str, Any]
 def upper_bound(count: int, hours: float) -> float:
     """The highest rate an hour that is compatible with ``count`` events (95 %, one-sided; Garwood 1936)."""
     return float(chi2.ppf(0.95, 2 * (count + 1)) / 2 / hours)
-
-
-def _missed(recordings: Sequence[Heard], labels: Sequence[str], rule: Rule) -> dict[str, npt.NDArray[np.bool_]]:
-    """For each keyword a flag for every recording that says it: whether it was not detected there."""
-    found = [(each.said, {label for label, _, _ in each.detections(rule)}) for each in recordings]
-    keywords = filter(is_keyword, labels)
-    return {word: np.array([word not in heard for said, heard in found if word in said], bool) for word in keywords}
-
-
-def _hours(recordings: Sequence[Heard]) -> float:
-    return sum(each.seconds for each in recordings) / 3600
 
 
 def _tops(recordings: Sequence[Heard], rule: Rule, likeliest: bool) -> Scores:
@@ -221,16 +211,15 @@ def _commands(model: Model, corpus: Corpus, split: str) -> Iterator[Heard]:
         yield _listened(model, clip.name, as_recorded(samples + level * quiet), {clip.word})
 
 
-def _hear(
-    model: Model, recordings: Sequence[Recording], speeds: Sequence[tuple[int, int]] = ((1, 1),)
-) -> Iterator[Heard]:
+def _hear(model: Model, recordings: Sequence[Recording], *speeds: tuple[int, int]) -> Iterator[Heard]:
+    """Each recording as it is and, one after another, at other speeds."""
     for one in recordings:
         try:
             waveform = decode(one.path.read_bytes(), max_seconds=MAX_SECONDS).waveform
         except AudioError as error:
             log.warning("broken, left out: %s (%s)", one.path, error.detail)
             continue
-        for up, down in speeds:
+        for up, down in ((1, 1), *speeds):
             played = waveform if up == down else soxr.resample(waveform, up, down)
             yield _listened(model, one.path.name, played, one.words or ())
 
