@@ -67,8 +67,7 @@ def keyword_mask(labels: Sequence[str]) -> npt.NDArray[np.bool_]:
 
 def accepted(probabilities: Floats, labels: Sequence[str], threshold: float) -> npt.NDArray[np.bool_]:
     """Which clips of ``[clips, classes]`` are taken for a keyword, as ``kws.detection.classify`` does it."""
-    taken: npt.NDArray[np.bool_] = keyword_mask(labels)[probabilities.argmax(axis=1)]
-    return taken & (probabilities.max(axis=1) >= threshold)
+    return keyword_mask(labels)[probabilities.argmax(axis=1)] & (probabilities.max(axis=1) >= threshold)
 
 
 def choose_threshold(probabilities: Floats, targets: Targets, labels: Sequence[str]) -> float:

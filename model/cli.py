@@ -9,7 +9,6 @@ import sys
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -18,7 +17,6 @@ from kws.audio import AudioError, decode
 from kws.detection import classify, is_keyword
 from kws.model_file import ModelError, open_model
 from model import console, files
-from model.console import log
 from model.errors import CheckFailed, Interrupted, ParityError, UserError
 from model.settings import DATA, RECIPE, RUN, Settings, make_settings
 
@@ -94,7 +92,7 @@ def train(chosen: dict[str, Any], output: Output = Path("artifacts/model"), resu
         shutil.copy(log_file, folder / run.LOG)
     log_file.unlink()
     shutil.rmtree(state, ignore_errors=True)
-    log.info("written to %s", output)
+    console.log.info("written to %s", output)
 
 
 @command_of(DATA, RUN)
@@ -114,7 +112,7 @@ def evaluate(
     checkpoint = model.with_name(run.CHECKPOINT)
     with files.atomic_directory(output, files.holding(run.EVALUATION, "report.md", "plots")) as folder:
         run.judge(loaded, settings, folder, checkpoint if checkpoint.is_file() else None)
-    log.info("written to %s", output)
+    console.log.info("written to %s", output)
 
 
 @command_of(DATA)
@@ -133,9 +131,9 @@ def check(
 
     dataset = open_dataset(make_settings({**chosen, "dataset": dataset_ or chosen["dataset"]}))
     lines, failures = checking.check(dataset, min_clips)
-    log.info("%s", "\n".join(lines))
+    console.log.info("%s", "\n".join(lines))
     if failures:
-        raise CheckFailed(failures)
+        raise CheckFailed(*failures)
 
 
 @app.command()
@@ -155,7 +153,7 @@ def predict(
         below = is_keyword(found.label) and not found.accepted
         heard = found.label + f", below the threshold of {loaded.info.threshold:.2f}" * below
         shown = ", ".join(f"{label} {100 * share:.1f} %" for label, share in shares)
-        log.info("%s: %s (%s)", recording, heard, shown)
+        console.log.info("%s: %s (%s)", recording, heard, shown)
     if unread:
         raise UserError("; ".join(unread))
 
@@ -168,10 +166,10 @@ def clips(chosen: dict[str, Any], output: Output, per_label: PerLabel = 10) -> N
 
     with files.atomic_directory(output, lambda former: (former / choosing.LIST).is_file()) as folder:
         choosing.write(folder, open_dataset(make_settings(chosen)), per_label)
-    log.info("written to %s", output)
+    console.log.info("written to %s", output)
 
 
-def _interrupt(signum: int, _frame: FrameType | None) -> NoReturn:
+def _interrupt(signum: int, _frame: object) -> NoReturn:
     for again in (signal.SIGINT, signal.SIGTERM):
         signal.signal(again, signal.SIG_IGN)  # one is enough; let the clean-up finish
     raise Interrupted(signum)
@@ -200,7 +198,7 @@ def main() -> NoReturn:
     try:
         sys.exit(typer.main.get_command(app).main(prog_name="python -m model", standalone_mode=False) or 0)
     except CheckFailed as failed:
-        for line in failed.lines:
+        for line in failed.args:
             print(f"check failed: {' '.join(line.split())}", file=sys.stderr)
         sys.exit(3)
     except (UserError, ModelError, ParityError, _UsageError, Interrupted, OSError) as error:

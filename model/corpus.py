@@ -170,12 +170,10 @@ def _split(corpus: Corpus, name: str, stored: features.Stored) -> Split:
 
 def _even_choice(clips: Sequence[Clip], count: int) -> set[Clip]:
     """Up to ``count`` of the clips, evenly over their words, the same ones each time."""
-    seen: Counter[str] = Counter()
-    ranked = []
-    for digest, clip in sorted((hashlib.sha1(clip.name.encode()).hexdigest(), clip) for clip in clips):  # noqa: S324
-        ranked.append((seen[clip.word], digest, clip))
-        seen[clip.word] += 1
-    return {clip for _, _, clip in sorted(ranked)[:count]}
+    order = sorted(clips, key=lambda clip: hashlib.sha1(clip.name.encode()).digest())  # noqa: S324
+    of_words = [[clip for clip in order if clip.word == word] for word in {clip.word for clip in clips}]
+    rank = {clip: number for of_word in of_words for number, clip in enumerate(of_word)}
+    return {*sorted(order, key=lambda clip: rank[clip])[:count]}
 
 
 class Sampler:

@@ -84,7 +84,6 @@ def export_onnx(network: TCResNet8, temperature: float = 1.0) -> bytes:
             program = torch.onnx.export(
                 model,
                 (torch.zeros(2, CLIP_SAMPLES),),
-                dynamo=True,
                 verbose=False,
                 opset_version=OPSET,
                 input_names=[INPUT],
@@ -114,10 +113,8 @@ def with_metadata(onnx_model: bytes, metadata: Mapping[str, str]) -> bytes:
 
 
 def measure_parity(model: Model, network: nn.Module, temperature: float, waveforms: Waveform) -> dict[str, Any]:
-    """How near the exported model is to PyTorch with torchaudio's own features, on ``float32[clips, CLIP_SAMPLES]``.
-
-    ``max_difference`` is of a probability, NaN where one is no number; ``other_answers`` are of another class.
-    """
+    """How near the exported model is to PyTorch with torchaudio's own features, on ``float32[clips, CLIP_SAMPLES]``:
+    the ``max_difference`` of a probability, NaN where one is no number, and how many answers are of another class."""
     reference = Classifier(features.mel_power, network, temperature).eval()
     with torch.inference_mode():
         expected = np.concatenate([reference(batch).numpy() for batch in torch.from_numpy(waveforms).split(64)])

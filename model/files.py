@@ -71,9 +71,8 @@ def atomic_directory(output: Path, is_former: Callable[[Path], bool]) -> Iterato
 
 def cache_root() -> Path:
     """``KWS_CACHE``, else ``kws`` in the user's cache folder (XDG base directory specification)."""
-    if own := os.environ.get("KWS_CACHE"):
-        return Path(own)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kws"
+    user = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("KWS_CACHE") or Path(user, "kws"))
 
 
 def cached(kind: str, key: Any, fill: Callable[[Path], object]) -> Path:

@@ -4,7 +4,6 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from resource import RUSAGE_SELF, getrusage
 
@@ -103,7 +102,7 @@ def run(settings: Settings, folder: Path, state: Path, resume: bool) -> None:
     }
     config = {**asdict(settings), "front_end": features.FRONT_END, "temperature": temperature}
     checkpoint = {"weights": network.state_dict(), "labels": list(data.labels), "config": config}
-    files.write_saved(folder / CHECKPOINT, partial(torch.save, checkpoint))
+    files.write_saved(folder / CHECKPOINT, lambda file: torch.save(checkpoint, file))
     (folder / ONNX).write_bytes(exported)
     files.write_json(folder / METRICS, metrics)
     files.write_json(folder / EVALUATION, evaluation)

@@ -39,7 +39,6 @@ from model.settings import RECIPE, Settings, option_name
 
 CPU = torch.device("cpu")
 STATE = "state.pt"
-_STEPS_MAPPED = 100
 
 
 class Epoch(NamedTuple):
@@ -63,7 +62,6 @@ class Trained:
 
     @property
     def best(self) -> Epoch:
-        """The epoch whose weights were kept."""
         return min(self.history, key=lambda epoch: epoch.val_loss)
 
 
@@ -93,7 +91,8 @@ def train(
     schedule = OneCycleLR(optimizer, settings.learning_rate, steps, pct_start=settings.warmup)
     parts: list[Any] = [network, average, optimizer, schedule, crops, *filter(None, (trained.network, trained.before))]
     identity = identity_of(settings, corpus, device)
-    if state and resume and (kept := load_state(state / STATE, identity)):
+    if state and resume and (state / STATE).exists():
+        kept = load_state(state / STATE, identity)
         for each, values in zip(parts, kept["parts"], strict=True):
             each.load_state_dict(values)
         trained.history = [Epoch(*epoch) for epoch in kept["history"]]
@@ -108,10 +107,8 @@ def train(
             picked = _generator(CPU, settings.seed, number, 0, "crops")
             crops.begin(number)
             total = torch.zeros(2, device=device)  # loss, right answers
-            for twin in twins:
-                twin.train()
             for step, batch in enumerate(rows.split(settings.batch_size)):
-                if step % _STEPS_MAPPED == 0:  # else a large data set's features all end up in this process's memory
+                if step % 100 == 0:  # else a large data set's features all end up in this process's memory
                     corpus.splits["training"].stored.release()
                 starts = crops.draw(batch == HARD, picked)
                 part = partial(_learn, corpus, crops, augment, settings, len(batch))
@@ -249,12 +246,10 @@ def save_state(path: Path, identity: dict[str, Any], state: dict[str, Any]) -> N
 
 
 def load_state(path: Path, identity: dict[str, Any]) -> dict[str, Any]:
-    """The state that is kept, on the CPU; empty where there is none.
+    """The state that is kept, on the CPU.
 
     Raises UserError: it is of a run with other settings, data or versions (named), or cannot be read.
     """
-    if not path.exists():
-        return {}
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
         different, state = differences(content["identity"], identity), dict(content["state"])

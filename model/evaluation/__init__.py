@@ -31,8 +31,8 @@ def evaluate(model: Model, corpus: Corpus, settings: Settings, network: Module |
     ``network`` is what the model was exported from, for parity.
     Returns plain JSON values; what could not be measured is in ``not_measured``, with the reason.
     """
-    labels, split = model.info.labels, corpus.splits["testing"]
-    classes = corpus.classes("testing")
+    dataset, about = corpus.dataset, ("licence", "attribution", "split_rule", "synthetic", "speakers_known")
+    labels, split, classes = model.info.labels, corpus.splits["testing"], corpus.classes("testing")
     rows = [row for row, label in enumerate(classes) if label in labels]
     targets = np.array([labels.index(classes[row]) for row in rows], np.int64)
     names, waveforms = [split.clips[row].name for row in rows], corpus.waveforms("testing")[rows]
@@ -59,7 +59,13 @@ def evaluate(model: Model, corpus: Corpus, settings: Settings, network: Module |
         "test_clips_digest": clips.digest(names, waveforms),
         "data_digest": corpus.digest,
         "clips": {name: _counts(corpus, name) for name in corpus.splits},
-        "data": _data(corpus),
+        "data": {
+            "source": dataset.name,
+            **{name: getattr(dataset, name) for name in about},
+            "leaks": check.leaks(dataset),
+            "speech": {"source": corpus.speech.source, "evaluation": corpus.speech.evaluation},
+            "notes": [*dataset.notes, *corpus.speech.notes],
+        },
         "not_measured": {what: why for what, why in missing.items() if why},
     }
     evaluation["caveats"] = caveats(evaluation)
@@ -121,17 +127,6 @@ def _counts(corpus: Corpus, name: str) -> dict[str, int]:
     classes = corpus.classes(name)
     words = {clip.word for clip, label in zip(corpus.splits[name].clips, classes, strict=True) if label == UNKNOWN}
     return {**{label: classes.count(label) for label in corpus.labels}, "unknown words": len(words)}
-
-
-def _data(corpus: Corpus) -> dict[str, Any]:
-    dataset, about = corpus.dataset, ("licence", "attribution", "split_rule", "synthetic", "speakers_known")
-    return {
-        "source": dataset.name,
-        **{name: getattr(dataset, name) for name in about},
-        "leaks": check.leaks(dataset),
-        "speech": {"source": corpus.speech.source, "evaluation": corpus.speech.evaluation},
-        "notes": [*dataset.notes, *corpus.speech.notes],
-    }
 
 
 def _voices(model: Model, corpus: Corpus, settings: Settings) -> tuple[dict[str, Any] | None, str]:

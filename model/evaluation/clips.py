@@ -25,10 +25,8 @@ _MOST_QUIET = 1000  # windows of background recordings, all levels together
 
 
 def share(hits: npt.NDArray[np.bool_] | Sequence[bool]) -> dict[str, Any]:
-    """``bool[clips]`` -> how many, of how many, the share (0 where there is nothing) and its 95 % interval.
-
-    The interval is the score interval (Wilson 1927); honest for few clips and for shares near 1.
-    """
+    """``bool[clips]`` -> how many, of how many, the share (0 where there is nothing) and its 95 % score interval
+    (Wilson 1927), which is honest for few clips and for shares near 1."""
     count, total = int(np.sum(hits)), len(hits)
     interval = binomtest(count, total).proportion_ci(0.95, "wilson") if total else (0.0, 1.0)
     found = {"count": count, "clips": total, "share": count / total if total else 0.0}
