@@ -28,8 +28,7 @@ class Augmenter:
     snr_db: tuple[float, float] = (0.0, 25.0)
     floor_db: tuple[float, float] = (20.0, 50.0)  # where none is added: zeros of padding shall not tell a clip by
     cut_bands: tuple[int, int] = (8, 13)  # at most this many bands below and above it
-    frequency_masks: tuple[int, int] = (1, 8)  # how many, at most how wide
-    time_masks: tuple[int, int] = (1, 12)
+    widest_masks: tuple[int, int] = (8, 12)  # in bands, in frames
 
     def __call__(self, power: Tensor, generator: Generator) -> Tensor:
         """Mel power ``[batch, bands, frames]`` -> augmented, normalised log-mel features of the same shape."""
@@ -37,18 +36,19 @@ class Augmenter:
         if len(self.noise) >= FRAMES:
             power = self._add_noise(power, generator)
         features = log_mel(self._narrow(power, generator))
-        features = _mask(features, 1, *self.frequency_masks, generator)
-        return _mask(features, 2, *self.time_masks, generator)
+        for dim, widest in enumerate(self.widest_masks, 1):
+            features = _mask(features, dim, widest, generator)
+        return features
 
     def silence(self, count: int, generator: Generator) -> Tensor:
         """Mel power ``[count, bands, FRAMES]`` of clips without a word: noise at any level from digital silence up."""
-        crops, gain = self._crops(count, FRAMES, generator), _power_ratio(GAIN_DB, count, generator)
+        crops, gain = self._crops(count, generator), _power_ratio(GAIN_DB, count, generator)
         return crops * gain * (_uniform((count, 1, 1), generator) >= DIGITAL_SILENCE)
 
-    def _crops(self, count: int, frames: int, generator: Generator) -> Tensor:
-        """Random stretches of the noise, ``[count, bands, frames]``."""
-        start = _integers(0, len(self.noise) - frames, (count, 1), generator)
-        return self.noise[start + torch.arange(frames, device=start.device)].transpose(1, 2)
+    def _crops(self, count: int, generator: Generator) -> Tensor:
+        """Random stretches of the noise, ``[count, bands, FRAMES]``."""
+        start = _integers(0, len(self.noise) - FRAMES, (count, 1), generator)
+        return self.noise[start + torch.arange(FRAMES, device=start.device)].transpose(1, 2)
 
     def _shift(self, power: Tensor, generator: Generator) -> Tensor:
         batch, bands, frames = power.shape
@@ -59,8 +59,8 @@ class Augmenter:
         return power.gather(2, index) * inside[:, None, :]
 
     def _add_noise(self, power: Tensor, generator: Generator) -> Tensor:
-        batch, _, frames = power.shape
-        noise, loud = self._crops(batch, frames, generator), _power_ratio(self.snr_db, batch, generator)
+        batch = len(power)
+        noise, loud = self._crops(batch, generator), _power_ratio(self.snr_db, batch, generator)
         level = power.mean(dim=(1, 2), keepdim=True) / (noise.mean(dim=(1, 2), keepdim=True) + LOG_OFFSET)
         used = _uniform((batch, 1, 1), generator) < self.noise_probability
         return power + noise * (level / torch.where(used, loud, _power_ratio(self.floor_db, batch, generator)))
@@ -75,13 +75,13 @@ class Augmenter:
         return power * passes[:, :, None]
 
 
-def _mask(features: Tensor, dim: int, count: int, widest: int, generator: Generator) -> Tensor:
-    """SpecAugment (Park et al. 2019, arXiv:1904.08779): bands or frames set to the bands' means, which are 0."""
+def _mask(features: Tensor, dim: int, widest: int, generator: Generator) -> Tensor:
+    """SpecAugment (Park et al. 2019, arXiv:1904.08779): some bands or frames set to the bands' means, which are 0."""
     batch, size = features.shape[0], features.shape[dim]
-    width = _integers(0, widest, (count, batch, 1), generator)
-    start = (_uniform((count, batch, 1), generator) * (size - width + 1)).long()
+    width = _integers(0, widest, (batch, 1), generator)
+    start = (_uniform((batch, 1), generator) * (size - width + 1)).long()
     position = torch.arange(size, device=features.device)
-    kept = ((position < start) | (position >= start + width)).all(dim=0)  # [batch, size]
+    kept = (position < start) | (position >= start + width)  # [batch, size]
     return features * kept.unsqueeze(3 - dim)
 
 

@@ -67,8 +67,7 @@ def keyword_mask(labels: Sequence[str]) -> npt.NDArray[np.bool_]:
 
 def accepted(probabilities: Floats, labels: Sequence[str], threshold: float) -> npt.NDArray[np.bool_]:
     """Which clips of ``[clips, classes]`` are taken for a keyword, as ``kws.detection.classify`` does it."""
-    taken: npt.NDArray[np.bool_] = keyword_mask(labels)[probabilities.argmax(axis=1)]
-    return taken & (probabilities.max(axis=1) >= threshold)
+    return keyword_mask(labels)[probabilities.argmax(axis=1)] & (probabilities.max(axis=1) >= threshold)
 
 
 def choose_threshold(probabilities: Floats, targets: Targets, labels: Sequence[str]) -> float:
@@ -83,11 +82,8 @@ def choose_threshold(probabilities: Floats, targets: Targets, labels: Sequence[s
 
 
 def calibration_error(probabilities: Floats, targets: Targets) -> float:
-    """The expected calibration error (Naeini et al. 2015).
-
-    Clips are put into ``BINS`` bins of equal width by the probability of their likeliest class; the error is the mean
-    distance of accuracy and confidence in a bin, weighted by its clips.
-    """
+    """The expected calibration error (Naeini et al. 2015): the mean distance of accuracy and confidence in each of
+    ``BINS`` bins of equal width, by the probability of the likeliest class, weighted by the bin's clips."""
     confidence = probabilities.max(axis=1).astype(np.float64)
     right = probabilities.argmax(axis=1) == targets
     place = np.minimum((confidence * BINS).astype(int), BINS - 1)

@@ -9,7 +9,6 @@ import sys
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -43,8 +42,8 @@ MinClips = Annotated[int, _variable("MIN_CLIPS", "Readable clips that a label ne
 PerLabel = Annotated[int, _variable("PER_LABEL", "Clips a label.", min=1)]
 
 
-def with_settings(*panels: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command that takes ``chosen`` an option for each field of ``Settings`` in the ``panels``.
+def command_of(*panels: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Make a command of a function that takes ``chosen``, with an option for each field of ``Settings`` in ``panels``.
 
     ``chosen`` has what was given on the command line or in the environment, None elsewhere.
     """
@@ -63,16 +62,13 @@ def with_settings(*panels: str) -> Callable[[Callable[..., None]], Callable[...,
             command(chosen={each.name: given.pop(each.name) for each in wanted}, **given)
 
         own = [each for each in inspect.signature(command).parameters.values() if each.name != "chosen"]
-        every: Any = inspect.Signature([*own, *map(option, wanted)])
-        vars(run).update(__signature__=every)
-        run.__annotations__ = {name: each.annotation for name, each in every.parameters.items()}
-        return run
+        vars(run).update(__signature__=inspect.Signature([*own, *map(option, wanted)]))
+        return app.command()(run)
 
     return decorate
 
 
-@app.command()
-@with_settings(DATA, RECIPE, RUN)
+@command_of(DATA, RECIPE, RUN)
 def train(chosen: dict[str, Any], output: Output = Path("artifacts/model"), resume: Resume = False) -> None:
     """Train, choose the best epoch on validation, test once, export; everything into one folder.
 
@@ -99,8 +95,7 @@ def train(chosen: dict[str, Any], output: Output = Path("artifacts/model"), resu
     console.log.info("written to %s", output)
 
 
-@app.command()
-@with_settings(DATA, RUN)
+@command_of(DATA, RUN)
 def evaluate(
     chosen: dict[str, Any],
     model: Annotated[Path, typer.Argument(envvar="KWS_MODEL", help="The exported model.")],
@@ -120,8 +115,7 @@ def evaluate(
     console.log.info("written to %s", output)
 
 
-@app.command()
-@with_settings(DATA)
+@command_of(DATA)
 def check(
     chosen: dict[str, Any],
     dataset_: Annotated[str | None, typer.Argument(metavar="[DATASET]", help="The same as --dataset.")] = None,
@@ -139,7 +133,7 @@ def check(
     lines, failures = checking.check(dataset, min_clips)
     console.log.info("%s", "\n".join(lines))
     if failures:
-        raise CheckFailed(failures)
+        raise CheckFailed(*failures)
 
 
 @app.command()
@@ -164,8 +158,7 @@ def predict(
         raise UserError("; ".join(unread))
 
 
-@app.command()
-@with_settings(DATA)
+@command_of(DATA)
 def clips(chosen: dict[str, Any], output: Output, per_label: PerLabel = 10) -> None:
     """Write a few WAVs of the test split as LABEL/NAME.wav, for a test client; the same choice each time."""
     from model.data import clips as choosing
@@ -176,7 +169,7 @@ def clips(chosen: dict[str, Any], output: Output, per_label: PerLabel = 10) -> N
     console.log.info("written to %s", output)
 
 
-def _interrupt(signum: int, _frame: FrameType | None) -> NoReturn:
+def _interrupt(signum: int, _frame: object) -> NoReturn:
     for again in (signal.SIGINT, signal.SIGTERM):
         signal.signal(again, signal.SIG_IGN)  # one is enough; let the clean-up finish
     raise Interrupted(signum)
@@ -205,7 +198,7 @@ def main() -> NoReturn:
     try:
         sys.exit(typer.main.get_command(app).main(prog_name="python -m model", standalone_mode=False) or 0)
     except CheckFailed as failed:
-        for line in failed.lines:
+        for line in failed.args:
             print(f"check failed: {' '.join(line.split())}", file=sys.stderr)
         sys.exit(3)
     except (UserError, ModelError, ParityError, _UsageError, Interrupted, OSError) as error:

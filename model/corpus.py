@@ -15,13 +15,13 @@ import torch
 from torch import Generator, Tensor
 
 from kws.audio import AudioError, Waveform, decode
-from kws.detection import SILENCE, UNKNOWN, is_keyword
+from kws.detection import SILENCE, UNKNOWN
 from model import features
 from model.data import noise
 from model.data.layout import SPLITS, Clip
-from model.data.recording import Audit, Found, read_clip
+from model.data.recording import Audit, Found
 from model.data.source import DataSet, digest_of
-from model.data.speech import Recording, Speech, crops, open_speech
+from model.data.speech import Speech, crops, open_speech
 from model.errors import UserError
 from model.settings import CLIP_SAMPLES, Settings
 
@@ -79,19 +79,21 @@ class Corpus:
         part = self.splits[split]
         return np.concatenate([self.read(part.clips[: len(part.rows)]), part.made])
 
+    def classes(self, split: str) -> list[str]:
+        """The class of each of these clips."""
+        return [self.labels[target] for target in self.splits[split].targets.tolist()]
+
     def read(self, clips: Sequence[Clip]) -> Waveform:
         """Clips from their files, in their order: ``float32[clips, CLIP_SAMPLES]``.
 
         Raises UserError: a file has been broken since the data set was read.
         """
-        waveforms = np.empty((len(clips), CLIP_SAMPLES), np.float32)
-        for row, clip in enumerate(clips):
-            path = self.dataset.root / clip.name
-            waveform, found = read_clip(path.read_bytes())
-            if waveform is None:
+        waveforms, seen = features.read_clips(self.dataset.root, [clip.name for clip in clips])
+        for clip, found in zip(clips, seen, strict=True):
+            if found.broken:
+                path = self.dataset.root / clip.name
                 raise UserError(f"'{path}' changed while it was in use ({found.broken}); run again")
-            waveforms[row] = waveform
-        return waveforms
+        return waveforms.numpy()
 
 
 def load(dataset: DataSet, settings: Settings) -> Corpus:
@@ -101,7 +103,7 @@ def load(dataset: DataSet, settings: Settings) -> Corpus:
     """
     keywords = dataset.labels
     other_words = {clip.word for clip in dataset.clips} - {*keywords, SILENCE}
-    running = open_speech(settings, keywords)
+    speech = open_speech(settings, keywords)
 
     noise_audit, recordings = Audit(), []
     for name in dataset.noise:
@@ -111,76 +113,67 @@ def load(dataset: DataSet, settings: Settings) -> Corpus:
         except AudioError as error:
             noise_audit[name] = Found(broken=error.detail.rstrip("."))
     pieces = noise.cut(recordings)
-    copies = {"training": 1 + len(features.SPEEDS) if settings.speed_copies else 1, "validation": 1, "testing": 0}
-    digests = {"noise": digest_of(dataset.root, dataset.noise, "noise", settings.workers)}
-    clips, stored, readable = {name: dataset.of_split(name) for name in SPLITS}, {}, {}
-    for name in SPLITS:
-        names = [clip.name for clip in clips[name]]
-        digests[name] = digest = digest_of(dataset.root, names, name, settings.workers)
-        stored[name] = features.stored_features(dataset.root, names, digest, copies[name], settings.workers)
-        seen = zip(clips[name], stored[name].found, strict=True)
-        readable[name] = [(row, clip) for row, (clip, found) in enumerate(seen) if not found.broken]
-
-    for name in ("testing",) if dataset.test_only else SPLITS:
-        for label in sorted({*keywords}.difference(clip.word for _, clip in readable[name])):
-            raise UserError(f"label '{label}' has no readable clips in the {name} split; replace the broken files")
-    trained = {clip.word for _, clip in readable["testing" if dataset.test_only else "training"]}
-    silence = {SILENCE} if pieces["training"] or SILENCE in trained else set[str]()
-    labels = (*keywords, *((UNKNOWN,) if trained & other_words or running.trained_on else ()), *silence)
-    if len(labels) < 2:
-        raise UserError(
-            f"the word '{labels[0]}' has nothing to be told from; name more --labels, or add other words or noise"
-        )
-    splits, used = {}, {*keywords, *other_words, *silence}
-    for name in SPLITS:
-        read = zip(clips[name], stored[name].found, strict=True)
-        audit = Audit({clip.name: found for clip, found in read if clip.word in used})
-        known = [(row, clip) for row, clip in readable[name] if clip.word in used]
-        splits[name] = _split(name, known, audit, stored[name], labels, pieces[name], running.without[name])
-    others = {name: tuple(clip for _, clip in rows if clip.word in other_words) for name, rows in readable.items()}
-    digests["speech"] = running.digest
-    digest = hashlib.sha256("".join(f"{name}\t{digests[name]}\n" for name in sorted(digests)).encode()).hexdigest()
     power = [features.mel_power(torch.from_numpy(piece)[None])[0].T for piece in pieces["training"]]
     noise_power = torch.cat([torch.empty(0, features.N_MELS), *power])
-    return Corpus(dataset, labels, splits, running, others, noise_power, pieces, noise_audit, digest)
+
+    copies = {"training": 1 + len(features.SPEEDS) if settings.speed_copies else 1, "validation": 1, "testing": 0}
+    noise_digest = digest_of(dataset.root, dataset.noise, "noise", settings.workers)
+    digests, stored, readable = {"noise": noise_digest, "speech": speech.digest}, {}, {}
+    for name in SPLITS:
+        clips = dataset.of_split(name)
+        names = [clip.name for clip in clips]
+        digests[name] = digest_of(dataset.root, names, name, settings.workers)
+        stored[name] = features.stored_features(dataset.root, names, digests[name], copies[name], settings.workers)
+        readable[name] = [clip for clip, found in zip(clips, stored[name].found, strict=True) if not found.broken]
+        missing = sorted({*keywords}.difference(clip.word for clip in readable[name]))
+        if missing and (name == "testing" or not dataset.test_only):
+            raise UserError(f"label '{missing[0]}' has no readable clips in the {name} split; replace the broken files")
+    trained = {clip.word for clip in readable["testing" if dataset.test_only else "training"]}
+    unknown = (UNKNOWN,) if trained & other_words or speech.trained_on else ()
+    silence = (SILENCE,) if pieces["training"] or SILENCE in trained else ()
+    labels = (*keywords, *unknown, *silence)
+    if len(labels) < 2:
+        remedy = "name more --labels, or add other words or noise"
+        raise UserError(f"the word '{labels[0]}' has nothing to be told from; {remedy}")
+    others = {name: tuple(clip for clip in clips if clip.word in other_words) for name, clips in readable.items()}
+    digest = hashlib.sha256("".join(f"{name}\t{digests[name]}\n" for name in sorted(digests)).encode()).hexdigest()
+    corpus = Corpus(dataset, labels, {}, speech, others, noise_power, pieces, noise_audit, digest)
+    corpus.splits.update({name: _split(corpus, name, stored[name]) for name in SPLITS})
+    return corpus
 
 
-def even_choice(clips: Sequence[Clip], count: int) -> tuple[Clip, ...]:
-    """Up to ``count`` of the clips, evenly over their words, the same ones each time; sorted by name."""
-    seen: Counter[str] = Counter()
-    ranked = []
-    for digest, clip in sorted((hashlib.sha1(clip.name.encode()).hexdigest(), clip) for clip in clips):  # noqa: S324
-        ranked.append((seen[clip.word], digest, clip))
-        seen[clip.word] += 1
-    return tuple(sorted(clip for _, _, clip in sorted(ranked)[:count]))
-
-
-def _split(
-    name: str,
-    known: list[tuple[int, Clip]],
-    audit: Audit,
-    stored: features.Stored,
-    labels: tuple[str, ...],
-    pieces: list[Waveform],
-    speech: Sequence[Recording],
-) -> Split:
+def _split(corpus: Corpus, name: str, stored: features.Stored) -> Split:
     """What a split holds of the readable clips. Training holds all; the others hold as many other words, and as much
     silence, as a keyword has clips on average, so that what is judged does not depend on the recipe."""
-    counts, keywords = Counter(clip.word for _, clip in known), [label for label in labels if is_keyword(label)]
+    labels, keywords, pieces = corpus.labels, corpus.dataset.labels, corpus.noise_waveforms[name]
+    seen = enumerate(zip(corpus.dataset.of_split(name), stored.found, strict=True))
+    used = [(row, clip, found) for row, (clip, found) in seen if clip.word != SILENCE or SILENCE in labels]
+    rows = {clip: row for row, clip, found in used if not found.broken}
+    counts = Counter(clip.word for clip in rows)
     more, made = list[Clip](), np.empty((0, CLIP_SAMPLES), np.float32)
     if name != "training":
-        mean = round(sum(counts[label] for label in keywords) / len(keywords))
-        other = [clip for _, clip in known if clip.word not in (*keywords, SILENCE)]
-        dropped = {*other}.difference(even_choice(other, mean if UNKNOWN in labels else 0))
-        known = [(row, clip) for row, clip in known if clip not in dropped]
+        mean = round(sum(counts[word] for word in keywords) / len(keywords))
+        other = [clip for clip in rows if clip.word not in (*keywords, SILENCE)]
+        for clip in {*other} - _even_choice(other, mean if UNKNOWN in labels else 0):
+            del rows[clip]
+        speech = corpus.speech.without[name]
         spoken = crops(speech, mean) if UNKNOWN in labels and speech and not other else made
         missing = max(0, mean - counts[SILENCE]) if SILENCE in labels and pieces else 0
         made = np.concatenate([spoken, noise.silence_waveforms(pieces, name, missing)])
         words = [UNKNOWN] * len(spoken) + [SILENCE] * missing
         more = [Clip(f"{word}/{name}_{row:05d}", word, name) for row, word in enumerate(words)]
-    clips = (*(clip for _, clip in known), *more)
+    clips = (*rows, *more)
     targets = torch.tensor([labels.index(clip.word if clip.word in labels else UNKNOWN) for clip in clips]).long()
-    return Split(clips, targets, audit, stored, torch.tensor([row for row, _ in known]), made)
+    audit = Audit({clip.name: found for _, clip, found in used})
+    return Split(clips, targets, audit, stored, torch.tensor([*rows.values()]), made)
+
+
+def _even_choice(clips: Sequence[Clip], count: int) -> set[Clip]:
+    """Up to ``count`` of the clips, evenly over their words, the same ones each time."""
+    order = sorted(clips, key=lambda clip: hashlib.sha1(clip.name.encode()).digest())  # noqa: S324
+    of_words = [[clip for clip in order if clip.word == word] for word in {clip.word for clip in clips}]
+    rank = {clip: number for of_word in of_words for number, clip in enumerate(of_word)}
+    return {*sorted(order, key=lambda clip: rank[clip])[:count]}
 
 
 class Sampler:

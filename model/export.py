@@ -33,10 +33,7 @@ _USED = (features.FRAMES + 1) * _HOP  # samples of a clip
 
 
 class Classifier(nn.Module):
-    """``float32[batch, CLIP_SAMPLES]`` at full scale 1 -> probabilities ``float32[batch, classes]``.
-
-    ``temperature`` divides the logits: calibration (``model/calibration.py``).
-    """
+    """``float32[batch, CLIP_SAMPLES]`` at full scale 1 -> probabilities ``float32[batch, classes]``, calibrated."""
 
     def __init__(self, front_end: nn.Module, network: nn.Module, temperature: float = 1.0) -> None:
         super().__init__()
@@ -58,10 +55,8 @@ class FoldedMelPower(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        if 2 * _HOP != features.N_FFT or features.BIN_STEP != 2 or _USED > CLIP_SAMPLES:
-            raise ValueError("the folded front end takes every second bin of windows of two hops within the clip")
         window = torch.hann_window(features.N_FFT, periodic=False)
-        bank = features.MEL_SPECTROGRAM.mel_scale.fb  # [N_FFT / 4 + 1, N_MELS]
+        bank = features.mel_power.mel_scale.fb  # [N_FFT / 4 + 1, N_MELS]
         used = bank.sum(dim=1).nonzero().flatten()
         from_end = torch.arange(_HOP // 2, dtype=torch.float64) + 0.5  # which is half a sample before the first
         angle = 2 * math.pi / _HOP * torch.outer(from_end, used.double())
@@ -89,7 +84,6 @@ def export_onnx(network: TCResNet8, temperature: float = 1.0) -> bytes:
             program = torch.onnx.export(
                 model,
                 (torch.zeros(2, CLIP_SAMPLES),),
-                dynamo=True,
                 verbose=False,
                 opset_version=OPSET,
                 input_names=[INPUT],
@@ -119,28 +113,22 @@ def with_metadata(onnx_model: bytes, metadata: Mapping[str, str]) -> bytes:
 
 
 def measure_parity(model: Model, network: nn.Module, temperature: float, waveforms: Waveform) -> dict[str, Any]:
-    """How near the exported model is to PyTorch with torchaudio's own features, on ``float32[clips, CLIP_SAMPLES]``.
-
-    ``max_difference`` is of a probability, NaN where one is no number; ``other_answers`` are of another class.
-    """
-    reference = Classifier(features.MEL_SPECTROGRAM, network, temperature).eval()
-    worst, others = 0.0, 0
-    for batch in torch.from_numpy(waveforms).split(64):
-        with torch.inference_mode():
-            expected = reference(batch).numpy()
-        got = model(batch.numpy())
-        worst = float(np.maximum(worst, np.abs(got - expected).max()))  # a NaN stays
-        others += int((got.argmax(axis=1) != expected.argmax(axis=1)).sum())
-    return {"clips": len(waveforms), "max_difference": worst, "other_answers": others}
+    """How near the exported model is to PyTorch with torchaudio's own features, on ``float32[clips, CLIP_SAMPLES]``:
+    the ``max_difference`` of a probability, NaN where one is no number, and how many answers are of another class."""
+    reference = Classifier(features.mel_power, network, temperature).eval()
+    with torch.inference_mode():
+        expected = np.concatenate([reference(batch).numpy() for batch in torch.from_numpy(waveforms).split(64)])
+    got = model(waveforms)
+    others = int((got.argmax(axis=1) != expected.argmax(axis=1)).sum())
+    return {"clips": len(got), "max_difference": float(np.abs(got - expected).max()), "other_answers": others}
 
 
 def check_parity(parity: Mapping[str, Any]) -> None:
     """Raises ParityError: the exported model does not compute what the trained network does, so it must not leave."""
-    if not (parity["max_difference"] <= PARITY and parity["other_answers"] == 0):
-        raise ParityError(
-            f"the exported model's probabilities differ from PyTorch's by {parity['max_difference']:.2e} (limit "
-            f"{PARITY:.0e}), {parity['other_answers']} of {parity['clips']} answers differ; nothing was written"
-        )
+    clips, worst, others = (parity[name] for name in ("clips", "max_difference", "other_answers"))
+    if not (worst <= PARITY and others == 0):
+        differ = f"differ from PyTorch's by {worst:.2e} (limit {PARITY:.0e}), {others} of {clips} answers differ"
+        raise ParityError(f"the exported model's probabilities {differ}; nothing was written")
 
 
 def model_version(network: nn.Module, decided: Mapping[str, str]) -> str:
@@ -165,10 +153,8 @@ def load_checkpoint(path: Path) -> tuple[TCResNet8, dict[str, Any]]:
     try:
         content = torch.load(path, weights_only=True, map_location="cpu")
         if others := differences(content["config"]["front_end"], features.FRONT_END):
-            raise UserError(
-                f"checkpoint '{path}' was trained on other features ({others}); use it with the revision that made it, "
-                "or train anew"
-            )
+            remedy = "use it with the revision that made it, or train anew"
+            raise UserError(f"checkpoint '{path}' was trained on other features ({others}); {remedy}")
         network = TCResNet8(len(content["labels"]), width=content["config"]["width"])
         network.load_state_dict(content["weights"])
     except (KeyError, TypeError, ValueError, RuntimeError, EOFError, pickle.UnpicklingError) as error:

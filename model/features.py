@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple
 
 import torch
 import torchaudio
@@ -40,8 +40,6 @@ RECIPE = 5  # raise it when the same files shall give other features
 _PACKAGES = ("torch", "torchaudio", "numpy", "soundfile", "soxr")  # that compute them
 _CHUNK = 64  # clips in work at once, a thread
 
-Part = TypeVar("Part")
-
 
 class MelSpectrogram(torch.nn.Module):
     """The reference front end, ``float32[batch, CLIP_SAMPLES]`` -> mel power ``float32[batch, N_MELS, FRAMES]``.
@@ -59,19 +57,12 @@ class MelSpectrogram(torch.nn.Module):
             n_mels=N_MELS, sample_rate=SAMPLE_RATE, f_min=F_MIN, f_max=F_MAX, n_stft=N_FFT // 2 // BIN_STEP + 1
         )
 
+    @torch.inference_mode()
     def forward(self, waveforms: Tensor) -> Tensor:
-        power: Tensor = self.spectrogram(waveforms)
-        return self.mel_scale(power[:, ::BIN_STEP])
+        return self.mel_scale(self.spectrogram(waveforms)[:, ::BIN_STEP])
 
 
-MEL_SPECTROGRAM = MelSpectrogram()
-
-
-@torch.inference_mode()
-def mel_power(waveforms: Tensor) -> Tensor:
-    """``float32[batch, CLIP_SAMPLES]`` -> mel power ``float32[batch, N_MELS, FRAMES]``."""
-    power: Tensor = MEL_SPECTROGRAM(waveforms)
-    return power
+mel_power = MelSpectrogram()
 
 
 def log_mel(power: Tensor) -> Tensor:
@@ -119,17 +110,16 @@ def stored_features(root: Path, names: Sequence[str], digest: str, copies: int, 
     """
 
     def work(start: int) -> tuple[list[Found], bytes]:
-        waveforms, found = _read(root, names[start : start + _CHUNK])
-        versions = [waveforms, *(change_speed(waveforms, *speed) for speed in SPEEDS[: copies - 1])][:copies]
-        return found, torch.stack([*map(mel_power, versions)], 1).sqrt_().half().numpy().tobytes() if copies else b""
+        waveforms, found = read_clips(root, names[start : start + _CHUNK])
+        power = [mel_power(change_speed(waveforms, *speed)) for speed in ((1, 1), *SPEEDS)[:copies]]
+        return found, torch.stack(power, 1).sqrt_().half().numpy().tobytes() if copies else b""
 
     recipe, parts = {"digest": digest, "copies": copies, "row": N_MELS * FRAMES}, range(0, len(names), _CHUNK)
     notes, power, mapping = _cached(recipe, parts, work, workers)
     return Stored(tuple(Found(*note) for note in notes), copies, power, mapping)
 
 
-@dataclass(frozen=True)
-class Running:
+class Running(NamedTuple):
     """The mel power of long recordings, one after another, each at every speed."""
 
     power: Tensor  # float16[frames, N_MELS], the square root, mapped
@@ -155,7 +145,7 @@ def running_features(recordings: Sequence[Path], digest: str, settings: Settings
 
 
 def _cached(
-    recipe: dict[str, Any], parts: Sequence[Part], work: Callable[[Part], tuple[list[Any], bytes]], workers: int
+    recipe: dict[str, Any], parts: Sequence[Any], work: Callable[[Any], tuple[list[Any], bytes]], workers: int
 ) -> tuple[list[Any], Tensor, mmap.mmap | None]:
     """An entry of the cache: a note a file, and all numbers, float16[n, row], mapped.
 
@@ -184,17 +174,16 @@ def _cached(
 
 def _running_power(waveform: Tensor, numerator: int, denominator: int) -> Tensor:
     """``float32[samples]``, played at another speed -> mel power ``float32[frames, N_MELS]``, a minute at a time."""
-    if numerator != denominator:
-        waveform = torchaudio.functional.resample(waveform, numerator, denominator)
+    waveform = torchaudio.functional.resample(waveform, numerator, denominator)
     step = 3750 * HOP_LENGTH
     starts = range(0, max(0, len(waveform) - N_FFT + 1), step)
     parts = [mel_power(waveform[None, start : start + step + N_FFT - HOP_LENGTH])[0].T for start in starts]
     return torch.cat([torch.empty(0, N_MELS), *parts])
 
 
-def _read(root: Path, names: Sequence[str]) -> tuple[Tensor, list[Found]]:
-    waveforms = torch.zeros(len(names), CLIP_SAMPLES)
-    found = []
+def read_clips(root: Path, names: Sequence[str]) -> tuple[Tensor, list[Found]]:
+    """Clips from their files, ``float32[clips, CLIP_SAMPLES]``, and what was found in each; a broken one is zero."""
+    waveforms, found = torch.zeros(len(names), CLIP_SAMPLES), []
     for row, name in enumerate(names):
         waveform, seen = read_clip((root / name).read_bytes())
         found.append(seen)

@@ -59,24 +59,20 @@ def atomic_directory(output: Path, is_former: Callable[[Path], bool]) -> Iterato
             with in_use_or_gone, (left / _LOCK).open("w") as handle:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 shutil.rmtree(left, ignore_errors=True)
-        working = Path(tempfile.mkdtemp(prefix=f".{output.name}.", suffix=".tmp", dir=output.parent))
+        temporary = tempfile.TemporaryDirectory(".tmp", f".{output.name}.", output.parent, ignore_cleanup_errors=True)
     except OSError as error:
         raise UserError(f"output '{output}' is not writable ({reason(error)}); give another --output") from error
-    with locked(working / _LOCK):  # by it others tell what is in use from what is left
-        try:
-            yield working
-            _check_replaceable(output, is_former)  # hours may have passed
-            working.chmod(0o755)  # mkdtemp makes it private
-            _replace(working, output)
-        finally:
-            shutil.rmtree(working, ignore_errors=True)
+    with temporary as name, locked((working := Path(name)) / _LOCK):  # the lock says that it is in use, not left
+        yield working
+        _check_replaceable(output, is_former)  # hours may have passed
+        working.chmod(0o755)  # it was made private
+        _replace(working, output)
 
 
 def cache_root() -> Path:
     """``KWS_CACHE``, else ``kws`` in the user's cache folder (XDG base directory specification)."""
-    if own := os.environ.get("KWS_CACHE"):
-        return Path(own)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kws"
+    user = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("KWS_CACHE") or Path(user, "kws"))
 
 
 def cached(kind: str, key: Any, fill: Callable[[Path], object]) -> Path:

@@ -3,16 +3,13 @@
 The training pass itself finds these places, without an extra pass over the speech.
 """
 
-import logging
-
 import torch
 from torch import Generator, Tensor, nn
 
+from model.console import log
 from model.corpus import Corpus
 from model.features import FRAMES, Running, running_features
 from model.settings import Settings
-
-log = logging.getLogger(__name__)
 
 _BIN = 4  # frames that share a score
 _SHARE = 0.03  # of the bins seen so far, the surest: the pool of hard crops
@@ -21,13 +18,12 @@ _FROM_EPOCH = 9  # before, the model knows too little
 
 def of(corpus: Corpus, settings: Settings) -> "Crops":
     """The crops of a run's speech and of the user's own negatives; the features come from the cache, or go there."""
-    speech = corpus.speech
-    paths = [one.path for one in speech.trained_on]
-    running = running_features(paths, speech.digest, settings)
+    paths = [one.path for one in corpus.speech.trained_on]
+    running = running_features(paths, corpus.speech.digest, settings)
     for path, why in zip(paths, running.broken, strict=True):
         if why:
             log.warning("broken, left out: %s (%s)", path, why)
-    return Crops(running, len(speech.negatives), settings.epochs // 3)
+    return Crops(running, len(corpus.speech.negatives), settings.epochs // 3)
 
 
 class Crops(nn.Module):
@@ -35,9 +31,6 @@ class Crops(nn.Module):
 
     The last ``late`` recordings have a part from the epoch after ``without`` on, unless there are no others.
     """
-
-    score: Tensor
-    where: Tensor
 
     def __init__(self, running: Running, late: int = 0, without: int = 0) -> None:
         super().__init__()
@@ -51,8 +44,8 @@ class Crops(nn.Module):
         self._early, self._all = int(self._places[:early].sum()), int(self._places.sum())
         self._drawn_from, self._pool = 0, torch.empty(0, dtype=torch.int64)
         bins = len(self._power) // _BIN + 1
-        self.register_buffer("score", torch.full((bins,), -1.0))  # probability of a keyword; -1: not seen yet
-        self.register_buffer("where", torch.zeros(bins, dtype=torch.int64))  # the frame of a bin that was seen last
+        self.score = nn.Buffer(torch.full((bins,), -1.0))  # probability of a keyword; -1: not seen yet
+        self.where = nn.Buffer(torch.zeros(bins, dtype=torch.int64))  # the frame of a bin that was seen last
 
     def begin(self, epoch: int) -> None:
         """Choose what an epoch draws from, and its hard crops."""

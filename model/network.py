@@ -15,17 +15,17 @@ from torch import Generator, Tensor, nn
 class ResidualBlock(nn.Module):
     """Two temporal convolutions, the first halving the frame rate, beside a 1x1 shortcut."""
 
-    def __init__(self, inputs: int, outputs: int, kernel: int = 9, stride: int = 2) -> None:
+    def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
-        self.conv1 = _convolution(inputs, outputs, kernel, stride)
+        self.conv1 = _convolution(inputs, outputs, 9, 2)
         self.norm1 = nn.BatchNorm2d(outputs)
-        self.conv2 = _convolution(outputs, outputs, kernel)
+        self.conv2 = _convolution(outputs, outputs, 9)
         self.norm2 = nn.BatchNorm2d(outputs)
-        self.shortcut = _convolution(inputs, outputs, 1, stride)
+        self.shortcut = _convolution(inputs, outputs, 1, 2)
         self.shortcut_norm = nn.BatchNorm2d(outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        """``[batch, inputs, 1, frames]`` -> ``[batch, outputs, 1, ceil(frames / stride)]``."""
+        """``[batch, inputs, 1, frames]`` -> ``[batch, outputs, 1, ceil(frames / 2)]``."""
         y = F.relu(self.norm1(self.conv1(x)))
         y = self.norm2(self.conv2(y))
         return F.relu(y + self.shortcut_norm(self.shortcut(x)))

@@ -1,6 +1,5 @@
 """Where an artefact comes from: the source's revision, the versions of what computed it."""
 
-import logging
 import os
 import platform
 import subprocess
@@ -8,7 +7,7 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
-log = logging.getLogger(__name__)
+from model.console import log
 
 _PACKAGES = ("torch", "torchaudio", "numpy", "onnx", "onnxruntime", "soundfile", "soxr")
 

@@ -1,11 +1,9 @@
 """The stage ``train``: a data set in, the artefacts out. ``evaluate`` judges by the same evaluation."""
 
 import json
-import logging
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from resource import RUSAGE_SELF, getrusage
 
@@ -15,14 +13,13 @@ from kws.audio import SAMPLE_RATE
 from kws.detection import UNKNOWN
 from kws.model_file import Model
 from model import calibration, corpus, export, features, files, report, train
+from model.console import log
 from model.data.layout import SPLITS
 from model.data.source import open_dataset, require_clips
 from model.errors import UserError
 from model.evaluation import compared, evaluate, headline, running_audio
 from model.provenance import revision, versions
 from model.settings import CLIP_SAMPLES, Settings
-
-log = logging.getLogger(__name__)
 
 CHECKPOINT, ONNX, LOG, CONFIG = "best_model.pth", "model.onnx", "train.log", "config.json"
 METRICS, EVALUATION = "train_metrics.json", "evaluation.json"
@@ -53,9 +50,8 @@ def run(settings: Settings, folder: Path, state: Path, resume: bool) -> None:
     temperature, bias, _ = calibration.calibrate(logits, targets, data.labels)
     log.info("calibrated on validation: temperature %.3f, %.2f off the logits of %s", temperature, bias, UNKNOWN)
     with torch.no_grad():
-        for each in (network, earlier) if UNKNOWN in data.labels else ():
-            if each:
-                each.classifier.bias[data.labels.index(UNKNOWN)] -= bias
+        for each in filter(None, (network, earlier) if UNKNOWN in data.labels else ()):
+            each.classifier.bias[data.labels.index(UNKNOWN)] -= bias
 
     decided = {"labels": json.dumps(data.labels), "temperature": repr(temperature)}
     metadata = {
@@ -102,11 +98,11 @@ def run(settings: Settings, folder: Path, state: Path, resume: bool) -> None:
         **origin,
         "test": compared(evaluation),
         "read": {name: split.audit.to_dict() for name, split in data.splits.items()},
-        "history": [asdict(epoch) for epoch in trained.history],
+        "history": [epoch._asdict() for epoch in trained.history],
     }
     config = {**asdict(settings), "front_end": features.FRONT_END, "temperature": temperature}
     checkpoint = {"weights": network.state_dict(), "labels": list(data.labels), "config": config}
-    files.write_saved(folder / CHECKPOINT, partial(torch.save, checkpoint))
+    files.write_saved(folder / CHECKPOINT, lambda file: torch.save(checkpoint, file))
     (folder / ONNX).write_bytes(exported)
     files.write_json(folder / METRICS, metrics)
     files.write_json(folder / EVALUATION, evaluation)
@@ -117,9 +113,8 @@ def judge(model: Model, settings: Settings, folder: Path, checkpoint: Path | Non
     """Evaluate a model on a data set: ``evaluation.json``, ``report.md`` and plots into ``folder``."""
     network = export.load_checkpoint(checkpoint)[0] if checkpoint else None
     if network and export.weights_sha256(network) != model.info.metadata.get("weights_sha256"):
-        raise UserError(
-            f"checkpoint '{checkpoint}' is not what the model was exported from; put its own there, or none"
-        )
+        remedy = "put its own there, or none"
+        raise UserError(f"checkpoint '{checkpoint}' is not what the model was exported from; {remedy}")
     data = _read(settings, ("testing",))
     evaluation = evaluate(model, data, settings, network)
     files.write_json(folder / EVALUATION, evaluation)
@@ -130,10 +125,9 @@ def _read(settings: Settings, splits: Sequence[str]) -> corpus.Corpus:
     """The data set that the settings name, as a run sees it, with clips in its ``splits``; what was found is logged."""
     dataset = open_dataset(settings)
     if dataset.test_only and "training" in splits:
-        raise UserError(
-            f"data set '{dataset.name}' is a test set: figures of a model that was trained on it say nothing beside "
-            "others'; train on speech-commands, and give it to evaluate"
-        )
+        why = "figures of a model that was trained on it say nothing beside others'"
+        remedy = "train on speech-commands, and give it to evaluate"
+        raise UserError(f"data set '{dataset.name}' is a test set: {why}; {remedy}")
     require_clips(dataset, splits)
     log.info("words to tell apart: %s", ", ".join(dataset.labels))
     data = corpus.load(dataset, settings)

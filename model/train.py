@@ -6,7 +6,6 @@ few hundred clips that is as often an early one that was lucky. The test split h
 
 import copy
 import hashlib
-import logging
 import math
 import pickle
 import sys
@@ -14,21 +13,23 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import OneCycleLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from kws.detection import SILENCE, UNKNOWN
 from model import files, hard_negatives
 from model.augment import Augmenter, mixup
 from model.calibration import calibrate
+from model.console import log
 from model.corpus import CROP, HARD, NO_CLIP, Corpus, Sampler, Split
 from model.errors import UserError, differences, first_sentence
 from model.features import log_mel
@@ -36,15 +37,11 @@ from model.network import TCResNet8
 from model.provenance import versions
 from model.settings import RECIPE, Settings, option_name
 
-log = logging.getLogger(__name__)
-
 CPU = torch.device("cpu")
 STATE = "state.pt"
-_STEPS_MAPPED = 100
 
 
-@dataclass(frozen=True)
-class Epoch:
+class Epoch(NamedTuple):
     """One line of the history; losses are mean cross-entropies, accuracies shares of 1."""
 
     epoch: int
@@ -61,21 +58,15 @@ class Trained:
     network: TCResNet8
     before: TCResNet8 | None = None  # before it heard the user's own negatives, if it ever was without them
     history: list[Epoch] = field(default_factory=list)
-    best_epoch: int = 0
     seconds: float = 0.0
 
     @property
     def best(self) -> Epoch:
-        """The epoch whose weights were kept."""
-        return self.history[self.best_epoch - 1]
+        return min(self.history, key=lambda epoch: epoch.val_loss)
 
 
 def train(
-    settings: Settings,
-    corpus: Corpus,
-    state: Path | None = None,
-    resume: bool = False,
-    device: torch.device = CPU,
+    settings: Settings, corpus: Corpus, state: Path | None = None, resume: bool = False, device: torch.device = CPU
 ) -> Trained:
     """Train on ``corpus.splits["training"]``, choose by ``["validation"]``.
 
@@ -96,18 +87,16 @@ def train(
     network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # its stubs lack that form
     average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(settings.ema_decay), use_buffers=True)
     optimizer = torch.optim.AdamW(network.parameters(), weight_decay=settings.weight_decay, fused=True)
-    steps = math.ceil(len(sampler) / settings.batch_size)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, settings.learning_rate, total_steps=settings.epochs * steps, pct_start=settings.warmup
-    )
-    parts: list[Any] = [network, average, trained.network, optimizer, schedule, crops]
-    parts += [trained.before] if trained.before else []
+    steps = settings.epochs * math.ceil(len(sampler) / settings.batch_size)
+    schedule = OneCycleLR(optimizer, settings.learning_rate, steps, pct_start=settings.warmup)
+    parts: list[Any] = [network, average, optimizer, schedule, crops, *filter(None, (trained.network, trained.before))]
     identity = identity_of(settings, corpus, device)
-    if state and resume and (kept := load_state(state / STATE, identity)):
+    if state and resume and (state / STATE).exists():
+        kept = load_state(state / STATE, identity)
         for each, values in zip(parts, kept["parts"], strict=True):
             each.load_state_dict(values)
-        trained.history = [Epoch(**epoch) for epoch in kept["history"]]
-        trained.best_epoch, trained.seconds = kept["best_epoch"], kept["seconds"]
+        trained.history = [Epoch(*epoch) for epoch in kept["history"]]
+        trained.seconds = kept["seconds"]
         log.info("going on after epoch %d", len(trained.history))
 
     with side_by_side(network) as (twins, pool):
@@ -118,10 +107,8 @@ def train(
             picked = _generator(CPU, settings.seed, number, 0, "crops")
             crops.begin(number)
             total = torch.zeros(2, device=device)  # loss, right answers
-            for twin in twins:
-                twin.train()
             for step, batch in enumerate(rows.split(settings.batch_size)):
-                if step % _STEPS_MAPPED == 0:  # else a large data set's features all end up in this process's memory
+                if step % 100 == 0:  # else a large data set's features all end up in this process's memory
                     corpus.splits["training"].stored.release()
                 starts = crops.draw(batch == HARD, picked)
                 part = partial(_learn, corpus, crops, augment, settings, len(batch))
@@ -138,21 +125,16 @@ def train(
                 raise UserError(f"training diverged in epoch {number} (loss {loss}); lower --learning-rate")
             epoch = Epoch(number, loss, right, *score(average.module, corpus.splits["validation"], corpus.labels))
             trained.history.append(epoch)
-            if is_best := trained.best_epoch == 0 or epoch.val_loss < trained.best.val_loss:
-                trained.best_epoch = number
+            if is_best := trained.best is epoch:
                 trained.network.load_state_dict(average.module.state_dict())
             if trained.before and number == crops.without:
                 trained.before.load_state_dict(average.module.state_dict())
             trained.seconds += time.perf_counter() - started
-            log.info(
-                "epoch %3d/%d  train loss %.4f acc %.4f  val loss %.4f acc %.4f%s",
-                *(number, settings.epochs, *(getattr(epoch, each.name) for each in fields(Epoch)[1:])),
-                "  *" if is_best else "",
-            )
+            told, mark = "epoch %3d/%d  train loss %.4f acc %.4f  val loss %.4f acc %.4f%s", "  *" if is_best else ""
+            log.info(told, number, settings.epochs, *epoch[1:], mark)
             if state:
-                told: dict[str, Any] = {"best_epoch": trained.best_epoch, "seconds": trained.seconds}
-                told |= {"history": [asdict(each) for each in trained.history]}
-                save_state(state / STATE, identity, {**told, "parts": [each.state_dict() for each in parts]})
+                kept = {"history": [[*each] for each in trained.history], "seconds": trained.seconds}
+                save_state(state / STATE, identity, kept | {"parts": [each.state_dict() for each in parts]})
     return trained
 
 
@@ -228,11 +210,11 @@ def gather(twins: Sequence[TCResNet8]) -> None:
 
 
 @torch.inference_mode()
-def predict(network: nn.Module, power: Tensor, batch_size: int = 128) -> Tensor:
+def predict(network: nn.Module, power: Tensor) -> Tensor:
     """Logits ``float32[clips, classes]`` for mel power ``[clips, bands, frames]``, both on the CPU."""
     network.eval()
     device = next(network.parameters()).device
-    return torch.cat([network(log_mel(part.to(device))).cpu() for part in power.split(batch_size)])
+    return torch.cat([network(log_mel(part.to(device))).cpu() for part in power.split(128)])
 
 
 def score(network: nn.Module, split: Split, labels: Sequence[str]) -> tuple[float, float]:
@@ -246,17 +228,15 @@ def score(network: nn.Module, split: Split, labels: Sequence[str]) -> tuple[floa
 
 def identity_of(settings: Settings, corpus: Corpus, device: torch.device) -> dict[str, Any]:
     """All that the weights depend on, by the names that a user knows; the code that makes them of the data, too."""
-    code = hashlib.sha256()
     names = ("augment", "calibration", "corpus", "features", "hard_negatives", "network", "train")
-    for name in (*names, "data/noise", "data/recording"):
-        code.update((Path(__file__).parent / f"{name}.py").read_bytes())
+    paths = (Path(__file__).parent / f"{name}.py" for name in (*names, "data/noise", "data/recording"))
     recipe = [each.name for each in fields(settings) if each.metadata["panel"] == RECIPE]
     return {
         **{option_name(name): getattr(settings, name) for name in (*recipe, "seed")},
         "labels": list(corpus.labels),
         "data digest": corpus.digest,
         "device": device.type,
-        "source": code.hexdigest()[:12],
+        "source": hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()[:12],
         **{name: found for name, found in versions().items() if not name.startswith("onnx")},
     }
 
@@ -266,21 +246,19 @@ def save_state(path: Path, identity: dict[str, Any], state: dict[str, Any]) -> N
 
 
 def load_state(path: Path, identity: dict[str, Any]) -> dict[str, Any]:
-    """The state that is kept, on the CPU; empty where there is none.
+    """The state that is kept, on the CPU.
 
     Raises UserError: it is of a run with other settings, data or versions (named), or cannot be read.
     """
-    if not path.exists():
-        return {}
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
         different, state = differences(content["identity"], identity), dict(content["state"])
     except (OSError, RuntimeError, EOFError, KeyError, TypeError, AttributeError, pickle.UnpicklingError) as error:
-        why = f"'{path}' cannot be read ({first_sentence(error)}); remove it to start anew"
-        raise UserError(f"--resume: {why}") from error
+        why = f"cannot be read ({first_sentence(error)}); remove it to start anew"
+        raise UserError(f"--resume: '{path}' {why}") from error
     if different:
-        why = f"'{path}' is of a different run ({different}); give the same options, or train without --resume"
-        raise UserError(f"--resume: {why}")
+        why = f"is of a different run ({different}); give the same options, or train without --resume"
+        raise UserError(f"--resume: '{path}' {why}")
     return state
 
 

@@ -3,33 +3,26 @@
 A model is judged as its users run it, by its file, with its own threshold and rule, on the test split.
 """
 
-import logging
 from typing import Any
 
 import numpy as np
 from torch.nn import Module
 
-from kws.audio import decode
 from kws.detection import SILENCE, UNKNOWN, is_keyword
 from kws.model_file import Model
 from model.calibration import at_bound, calibration_error, keyword_mask
+from model.console import log
 from model.corpus import Corpus
 from model.data import check
-from model.data.recording import fit
 from model.data.source import open_dataset
 from model.data.speech import NONE, SPOKEN
 from model.errors import UserError
 from model.evaluation import clips, robustness, running_audio
 from model.export import measure_parity
+from model.features import read_clips
 from model.settings import Settings
 
-log = logging.getLogger(__name__)
-
 VOICES_PER_WORD = 50
-SPEAKERS_NOT_KNOWN = (
-    "Speakers are not known: the same voice may be in training and test, so the test figures do not hold for new "
-    "voices. Ways out: a folder for each speaker, `--speaker-pattern`, or lists of the splits."
-)
 
 
 def evaluate(model: Model, corpus: Corpus, settings: Settings, network: Module | None = None) -> dict[str, Any]:
@@ -38,39 +31,43 @@ def evaluate(model: Model, corpus: Corpus, settings: Settings, network: Module |
     ``network`` is what the model was exported from, for parity.
     Returns plain JSON values; what could not be measured is in ``not_measured``, with the reason.
     """
-    labels, split = model.info.labels, corpus.splits["testing"]
-    classes = [corpus.labels[target] for target in split.targets.tolist()]
+    dataset, about = corpus.dataset, ("licence", "attribution", "split_rule", "synthetic", "speakers_known")
+    labels, split, classes = model.info.labels, corpus.splits["testing"], corpus.classes("testing")
     rows = [row for row, label in enumerate(classes) if label in labels]
     targets = np.array([labels.index(classes[row]) for row in rows], np.int64)
     names, waveforms = [split.clips[row].name for row in rows], corpus.waveforms("testing")[rows]
     probabilities, said = model(waveforms), keyword_mask(labels)[targets]
-    groups, missing = clips.without_keyword(model, corpus)
+    noise, running = corpus.noise_waveforms["testing"], running_audio.measure(model, corpus)
     temperature = float(model.info.metadata.get("temperature", "1"))
     calibration = {"ece": calibration_error(probabilities, targets), "temperature": temperature}
-    noise = corpus.noise_waveforms["testing"]
+    voices, no_voices = _voices(model, corpus, settings)
+    missing = {
+        "noise": "" if noise else "the data set has no background noise",
+        "running audio": "" if running else "no running speech without keywords to judge with: see --speech-evaluation",
+        "parity": "" if network else "no checkpoint was given",
+        "synthetic voices": no_voices,
+    }
     evaluation = {
         **clips.figures(probabilities, targets, labels, names),
         "model_version": model.info.version,
         "calibration": calibration | {"at_bound": at_bound(temperature)},
-        "operating": clips.operating_point(probabilities, targets, groups, labels, model.info.threshold),
-        "robustness": robustness.measure(model, waveforms[said], targets[said], noise) | {"voices": None},
-        "running_audio": running_audio.measure(model, corpus),
+        "operating": clips.operating_point(model, corpus, probabilities, targets),
+        "robustness": robustness.measure(model, waveforms[said], targets[said], noise) | {"voices": voices},
+        "running_audio": running,
         "negatives": running_audio.alarms(model, corpus.speech.negatives),
         "parity": measure_parity(model, network, temperature, waveforms) if network else None,
         "test_clips_digest": clips.digest(names, waveforms),
         "data_digest": corpus.digest,
         "clips": {name: _counts(corpus, name) for name in corpus.splits},
-        "data": _data(corpus),
-        "not_measured": missing,
+        "data": {
+            "source": dataset.name,
+            **{name: getattr(dataset, name) for name in about},
+            "leaks": check.leaks(dataset),
+            "speech": {"source": corpus.speech.source, "evaluation": corpus.speech.evaluation},
+            "notes": [*dataset.notes, *corpus.speech.notes],
+        },
+        "not_measured": {what: why for what, why in missing.items() if why},
     }
-    if evaluation["running_audio"] is None:
-        missing["running audio"] = "no running speech without keywords to judge with: see --speech-evaluation"
-    if network is None:
-        missing["parity"] = "no checkpoint was given"
-    try:
-        evaluation["robustness"]["voices"] = _voices(model, corpus, settings)
-    except UserError as error:
-        missing["synthetic voices"] = str(error)
     evaluation["caveats"] = caveats(evaluation)
     _tell(evaluation)
     return evaluation
@@ -79,12 +76,13 @@ def evaluate(model: Model, corpus: Corpus, settings: Settings, network: Module |
 def caveats(evaluation: dict[str, Any]) -> list[str]:
     """What a reader must know before the figures: a sentence each, true of this model and these data."""
     data, labels, calibration = (evaluation[name] for name in ("data", "labels", "calibration"))
-    leaks = data["leaks"]
+    leaks, unknown_speakers = data["leaks"], not data["speakers_known"]
     examples = f" ({', '.join(map(str, leaks['examples'][:3]))})" if leaks["examples"] else ""
     leak = f"{leaks['speakers']} speakers and {leaks['recordings']} recordings are in two splits{examples}"
     told = {
         f"Leak: {leak}: the test figures are too good.": leaks["speakers"] or leaks["recordings"],
-        SPEAKERS_NOT_KNOWN: not data["speakers_known"],
+        "Speakers are not known: the same voice may be in training and test, so the test figures do not hold for new "
+        "voices. Ways out: a folder for each speaker, `--speaker-pattern`, or lists of the splits.": unknown_speakers,
         "It was trained without other words, so it takes any word for one of its keywords.": UNKNOWN not in labels,
         "It was trained without background noise, so it may take noise for a keyword.": SILENCE not in labels,
         "The voices are synthetic: the figures say nothing of people's speech.": data["synthetic"],
@@ -126,47 +124,34 @@ def compared(evaluation: dict[str, Any]) -> dict[str, float]:
 
 def _counts(corpus: Corpus, name: str) -> dict[str, int]:
     """Clips of each class in a split, and of how many different words its ``_unknown_`` are."""
-    split = corpus.splits[name]
-    classes = [corpus.labels[target] for target in split.targets.tolist()]
-    words = {clip.word for clip, label in zip(split.clips, classes, strict=True) if label == UNKNOWN}
+    classes = corpus.classes(name)
+    words = {clip.word for clip, label in zip(corpus.splits[name].clips, classes, strict=True) if label == UNKNOWN}
     return {**{label: classes.count(label) for label in corpus.labels}, "unknown words": len(words)}
 
 
-def _data(corpus: Corpus) -> dict[str, Any]:
-    dataset = corpus.dataset
-    return {
-        "source": dataset.name,
-        **{name: getattr(dataset, name) for name in ("licence", "attribution", "split_rule", "synthetic")},
-        "speakers_known": dataset.speakers_known,
-        "leaks": check.leaks(dataset),
-        "speech": {"source": corpus.speech.source, "evaluation": corpus.speech.evaluation},
-        "notes": [*dataset.notes, *corpus.speech.notes],
-    }
-
-
-def _voices(model: Model, corpus: Corpus, settings: Settings) -> dict[str, Any]:
+def _voices(model: Model, corpus: Corpus, settings: Settings) -> tuple[dict[str, Any] | None, str]:
     """Keywords spoken by espeak-ng: voices of another kind, which are another test, not a disturbance of this one.
 
-    Raises UserError: espeak-ng cannot speak them, or the model was trained on such voices.
+    None, and why, where espeak-ng cannot speak them, or the model was trained on such voices.
     """
     if corpus.dataset.synthetic:
-        raise UserError("the data set has such voices itself")
+        return None, "the data set has such voices itself"
     labels, threads = tuple(filter(is_keyword, model.info.labels)), settings.threads
-    voices = open_dataset(Settings("synthetic", labels, synthetic_size=VOICES_PER_WORD, threads=threads))
+    try:
+        voices = open_dataset(Settings("synthetic", labels, synthetic_size=VOICES_PER_WORD, threads=threads))
+    except UserError as error:
+        return None, str(error)
     spoken = [clip for clip in voices.clips if clip.word in labels]
-    waveforms = np.stack([fit(decode((voices.root / clip.name).read_bytes()).waveform) for clip in spoken])
+    waveforms, _ = read_clips(voices.root, [clip.name for clip in spoken])
     targets = np.array([model.info.labels.index(clip.word) for clip in spoken])
-    return clips.share(model(waveforms).argmax(axis=1) == targets)
+    return clips.share(model(waveforms.numpy()).argmax(axis=1) == targets), ""
 
 
 def _tell(evaluation: dict[str, Any]) -> None:
-    low, high = (100 * bound for bound in evaluation["accuracy_interval_95"])
-    log.info(
-        "test accuracy %.2f %% (%d of %d, 95 %% interval %.1f to %.1f %%), keywords %.2f %%",
-        *(100 * evaluation["accuracy"], evaluation["correct"], evaluation["n"], low, high),
-        100 * evaluation["keyword_accuracy"],
-    )
-    operating = evaluation["operating"]
+    operating, (low, high) = evaluation["operating"], evaluation["accuracy_interval_95"]
+    right = f"{evaluation['correct']} of {evaluation['n']}, 95 % interval {100 * low:.1f} to {100 * high:.1f} %"
+    accuracies = 100 * evaluation["accuracy"], right, 100 * evaluation["keyword_accuracy"]
+    log.info("test accuracy %.2f %% (%s), keywords %.2f %%", *accuracies)
     taken = ", ".join(f"{kind} {100 * share['share']:.1f} %" for kind, share in operating["false_accepts"].items())
     said = "at the threshold %.3f: keyword recall %.1f %%, taken for a keyword: %s"
     log.info(said, operating["threshold"], 100 * operating["recall"]["share"], taken)

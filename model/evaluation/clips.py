@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,19 +24,10 @@ _QUIET_DB = (0.0, -20.0, -40.0)  # levels of the background recordings, beside a
 _MOST_QUIET = 1000  # windows of background recordings, all levels together
 
 
-class Group(NamedTuple):
-    """Clips without a keyword: the word that each says, and what the model said of them."""
-
-    words: list[str]
-    probabilities: Probabilities  # float32[clips, classes]
-
-
-def share(hits: npt.NDArray[np.bool_]) -> dict[str, Any]:
-    """``bool[clips]`` -> how many, of how many, the share (0 where there is nothing) and its 95 % interval.
-
-    The interval is the score interval (Wilson 1927); honest for few clips and for shares near 1.
-    """
-    count, total = int(hits.sum()), len(hits)
+def share(hits: npt.NDArray[np.bool_] | Sequence[bool]) -> dict[str, Any]:
+    """``bool[clips]`` -> how many, of how many, the share (0 where there is nothing) and its 95 % score interval
+    (Wilson 1927), which is honest for few clips and for shares near 1."""
+    count, total = int(np.sum(hits)), len(hits)
     interval = binomtest(count, total).proportion_ci(0.95, "wilson") if total else (0.0, 1.0)
     found = {"count": count, "clips": total, "share": count / total if total else 0.0}
     return {**found, "interval_95": [float(bound) for bound in interval]}
@@ -53,17 +44,11 @@ def figures(
     predicted, classes = probabilities.argmax(axis=1), list(range(len(labels)))
     right, sure = predicted == targets, probabilities.max(axis=1)
     every, heard = share(right), share(right[keyword_mask(labels)[targets]])
-    of_target = np.take_along_axis(probabilities, targets[:, None], axis=1).astype(np.float64)
+    of_target = probabilities[np.arange(len(targets)), targets].astype(np.float64)
     by_class = precision_recall_fscore_support(targets, predicted, labels=classes, zero_division=0)
-    mistakes: list[dict[str, Any]] = [
-        {
-            "clip": names[row],
-            "label": labels[targets[row]],
-            "prediction": labels[predicted[row]],
-            "probability": float(sure[row]),
-        }
-        for row in np.flatnonzero(~right).tolist()
-    ]
+    mistakes = sorted(np.flatnonzero(~right).tolist(), key=lambda row: (-sure[row], names[row]))
+    what = ("clip", "label", "prediction", "probability")
+    wrong = [(names[row], labels[targets[row]], labels[predicted[row]], float(sure[row])) for row in mistakes]
     return {
         "n": every["clips"],
         "correct": every["count"],
@@ -79,21 +64,23 @@ def figures(
             for label, precision, recall, f1, clips in zip(labels, *by_class, strict=True)
         },
         "confusion_matrix": confusion_matrix(targets, predicted, labels=classes).tolist(),
-        "mistakes": sorted(mistakes, key=lambda each: (-each["probability"], each["clip"])),
+        "mistakes": [dict(zip(what, mistake, strict=True)) for mistake in wrong],
     }
 
 
-def operating_point(
-    probabilities: Probabilities, targets: Targets, groups: dict[str, Group], labels: Sequence[str], threshold: float
-) -> dict[str, Any]:
-    """Keywords accepted as themselves, and what else is accepted as one, at ``threshold``.
+def operating_point(model: Model, corpus: Corpus, probabilities: Probabilities, targets: Targets) -> dict[str, Any]:
+    """Keywords of the test split accepted as themselves, and what else of it is accepted as one, at the threshold.
 
-    ``probabilities [clips, classes]`` and ``targets [clips]`` are of a split whose keywords count.
+    ``probabilities [clips, classes]`` and ``targets [clips]`` are of clips of all kinds, of which the keywords count.
     """
+    labels, threshold, others = model.info.labels, model.info.threshold, corpus.others["testing"]
     right = accepted(probabilities, labels, threshold) & (probabilities.argmax(axis=1) == targets)
-    taken = {kind: accepted(group.probabilities, labels, threshold) for kind, group in groups.items()}
-    words = np.array(groups[OTHERS].words if OTHERS in groups else [])
-    by_word = {word: share(taken[OTHERS][words == word]) for word in sorted(set(words.tolist()))}
+    parts = [model(corpus.read(others[start : start + _CHUNK])) for start in range(0, len(others), _CHUNK)]
+    groups = {OTHERS: np.concatenate(parts)} if others else {}
+    groups[QUIET] = model(quiet(corpus.noise_waveforms["testing"]))
+    taken = {kind: accepted(group, labels, threshold) for kind, group in groups.items()}
+    words = np.array([clip.word for clip in others])
+    by_word = {word: share(taken[OTHERS][words == word]) for word in sorted({*words.tolist()})}
     return {
         "rule": RULE,
         "threshold": threshold,
@@ -101,17 +88,6 @@ def operating_point(
         "false_accepts": {kind: share(found) for kind, found in taken.items()},
         "other_words": dict(sorted(by_word.items(), key=lambda item: -item[1]["share"])),  # the worst first
     }
-
-
-def without_keyword(model: Model, corpus: Corpus) -> tuple[dict[str, Group], dict[str, str]]:
-    """Clips of the test split that must not be taken for a keyword, by kind; and why a kind is missing."""
-    others, noise = corpus.others["testing"], corpus.noise_waveforms["testing"]
-    silence = model(quiet(noise))
-    groups = {QUIET: Group(["(none)"] * len(silence), silence)}
-    if others:
-        parts = [model(corpus.read(others[start : start + _CHUNK])) for start in range(0, len(others), _CHUNK)]
-        groups = {OTHERS: Group([clip.word for clip in others], np.concatenate(parts)), **groups}
-    return groups, {} if noise else {"noise": "the data set has no background noise"}
 
 
 def quiet(noise: Sequence[Waveform]) -> Waveform:
@@ -127,8 +103,6 @@ def quiet(noise: Sequence[Waveform]) -> Waveform:
 
 def digest(names: Sequence[str], waveforms: Waveform) -> str:
     """The SHA-256 over names and contents (16-bit samples) of clips: equal for the same clips, in whatever order."""
-    each = [
-        hashlib.sha256(f"{name}\n".encode() + np.rint(waveform * 32_768).astype("<i4").tobytes()).hexdigest()
-        for name, waveform in zip(names, waveforms, strict=True)
-    ]
-    return hashlib.sha256("\n".join(sorted(each)).encode()).hexdigest()
+    samples = (np.rint(waveform * 32_768).astype("<i4").tobytes() for waveform in waveforms)
+    clips = (f"{name}\n".encode() + content for name, content in zip(names, samples, strict=True))
+    return hashlib.sha256("\n".join(sorted(hashlib.sha256(clip).hexdigest() for clip in clips)).encode()).hexdigest()

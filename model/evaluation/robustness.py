@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.ndimage import shift
 from scipy.signal import butter, sosfilt
 
 from kws.audio import SAMPLE_RATE, Waveform
@@ -48,7 +49,7 @@ def changes(noise: Sequence[Waveform]) -> dict[str, Change]:
     rng = np.random.default_rng(0)
     return {
         **{f"noise at {db} dB": partial(_add_noise, noise, db, rng) for db in (20, 10, 5, 0) if noise},
-        **{f"shift {ms:+d} ms": partial(_shift, ms * SAMPLE_RATE // 1000) for ms in (-150, 150)},
+        **{f"shift {ms:+d} ms": partial(shift, shift=(0, ms * SAMPLE_RATE // 1000), order=0) for ms in (-150, 150)},
         **{f"gain {db:+d} dB": partial(np.multiply, np.float32(10 ** (db / 20))) for db in (-20, -10, 6, 12)},
         **{f"speed {100 * up // down - 100:+d} %": partial(_change_speed, up, down) for up, down in SPEEDS},
         "telephone": partial(sosfilt, _TELEPHONE, axis=1),
@@ -65,12 +66,6 @@ def _add_noise(noise: Sequence[Waveform], snr_db: float, rng: np.random.Generato
         wanted = np.mean(clip**2) * 10 ** (-snr_db / 10)
         mixed[row] = clip + stretch * np.sqrt(wanted / (np.mean(stretch**2) + 1e-12))
     return mixed
-
-
-def _shift(samples: int, clips: Waveform) -> Waveform:
-    """Later (or, below 0, earlier) by that much; zeros come in."""
-    padded, start = np.pad(clips, ((0, 0), (abs(samples), abs(samples)))), abs(samples) - samples
-    return padded[:, start : start + CLIP_SAMPLES]
 
 
 def _change_speed(up: int, down: int, clips: Waveform) -> Waveform:

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from kws.detection import is_keyword
-from model.report.training_report import environment
+from model.report.training_report import template
 
 # Names that the hub has for the licences of known data sets.
 _HUB_LICENCES = {"CC BY 4.0": "cc-by-4.0", "CC0 1.0": "cc0-1.0", "MIT": "mit", "Apache 2.0": "apache-2.0"}
@@ -20,8 +20,7 @@ def render(evaluation: dict[str, Any], metrics: dict[str, Any]) -> str:
         "licence_name": "" if licence in _HUB_LICENCES else json.dumps(licence or "not stated"),
         "source": json.dumps(data["source"]),
     }
-    template = environment().get_template("model_card.md.j2")
-    return template.render(
+    return template("model_card.md.j2").render(
         **evaluation,
         metrics=metrics,
         front=front,

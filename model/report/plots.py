@@ -1,15 +1,10 @@
 """The pictures of a report: SVG on a transparent ground, legible on white and on dark grey alike."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import matplotlib
-
-matplotlib.use("svg")  # no display needed
-import matplotlib.pyplot as plt
-from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 _INK, _BLUE, _ORANGE = "#7d8590", "#2f81f7", "#db6d28"
@@ -25,46 +20,37 @@ _STYLE: Any = dict.fromkeys(_INKED, _INK) | {
 }
 
 
+@matplotlib.rc_context(_STYLE)
 def draw(folder: Path, evaluation: dict[str, Any], metrics: dict[str, Any] | None) -> dict[str, str]:
     """Draw what there is figures of into ``folder``; name -> title of each picture."""
     folder.mkdir(exist_ok=True)
-    titles = {}
+    drawn = {}
     if evaluation["running_audio"]:
-        titles["running"] = "Commands missed against false accepts an hour"
-        with _picture(folder / "running.svg", 5.3) as (axis,):
-            _running(evaluation["running_audio"], axis)
+        drawn["running"] = "Commands missed against false accepts an hour", _running(evaluation["running_audio"])
     if metrics:
-        titles["curves"] = "Loss and accuracy by epoch"
-        with _picture(folder / "curves.svg", 9.2, panels=2) as axes:
-            for axis, what in zip(axes, ("loss", "acc"), strict=True):
-                _curve(metrics, what, axis)
-    return titles
+        drawn["curves"] = "Loss and accuracy by epoch", _curves(metrics)
+    for name, (_, figure) in drawn.items():
+        figure.savefig(folder / f"{name}.svg", transparent=True, metadata={"Date": None})
+    return {name: title for name, (title, _) in drawn.items()}
 
 
-@contextmanager
-def _picture(path: Path, width: float, panels: int = 1) -> Iterator[list[Axes]]:
-    """Panels side by side, saved when the block ends; ``width`` is in inches."""
-    with plt.rc_context(_STYLE):
-        figure, axes = plt.subplots(1, panels, figsize=(width, 3.8), layout="constrained", squeeze=False)
-        yield list(axes[0])
-        figure.savefig(path, format="svg", transparent=True, metadata={"Date": None})
-        plt.close(figure)
+def _curves(metrics: dict[str, Any]) -> Figure:
+    figure, history = Figure((9.2, 3.8), layout="constrained"), metrics["history"]
+    for axis, what, title in zip(figure.subplots(1, 2), ("loss", "acc"), ("cross-entropy", "accuracy"), strict=True):
+        for part, colour, name in (("train", _ORANGE, "training"), ("val", _BLUE, "validation")):
+            values = [row[f"{part}_{what}"] for row in history]
+            axis.plot([int(row["epoch"]) for row in history], values, colour, marker=".", label=name)
+        axis.axvline(metrics["best_epoch"], color=_INK, linestyle=":", label="kept")
+        axis.set(xlabel="epoch", title=title)
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axis.legend()
+    return figure
 
 
-def _curve(metrics: dict[str, Any], what: str, axis: Axes) -> None:
-    history = metrics["history"]
-    for part, colour, name in (("train", _ORANGE, "training"), ("val", _BLUE, "validation")):
-        values = [row[f"{part}_{what}"] for row in history]
-        axis.plot([int(row["epoch"]) for row in history], values, colour, marker=".", label=name)
-    axis.axvline(metrics["best_epoch"], color=_INK, linestyle=":", label="kept")
-    axis.set(xlabel="epoch", title="cross-entropy" if what == "loss" else "accuracy")
-    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axis.legend()
-
-
-def _running(measured: dict[str, Any], axis: Axes) -> None:
+def _running(measured: dict[str, Any]) -> Figure:
     """Commands missed against false accepts an hour, with a ring at each sensitivity."""
-    rates = [point["false_accepts_per_hour"] for point in measured["curve"]]
+    figure = Figure((5.3, 3.8), layout="constrained")
+    axis, rates = figure.subplots(), [point["false_accepts_per_hour"] for point in measured["curve"]]
     axis.plot(rates, [100 * point["misses"] for point in measured["curve"]], _BLUE, marker=".")
     for name, point in measured["operating"].items():
         place = point["false_accepts_per_hour"], 100 * point["misses"]["share"]
@@ -74,3 +60,4 @@ def _running(measured: dict[str, Any], axis: Axes) -> None:
     axis.set_xscale("symlog", linthresh=1)
     axis.set_xlim(0, max(10, *rates))
     axis.xaxis.set_major_formatter("{x:g}")
+    return figure

@@ -2,24 +2,24 @@
 
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 MOST_MISTAKES = 15  # rows of a list of examples
 
 
 def render(evaluation: dict[str, Any], metrics: dict[str, Any] | None, plots: dict[str, str]) -> str:
     """The report as Markdown, of the arguments of ``report.write`` and of ``plots``, name -> title of each picture."""
-    template = environment().get_template("training_report.md.j2")
     clips = evaluation["clips"] if metrics else {"testing": evaluation["clips"]["testing"]}
-    return template.render({**evaluation, "clips": clips, "metrics": metrics, "plots": plots, "most": MOST_MISTAKES})
+    told = {**evaluation, "clips": clips, "metrics": metrics, "plots": plots, "most": MOST_MISTAKES}
+    return template("training_report.md.j2").render(told)
 
 
-def environment() -> Environment:
-    """The templates of this package, with the filters that they use; a name that is not there is an error."""
+def template(name: str) -> Template:
+    """A template of this package, with the filters that they use; a name that is not there is an error."""
     blocks: dict[str, Any] = dict.fromkeys(("trim_blocks", "lstrip_blocks", "keep_trailing_newline"), True)
     found = Environment(loader=PackageLoader("model.report"), undefined=StrictUndefined, **blocks)  # noqa: S701 - no HTML
     found.filters.update(percent=percent, share=share, interval=interval, cell=cell)
-    return found
+    return found.get_template(name)
 
 
 def percent(part: float) -> str:

@@ -108,7 +108,7 @@ SILENT = torch.empty(0, 40)
 def test_a_shift_moves_frames_and_nothing_comes_in_for_what_leaves() -> None:
     power = torch.zeros(200, 40, 61)
     power[:, :, [0, 30]] = 1.0
-    loud = Augmenter(SILENT, max_shift=6, frequency_masks=(0, 1), time_masks=(0, 1))(power, seeded())[:, 0] > 1
+    loud = Augmenter(SILENT, max_shift=6, widest_masks=(0, 0))(power, seeded())[:, 0] > 1
     assert set((loud[:, 20:41].long().argmax(dim=1) + 20).tolist()) == set(range(24, 37))
     assert set(loud.sum(dim=1).tolist()) == {1, 2}
 

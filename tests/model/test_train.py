@@ -72,7 +72,7 @@ def test_the_best_epoch_s_weights_are_kept(tone_corpus: Corpus, monkeypatch: pyt
 
     monkeypatch.setattr(train, "score", score)
     trained = train.train(SETTINGS, tone_corpus)
-    assert (trained.best_epoch, trained.best.val_loss) == (2, 0.2)
+    assert (trained.best.epoch, trained.best.val_loss) == (2, 0.2)
     assert [torch.equal(trained.network.classifier.bias, each) for each in weights] == [False, True, False]
     assert trained.before
     assert torch.equal(trained.before.classifier.bias, weights[0])  # the user's negatives came in the second epoch
