@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import logging
 import os
 import shutil
 import signal
@@ -43,10 +44,8 @@ PerLabel = Annotated[int, _variable("PER_LABEL", "Clips a label.", min=1)]
 
 
 def command_of(*panels: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Make a command of a function that takes ``chosen``, with an option for each field of ``Settings`` in ``panels``.
-
-    ``chosen`` has what was given on the command line or in the environment, None elsewhere.
-    """
+    """Make a command of a function whose ``chosen`` has an option for each field of ``Settings`` in ``panels``: what
+    was given on the command line or in the environment, None elsewhere."""
     wanted = [each for each in fields(Settings) if each.metadata["panel"] in panels]
 
     def option(field: Any) -> inspect.Parameter:
@@ -123,8 +122,7 @@ def check(
 ) -> None:
     """Look a data set over: counts, short, long, clipped, silent, duplicate and broken clips, speakers.
 
-    Fails (exit code 3) where a speaker or an identical recording is in two splits, and where a label has too few
-    clips.
+    Fails (exit code 3) where a speaker or an identical recording is in two splits, or a label has too few clips.
     """
     from model.data import check as checking
     from model.data.source import open_dataset
@@ -194,7 +192,10 @@ def main() -> NoReturn:
         signal.signal(signum, _interrupt)
     # cuBLAS is deterministic with a workspace of its own only; read once, when a GPU is first used.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    console.set_up()
+    logging.raiseExceptions = False  # a pipe that was closed is no fault
+    console.log.handlers = [logging.StreamHandler(sys.stdout)]
+    console.log.setLevel(logging.INFO)
+    console.log.propagate = False
     try:
         sys.exit(typer.main.get_command(app).main(prog_name="python -m model", standalone_mode=False) or 0)
     except CheckFailed as failed:

@@ -1,7 +1,6 @@
 """What a run tells: plain lines on stdout, and the same with times in a log file."""
 
 import logging
-import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -10,13 +9,6 @@ from typing import TypeVar
 
 log = logging.getLogger("model")
 Part = TypeVar("Part")
-
-
-def set_up() -> None:
-    logging.raiseExceptions = False  # a pipe that was closed is no fault
-    log.handlers = [logging.StreamHandler(sys.stdout)]
-    log.setLevel(logging.INFO)
-    log.propagate = False
 
 
 @contextmanager

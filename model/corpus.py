@@ -1,14 +1,13 @@
 """The splits of a data set as a run sees them, and the sampler that makes an epoch.
 
-The standard task of Speech Commands (Warden 2018, arXiv:1804.03209): the keywords, ``_unknown_`` for every other word,
-``_silence_`` for no word at all. Beyond it, ``_unknown_`` is every second of running speech.
+The task of Speech Commands (Warden 2018, arXiv:1804.03209): the keywords, ``_unknown_`` for every other word, beyond it
+for every second of running speech, and ``_silence_`` for no word at all.
 """
 
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import torch
@@ -40,24 +39,17 @@ class Split:
     stored: features.Stored
     rows: Tensor  # int64: where each clip's features are stored
     made: Waveform  # float32[n, CLIP_SAMPLES]: the last clips, which no file holds
+    made_power: Tensor  # their mel power
 
     def __len__(self) -> int:
         return len(self.clips)
 
     def power(self, clips: Tensor, copies: Tensor | int = 0) -> Tensor:
-        """The mel power ``float32[n, N_MELS, FRAMES]`` of some clips, each in one of its versions.
-
-        The test split has none: it is heard as waveforms, through the exported model.
-        """
+        """The mel power ``float32[n, N_MELS, FRAMES]`` of some clips of training or validation, each in one version."""
         power = self.stored.read(self.rows[clips.clamp(max=len(self.rows) - 1)], copies)
         made = clips >= len(self.rows)
-        if made.any():
-            power[made] = self._made_power[clips[made] - len(self.rows)]
+        power[made] = self.made_power[clips[made] - len(self.rows)]
         return power
-
-    @cached_property
-    def _made_power(self) -> Tensor:
-        return torch.cat([features.mel_power(part) for part in torch.from_numpy(self.made).split(64)])
 
 
 @dataclass(frozen=True)
@@ -84,10 +76,7 @@ class Corpus:
         return [self.labels[target] for target in self.splits[split].targets.tolist()]
 
     def read(self, clips: Sequence[Clip]) -> Waveform:
-        """Clips from their files, in their order: ``float32[clips, CLIP_SAMPLES]``.
-
-        Raises UserError: a file has been broken since the data set was read.
-        """
+        """Clips from their files: ``float32[clips, CLIP_SAMPLES]``. Raises UserError: one broke since it was read."""
         waveforms, seen = features.read_clips(self.dataset.root, [clip.name for clip in clips])
         for clip, found in zip(clips, seen, strict=True):
             if found.broken:
@@ -165,7 +154,9 @@ def _split(corpus: Corpus, name: str, stored: features.Stored) -> Split:
     clips = (*rows, *more)
     targets = torch.tensor([labels.index(clip.word if clip.word in labels else UNKNOWN) for clip in clips]).long()
     audit = Audit({clip.name: found for _, clip, found in used})
-    return Split(clips, targets, audit, stored, torch.tensor([*rows.values()]), made)
+    power = map(features.mel_power, torch.from_numpy(made).split(64) if len(made) else ())
+    made_power = torch.cat([torch.empty(0, features.N_MELS, features.FRAMES), *power])
+    return Split(clips, targets, audit, stored, torch.tensor([*rows.values()]), made, made_power)
 
 
 def _even_choice(clips: Sequence[Clip], count: int) -> set[Clip]:

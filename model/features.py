@@ -147,10 +147,8 @@ def running_features(recordings: Sequence[Path], digest: str, settings: Settings
 def _cached(
     recipe: dict[str, Any], parts: Sequence[Any], work: Callable[[Any], tuple[list[Any], bytes]], workers: int
 ) -> tuple[list[Any], Tensor, mmap.mmap | None]:
-    """An entry of the cache: a note a file, and all numbers, float16[n, row], mapped.
-
-    ``work`` computes notes and numbers of one of the ``parts``, where there is no entry yet.
-    """
+    """An entry of the cache: a note a file, and all numbers, float16[n, row], mapped; ``work`` computes those of one of
+    the ``parts``, where there is no entry yet."""
     recipe |= {"speeds": SPEEDS, "front_end": FRONT_END, "recipe": RECIPE}
     recipe["versions"] = {package: version(package) for package in _PACKAGES}
 

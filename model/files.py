@@ -46,9 +46,8 @@ def sha256_of(path: Path) -> str:
 def atomic_directory(output: Path, is_former: Callable[[Path], bool]) -> Iterator[Path]:
     """A new folder beside ``output`` to write into; takes its place when the block ends without an exception.
 
-    What a killed run left is removed by the next one with the same output. ``is_former`` says whether an existing
-    folder is an earlier output, which alone may be replaced. Raises UserError: ``output`` is in the way, or cannot be
-    written.
+    What a killed run left is removed by the next one with the same output. ``is_former`` tells an earlier output, which
+    alone may be replaced. Raises UserError: ``output`` is in the way, or cannot be written.
     """
     output = normal(output)
     _check_replaceable(output, is_former)
@@ -76,10 +75,8 @@ def cache_root() -> Path:
 
 
 def cached(kind: str, key: Any, fill: Callable[[Path], object]) -> Path:
-    """A folder of the cache, which ``fill`` writes unless it is there; ``key`` is all that its content depends on.
-
-    It is there whole or not at all: one of several runs fills it, and the others wait.
-    """
+    """A folder of the cache, which ``fill`` writes unless it is there, whole or not at all, while other runs wait;
+    ``key`` is all that its content depends on."""
     name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:32]
     entry = cache_root() / kind / name
     with locked(entry.with_suffix(".lock")):

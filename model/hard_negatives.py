@@ -1,7 +1,5 @@
-"""Crops of running speech for training, half of them where the model is surest of a keyword that is not there.
-
-The training pass itself finds these places, without an extra pass over the speech.
-"""
+"""Crops of running speech for training, half of them where the model was surest of a keyword that is not there: the
+training pass itself finds these places, without an extra pass over the speech."""
 
 import torch
 from torch import Generator, Tensor, nn
@@ -28,9 +26,7 @@ def of(corpus: Corpus, settings: Settings) -> "Crops":
 
 class Crops(nn.Module):
     """Draws crops, ``FRAMES`` frames from any frame of a recording; what is known of them is in the state to resume.
-
-    The last ``late`` recordings have a part from the epoch after ``without`` on, unless there are no others.
-    """
+    The last ``late`` recordings have a part from the epoch after ``without`` on, unless there are no others."""
 
     def __init__(self, running: Running, late: int = 0, without: int = 0) -> None:
         super().__init__()
@@ -54,10 +50,7 @@ class Crops(nn.Module):
         self._pool = self.where[self.score.topk(count).indices]
 
     def draw(self, hard: Tensor, generator: Generator) -> Tensor:
-        """The first frames ``int64[n]`` of crops; where ``hard`` is true, of the pool and moved by up to 3 frames.
-
-        Without speech all are 0.
-        """
+        """The first frames ``int64[n]`` of crops, moved by up to 3 from the pool's where ``hard``; 0 without speech."""
         if self._all == 0:
             return torch.zeros(len(hard), dtype=torch.int64)
         any_ = (torch.rand(len(hard), generator=generator, dtype=torch.float64) * self._drawn_from).long()

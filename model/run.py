@@ -17,7 +17,7 @@ from model.console import log
 from model.data.layout import SPLITS
 from model.data.source import open_dataset, require_clips
 from model.errors import UserError
-from model.evaluation import compared, evaluate, headline, running_audio
+from model.evaluation import compared, evaluate, running_audio
 from model.provenance import revision, versions
 from model.settings import CLIP_SAMPLES, Settings
 
@@ -29,8 +29,7 @@ ARTEFACTS = {CHECKPOINT, ONNX, LOG, CONFIG, METRICS, EVALUATION, "report.md", "m
 def run(settings: Settings, folder: Path, state: Path, resume: bool) -> None:
     """Train, choose on the validation split, test once, and write every artefact but ``train.log`` into ``folder``.
 
-    ``state`` is a folder for what another process needs to go on after a kill, with ``resume``. Raises UserError where
-    data or state do not fit the settings, and ParityError.
+    ``state`` and ``resume`` are of ``train.train``. Raises UserError: data or state do not fit; ParityError.
     """
     data = _read(settings, SPLITS)
     device = torch.accelerator.current_accelerator(check_available=True) or train.CPU
@@ -40,8 +39,7 @@ def run(settings: Settings, folder: Path, state: Path, resume: bool) -> None:
         split.stored.release()
     network, earlier, best = trained.network, trained.before, trained.best
     parameters = sum(each.numel() for each in network.parameters())
-    log.info("trained %s parameters in %.1f s", f"{parameters:,}", trained.seconds)
-    log.info("kept epoch %d: validation accuracy %.2f %%, loss %.4f", best.epoch, 100 * best.val_acc, best.val_loss)
+    log.info("trained %s parameters in %.1f s; kept epoch %d", f"{parameters:,}", trained.seconds, best.epoch)
     origin = {"settings": asdict(settings), "versions": versions(), "revision": revision()}
     files.write_json(folder / CONFIG, {**origin, "data_digest": data.digest})
 
@@ -82,7 +80,9 @@ def run(settings: Settings, folder: Path, state: Path, resume: bool) -> None:
         before = running_audio.alarms(so_far(export.export_onnx(earlier, temperature)), data.speech.negatives)
         for then, now in zip(before, evaluation["negatives"], strict=True):
             now["before"] = then["alarms"]
-    metadata["metrics"] = json.dumps(headline(evaluation))
+    test, running = compared(evaluation), evaluation["running_audio"]
+    left_listening = running and {name: running[name] for name in ("hours", "operating")}
+    metadata["metrics"] = json.dumps({**test, "accuracy": evaluation["accuracy"], "running_audio": left_listening})
     exported = export.with_metadata(graph, metadata | decided)
     metrics = {
         "epochs": settings.epochs,
@@ -96,7 +96,7 @@ def run(settings: Settings, folder: Path, state: Path, resume: bool) -> None:
         "parameters": parameters,
         "size_bytes": len(exported),
         **origin,
-        "test": compared(evaluation),
+        "test": test,
         "read": {name: split.audit.to_dict() for name, split in data.splits.items()},
         "history": [epoch._asdict() for epoch in trained.history],
     }

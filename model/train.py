@@ -70,9 +70,9 @@ def train(
 ) -> Trained:
     """Train on ``corpus.splits["training"]``, choose by ``["validation"]``.
 
-    ``state`` is a folder where a run that was stopped finds, with ``resume``, what it needs to go on. All that is
-    random follows from the seed and the epoch's number: the same settings and corpus give the same weights, bit for
-    bit, on one machine, in one go or resumed. Raises UserError: the loss ran away; the state is of another run.
+    ``state`` is a folder where a run that was stopped finds, with ``resume``, what it needs to go on. The same settings
+    and corpus give the same weights, bit for bit, on one machine, in one go or resumed: all that is random follows from
+    the seed and the epoch's number. Raises UserError: the loss ran away; the state is of another run.
     """
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True, warn_only=device.type == "mps")
@@ -149,11 +149,8 @@ def _learn(
     starts: Tensor,
     drawn: torch.Generator,
 ) -> tuple[Tensor, Tensor]:
-    """Leave the gradients of a part of a batch of ``whole`` clips in ``network``.
-
-    ``rows`` are of an epoch, ``starts`` the first frames of its crops. Gives the sum of the losses and the number of
-    right answers, ``float32[2]``, and how probable a keyword was in each of the crops.
-    """
+    """Leave the gradients of a part of a batch of ``whole`` clips in ``network``, of ``rows`` of an epoch with crops at
+    ``starts``. Gives the losses' sum and the number of right answers, and how probable a keyword was in each crop."""
     data, labels, device = corpus.splits["training"], corpus.labels, drawn.device
     copies = torch.randint(0, data.stored.copies, rows.shape, generator=drawn, device=device).cpu()
     silent, running = (rows == NO_CLIP).nonzero().flatten(), (rows <= CROP).nonzero().flatten()
@@ -177,11 +174,8 @@ def _learn(
 
 @contextmanager
 def side_by_side(network: TCResNet8) -> Iterator[tuple[list[TCResNet8], ThreadPoolExecutor]]:
-    """``network`` and a twin that shares its weights, with a thread for each: a batch is trained on in two halves.
-
-    torch's own threads share every single operation and wait for one another at each: with a network this small, two of
-    them are slower than one. An accelerator does a batch in one part.
-    """
+    """``network`` and, but on an accelerator, a twin that shares its weights, with a thread for each half of a batch:
+    torch's own threads wait for one another at every operation, and are slower than one with a network this small."""
     twins = [network]
     if next(network.parameters()).device == CPU:
         twins.append(copy.deepcopy(network))

@@ -26,10 +26,9 @@ VOICES_PER_WORD = 50
 
 
 def evaluate(model: Model, corpus: Corpus, settings: Settings, network: Module | None = None) -> dict[str, Any]:
-    """Judge ``model`` on the test split of ``corpus``; clips of a class that it does not have are left out.
+    """Judge ``model`` on the test split of ``corpus``, but for clips of a class that it does not have: as JSON values.
 
-    ``network`` is what the model was exported from, for parity.
-    Returns plain JSON values; what could not be measured is in ``not_measured``, with the reason.
+    ``network`` is what it was exported from, for parity. What could not be measured is in ``not_measured``, and why.
     """
     dataset, about = corpus.dataset, ("licence", "attribution", "split_rule", "synthetic", "speakers_known")
     labels, split, classes = model.info.labels, corpus.splits["testing"], corpus.classes("testing")
@@ -96,19 +95,8 @@ def caveats(evaluation: dict[str, Any]) -> list[str]:
     return [*(sentence for sentence, holds in told.items() if holds), *data["notes"]]
 
 
-def headline(evaluation: dict[str, Any]) -> dict[str, Any]:
-    operating, running = evaluation["operating"], evaluation["running_audio"]
-    return {
-        **{name: evaluation[name] for name in ("n", "accuracy", "keyword_accuracy")},
-        "keyword_recall": operating["recall"]["share"],
-        "false_accepts": {kind: found["share"] for kind, found in operating["false_accepts"].items()},
-        "expected_calibration_error": evaluation["calibration"]["ece"],
-        "running_audio": running and {name: running[name] for name in ("hours", "operating")},
-    }
-
-
 def compared(evaluation: dict[str, Any]) -> dict[str, float]:
-    """The figures by which trainings are compared, as the table of ``dagger call sweep`` names them."""
+    """The figures by which models are compared, as the table of ``dagger call sweep`` names them."""
     operating, running = evaluation["operating"], evaluation["running_audio"]
     missed = running["misses_at"] if running else {}
     voices = evaluation["robustness"]["voices"]
@@ -148,10 +136,9 @@ def _voices(model: Model, corpus: Corpus, settings: Settings) -> tuple[dict[str,
 
 
 def _tell(evaluation: dict[str, Any]) -> None:
-    operating, (low, high) = evaluation["operating"], evaluation["accuracy_interval_95"]
-    right = f"{evaluation['correct']} of {evaluation['n']}, 95 % interval {100 * low:.1f} to {100 * high:.1f} %"
-    accuracies = 100 * evaluation["accuracy"], right, 100 * evaluation["keyword_accuracy"]
-    log.info("test accuracy %.2f %% (%s), keywords %.2f %%", *accuracies)
+    right, (low, high) = evaluation["accuracy"], evaluation["accuracy_interval_95"]
+    log.info("test accuracy %.2f %% (95 %% interval %.1f to %.1f %%)", *(100 * share for share in (right, low, high)))
+    operating = evaluation["operating"]
     taken = ", ".join(f"{kind} {100 * share['share']:.1f} %" for kind, share in operating["false_accepts"].items())
     said = "at the threshold %.3f: keyword recall %.1f %%, taken for a keyword: %s"
     log.info(said, operating["threshold"], 100 * operating["recall"]["share"], taken)

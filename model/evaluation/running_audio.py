@@ -173,10 +173,8 @@ def upper_bound(count: int, hours: float) -> float:
 
 
 def _tops(recordings: Sequence[Heard], rule: Rule, likeliest: bool) -> Scores:
-    """How sure a model is of a keyword where it is surest, at places at least the refractory time apart; sorted down.
-
-    ``likeliest``: where the keyword is also the likeliest class, as a detection is.
-    """
+    """How sure a model is of a keyword where it is surest, at places at least the refractory time apart, sorted down;
+    with ``likeliest`` only where the keyword is the likeliest class, as a detection is."""
     apart, found = round(rule.refractory_seconds / rule.hop_seconds), []
     for each in recordings:
         means, keyword = averages(each.windows(rule), rule.smoothing), keyword_mask(each.labels)
