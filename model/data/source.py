@@ -10,7 +10,7 @@ from pathlib import Path
 
 from kws.detection import SILENCE, UNKNOWN
 from model import files
-from model.data import archive, download
+from model.data import archive
 from model.data.layout import INFO_FILE, NOISE_FOLDER, SPLITS, Clip, Layout, read_layout, read_text
 from model.data.split import divide
 from model.errors import UserError
@@ -56,16 +56,16 @@ def open_dataset(settings: Settings) -> DataSet:
 
     Raises UserError: it is not there, cannot be read, or lacks a keyword.
     """
-    root, origin, notes = _find(settings)
-    layout = read_layout(root, settings.labels, notes)
-    few = _require_words(layout, origin["name"], notes)
+    notes: list[str] = []
+    root, info = _find(settings, notes)
+    layout, name = read_layout(root, settings.labels, notes), info["name"]
+    few = _require_words(layout, name, notes)
     clips, rule, known = divide(layout, settings.speaker_pattern, notes)
-    if test_only := TEST_SET in origin["name"]:
+    if test_only := TEST_SET in name:
         clips, rule = tuple(clip._replace(split="testing") for clip in clips), "a test set, whole"
-    info = {"licence": "", "attribution": ""} | origin
-    if INFO_FILE in layout.texts and "licence" not in origin:
+    if INFO_FILE in layout.texts and "licence" not in info:
         info |= _read_info(layout.texts[INFO_FILE])
-    licence, attribution = (getattr(settings, key).strip() or info[key] for key in ("licence", "attribution"))
+    licence, attribution = (getattr(settings, key).strip() or info.get(key, "") for key in ("licence", "attribution"))
     about = root, info["name"], licence, attribution, settings.dataset == "synthetic"
     return DataSet(*about, layout.labels, clips, layout.noise, rule, known, (*notes, *few), test_only)
 
@@ -80,26 +80,25 @@ def require_clips(dataset: DataSet, splits: Sequence[str] = SPLITS) -> None:
             raise UserError(f"label '{label}' has no clips {where}; add clips of more speakers{listed}")
 
 
-def _find(settings: Settings) -> tuple[Path, dict[str, str], list[str]]:
-    """The folder that ``--dataset`` stands for, what is known of its origin, and what was not unpacked."""
+def _find(settings: Settings, notes: list[str]) -> tuple[Path, dict[str, str]]:
+    """The folder that ``--dataset`` stands for, and what is known of its origin."""
     given, path, sha256 = settings.dataset, Path(settings.dataset), ""
     if given == "synthetic":
         from model.data import synthetic
 
-        labels = settings.labels or DEFAULT_LABELS
-        return synthetic.make(labels, settings.synthetic_size, settings.synthetic_seed), {"name": given}, []
+        words = settings.labels or DEFAULT_LABELS
+        return synthetic.make(words, settings.synthetic_size, settings.synthetic_seed), {"name": given}
     if given == "speech-commands":
-        path = download.official(settings.dataset_url, sha256 := settings.dataset_sha256.lower())
+        path = archive.official(settings.dataset_url, sha256 := settings.dataset_sha256.lower())
     elif path.is_dir():
-        return path, {"name": path.resolve().name}, []
+        return path, {"name": path.resolve().name}
     elif not path.is_file():
         hint = "a folder, an archive, speech-commands or synthetic; an address is for --dataset-url"
         raise UserError(f"data set '{given}' {'is no file' if path.exists() else 'does not exist'}; give {hint}")
-    sha256 = sha256 or files.sha256_of(path)
-    root, notes = archive.unpack(path, sha256)
+    root = archive.unpack(path, notes, sha256 := sha256 or files.sha256_of(path))
     if name := KNOWN_ARCHIVES.get(sha256):
-        return root, {"name": name, "licence": "CC BY 4.0", "attribution": _WARDEN}, notes
-    return root, {"name": path.name}, notes
+        return root, {"name": name, "licence": "CC BY 4.0", "attribution": _WARDEN}
+    return root, {"name": path.name}
 
 
 def _read_info(path: Path) -> dict[str, str]:
@@ -109,7 +108,7 @@ def _read_info(path: Path) -> dict[str, str]:
         raise UserError(f"'{path}' is not JSON ({error}); restore or remove it") from error
     if not isinstance(info, dict):
         raise UserError(f"'{path}' is not a JSON object; restore or remove it")
-    return {str(key): text for key, value in info.items() if (text := str(value or "").strip())}
+    return {key: text for key, value in info.items() if (text := str(value or "").strip())}
 
 
 def _require_words(layout: Layout, what: str, told: Sequence[str]) -> list[str]:
@@ -120,9 +119,10 @@ def _require_words(layout: Layout, what: str, told: Sequence[str]) -> list[str]:
     if not words:
         notes = notes or "; it holds no recordings"
         raise UserError(f"data set '{what}' has no words{notes}; give a folder of recordings a word")
-    if missing := [label for label in layout.labels if label not in words]:
-        there = f"in data set '{what}' (it has {', '.join(words[:40])}){notes}"
-        raise UserError(f"label '{missing[0]}' has no clips {there}; change --labels or add clips")
+    for label in layout.labels:
+        if label not in words:
+            there = f"in data set '{what}' (it has {', '.join(words[:40])}){notes}"
+            raise UserError(f"label '{label}' has no clips {there}; change --labels or add clips")
     if len(counts) == 1 and not layout.noise:
         remedy = f"add folders of other words, or of background noise ({NOISE_FOLDER})"
         raise UserError(f"data set '{what}' has the one word '{words[0]}' and nothing to tell it from{notes}; {remedy}")

@@ -16,7 +16,7 @@ from torchaudio.datasets import librispeech
 
 from kws.audio import AudioError, Waveform, decode
 from model import files
-from model.data import archive, download, synthetic
+from model.data import archive, synthetic
 from model.data.espeak import pronounced
 from model.data.layout import SPLITS, read_text, scan
 from model.errors import UserError
@@ -116,16 +116,13 @@ def _open(
         return NONE, []
     if given == SPOKEN:
         path, name = synthetic.make_speech(keywords), SPOKEN
-    if given == LIBRISPEECH:
+    elif given == LIBRISPEECH:
         name, file = f"LibriSpeech {PARTS[option]}", f"{PARTS[option]}.tar.gz"
-        sha256 = next(sum_ for url, sum_ in librispeech._CHECKSUMS.items() if url.endswith(f"/{file}"))
-        path = download.official(f"{settings.speech_url.rstrip('/')}/{file}", sha256)
-    if not path.exists():
+        sha256 = librispeech._CHECKSUMS[f"http://www.openslr.org/resources/12/{file}"]
+        path = archive.official(f"{settings.speech_url.rstrip('/')}/{file}", sha256)
+    elif not path.exists():
         raise UserError(f"{option} '{given}' does not exist; give a folder or archive of recordings, or {LIBRISPEECH}")
-    if not path.is_dir():
-        path, passed_over = archive.unpack(path, sha256)
-        notes += passed_over
-    return name, _recordings(path, option, notes)
+    return name, _recordings(path if path.is_dir() else archive.unpack(path, notes, sha256), option, notes)
 
 
 def _recordings(root: Path, option: str, notes: list[str]) -> list[Recording]:

@@ -56,7 +56,7 @@ def divide(layout: Layout, speaker_pattern: str, notes: list[str]) -> tuple[tupl
     unknown = [clip.name for clip in clips if not clip.speaker and clip.word in labels]
     known = len(unknown) <= _FEW_UNKNOWN * sum(clip.word in labels for clip in clips)
     if unknown:
-        so = "" if known else ", so the test figure does not hold for new voices"
+        so = ", so the test figure does not hold for new voices" * (not known)
         remedy = f"make a folder a speaker below each word, or give --speaker-pattern, or {' and '.join(_LISTS)}"
         notes.append(f"{len(unknown)} recordings do not say who speaks ({some(unknown)}){so}: {remedy}")
     return tuple(clip._replace(split=splits[clip.name]) for clip in clips), rule, known
@@ -76,15 +76,14 @@ def _by_pattern(clips: Sequence[Clip], pattern: str) -> list[str]:
 
 def _by_name(clips: Sequence[Clip], notes: list[str]) -> list[str]:
     """Each clip's speaker by the folder below its word's, or its name; empty where neither says one."""
-    folders = [clip.below.rpartition("/")[0].partition("/")[0] for clip in clips]
-    different = {folder for clip, folder in zip(clips, folders, strict=True) if not clip.word.startswith("_")} - {""}
-    if different and len(different) < _FEWEST_SPEAKERS:
-        notes.append(f"the folders below the words are too few to be speakers: {some(sorted(different), 5)}")
-        different = set()
+    folders = {clip.speaker for clip in clips if not clip.word.startswith("_")} - {""}
+    if folders and len(folders) < _FEWEST_SPEAKERS:
+        notes.append(f"the folders below the words are too few to be speakers: {some(sorted(folders), 5)}")
+        folders = set()
     speakers = []
-    for clip, folder in zip(clips, folders, strict=True):
-        before, nohash, _ = clip.name.rpartition("/")[2].partition("_nohash_")
-        speakers.append(folder if folder in different else before if nohash else "")
+    for clip in clips:
+        before, nohash, _ = Path(clip.name).name.partition("_nohash_")
+        speakers.append(clip.speaker if clip.speaker in folders else before if nohash else "")
     return speakers
 
 
@@ -109,11 +108,11 @@ def _listed(clips: Sequence[Clip], lists: Mapping[str, Path], notes: list[str]) 
         if nobody:
             notes.append(f"{len(nobody)} of {len(lines)} lines of {list_name} name no recording: {some(nobody)}")
     if given and all(official_split(name) == split for name, split in given.items()):  # the official lists
+        of_lists = {_LISTS[name] for name in lists}
         rest = [clip.name for clip in clips if "_nohash_" in clip.name and clip.name not in given]
-        if held_out := [name for name in rest if official_split(name) in {_LISTS[name] for name in lists}]:
-            so = "so they are trained on, though the official rule holds them out"
-            remedy = "remove the lists to split all by that rule"
-            notes.append(f"{len(held_out)} recordings are in no list, {so}: {some(held_out)}; {remedy}")
+        if held_out := [name for name in rest if official_split(name) in of_lists]:
+            told = "recordings are in no list, so they are trained on, though the official rule holds them out"
+            notes.append(f"{len(held_out)} {told}: {some(held_out)}; remove the lists to split all by that rule")
     return given
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from model.data import download
-from model.data.download import official
+from model.data import archive
+from model.data.archive import official
 from model.errors import UserError
 
 BODY = bytes(range(256)) * 4000
@@ -56,7 +56,7 @@ def server() -> Iterator[type[Server]]:
 
 @pytest.fixture(autouse=True)
 def downloads(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(download, "_PAUSE", 0)
+    monkeypatch.setattr(archive, "_PAUSE", 0)
     (own_cache / "downloads").mkdir(parents=True)
     return own_cache / "downloads"
 

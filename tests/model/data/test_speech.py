@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from model.data import download, espeak, speech, synthetic
+from model.data import archive, espeak, speech, synthetic
 from model.data.layout import SPLITS
 from model.data.noise import NOISES, noise
 from model.data.speech import Speech, open_speech
@@ -76,7 +76,7 @@ def test_librispeech_is_fetched_or_missing_or_asked_for(tmp_path: Path, monkeypa
         asked[url] = len(sha256)
         return path
 
-    monkeypatch.setattr(download, "official", fetched)
+    monkeypatch.setattr(archive, "official", fetched)
     found = speech_of("librispeech", "librispeech", speech_url="http://127.0.0.1/x/")
     assert asked == {f"http://127.0.0.1/x/{part}.tar.gz": 64 for part in ("dev-clean", "test-other")}
     assert (found.source, found.evaluation) == ("LibriSpeech dev-clean", "LibriSpeech test-other")
