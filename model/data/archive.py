@@ -22,21 +22,18 @@ import zstandard
 
 from kws.audio import media_kind
 from model import console, files
-from model.data.layout import AUDIO_SUFFIXES, MEDIA_SUFFIXES, TEXT_FILES, is_leftover, some, suffix_of
+from model.data.layout import AUDIO_SUFFIXES, MEDIA_SUFFIXES, TEXT_FILES, is_leftover, some
 from model.errors import UserError
 
 Members = Iterator[tuple[tarfile.TarInfo, IO[bytes] | None]]  # each is to be read before the next is asked for
-
-_TIMEOUT = 60.0
-_BLOCK = 1_000_000  # bytes
-_ATTEMPTS = 8
-_PAUSE = 2.0  # seconds, longer each time
 
 RECIPE = 1  # raise it when the same archive shall unpack otherwise
 MAX_MEMBERS = 5_000_000
 MAX_RATIO = 100  # unpacked to packed; recordings come to 20 at most, long digital silence apart
 ALWAYS_ALLOWED = 1 << 30  # bytes unpacked, whatever the ratio
 KEPT_FREE = 256 << 20  # bytes of the disk
+_BLOCK = 1_000_000  # bytes of a download at once
+_PAUSE = 2.0  # seconds between attempts, longer each time
 NOTES = ".notes.json"  # what was passed over
 
 _CORRUPT = (tarfile.TarError, zipfile.BadZipFile, EOFError, lzma.LZMAError, zlib.error, zstandard.ZstdError)
@@ -49,6 +46,7 @@ _NOT_READ = {  # first bytes -> what it is, with the remedy
     b"\x04\x22\x4d\x18": f"an LZ4 file; {_REPACK}",
     b"PAR1": "a Parquet file; write its recordings into a folder a word and give the folder",
     b"version https://git-lfs": "a Git LFS pointer in its place; fetch it with `git lfs pull`",
+    b"": "{kind}; give a folder with a folder of recordings a word, or a .tar.gz or .zip of one",
 }
 
 
@@ -69,7 +67,7 @@ def official(url: str, sha256: str) -> Path:
         if archive.exists():
             return archive
         console.log.info("downloading %s", url)
-        for attempt in range(_ATTEMPTS):
+        for attempt in range(8):
             time.sleep(_PAUSE * attempt)
             with part.open("ab") as file:
                 start, problem = file.tell(), _fetch(url, file)
@@ -88,7 +86,7 @@ def _fetch(url: str, file: IO[bytes]) -> str:
     done = file.tell()
     request = urllib.request.Request(url, headers={"Range": f"bytes={done}-"} if done else {})  # noqa: S310
     try:
-        with urllib.request.urlopen(request, timeout=_TIMEOUT) as response:  # noqa: S310 - http(s) only
+        with urllib.request.urlopen(request, timeout=60) as response:  # noqa: S310 - http(s) only
             done = done if response.status == 206 else file.truncate(0)
             total = done + int(response.headers.get("Content-Length") or 0)
             blocks = iter(partial(response.read, _BLOCK), b"")
@@ -153,9 +151,8 @@ def _members(raw: IO[bytes]) -> Members:
         if first.startswith(_COMPRESSED):
             raise tarfile.ReadError("no tar is in it") from error
         kind = media_kind(first) or ("of no kind that is read here" if first else "an empty file")
-        other = f"{kind}; give a folder with a folder of recordings a word, or a .tar.gz or .zip of one"
-        other = next((text for start, text in _NOT_READ.items() if first.startswith(start)), other)
-        raise UserError(f"is {other.format(raw.name)}") from error
+        told = next(text for start, text in _NOT_READ.items() if first.startswith(start))
+        raise UserError(f"is {told.format(raw.name, kind=kind)}") from error
     while info := tar.next():
         yield info, tar.extractfile(info) if info.isfile() else None
         tar.members = []  # type: ignore[attr-defined]
@@ -185,7 +182,7 @@ def _write_files(members: Members, folder: Path, packed: int) -> dict[str, tarfi
     links = {}
     for number, (info, stream) in enumerate(members):
         path = PurePosixPath(info.name.replace("\\", "/"))
-        is_media = suffix_of(path.name) in MEDIA_SUFFIXES
+        is_media = path.suffix.lower() in MEDIA_SUFFIXES
         unpacked += 0 if is_media or not info.isfile() else info.size
         if unpacked > most or number >= MAX_MEMBERS:
             size = f"({packed / 1e6:,.1f} MB) is more than {most / 1e6:,.0f} MB or {MAX_MEMBERS:,} members unpacked"
@@ -236,6 +233,6 @@ def _refuse(member: tarfile.TarInfo, why: str) -> None:
     """Raises UserError, unless the member is no data and can be passed over."""
     path = PurePosixPath(member.name.replace("\\", "/"))
     leftover = any(is_leftover(part) for part in path.parts if part not in ("..", "/"))
-    wanted = path.name in TEXT_FILES or suffix_of(path.name) in AUDIO_SUFFIXES | MEDIA_SUFFIXES
+    wanted = path.name in TEXT_FILES or path.suffix.lower() in AUDIO_SUFFIXES | MEDIA_SUFFIXES
     if wanted and not leftover:
         raise UserError(f"is unsafe: member '{member.name}' {why}; pack plain files and folders")

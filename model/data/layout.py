@@ -17,7 +17,7 @@ import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator
 from functools import cache
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import NamedTuple
 
 import soundfile
@@ -73,7 +73,7 @@ class Clip(NamedTuple):
 class Layout(NamedTuple):
     """A data set by its paths."""
 
-    clips: list[Clip]  # sorted by name; their splits as far as folders say them, no speakers yet
+    clips: list[Clip]  # sorted by name; their splits as far as folders say them; speakers: the folders below words
     noise: tuple[str, ...]
     texts: dict[str, Path]  # those of TEXT_FILES that are there
     labels: tuple[str, ...]
@@ -121,7 +121,7 @@ def scan(root: Path, notes: list[str]) -> dict[str, list[str]]:
     for path, kind in _walk(root, frozenset()):
         found[kind].append(path.relative_to(root).as_posix())
     notes += [text.format(len(found[kind]), some(found[kind], 5)) for kind, text in _USELESS.items() if found[kind]]
-    if media := Counter((suffix_of(name), name.rpartition("/")[0] or ".") for name in found["media"]):
+    if media := Counter((Path(name).suffix.lower(), str(Path(name).parent)) for name in found["media"]):
         listed = [f"{count} {suffix} in {folder}" for (suffix, folder), count in sorted(media.items())]
         more, convert = f" and {len(listed) - 8} more folders" * (len(listed) > 8), CONVERT.replace(" it ", " them ")
         notes.append(f"recordings that are not read: {', '.join(listed[:8])}{more}; {convert}")
@@ -132,10 +132,6 @@ def is_leftover(name: str) -> bool:
     """Whether a file or folder of this name is no data."""
     lower = name.lower()
     return lower in _LEFTOVERS or lower.startswith(_LEFTOVER_STARTS) or lower.endswith(_LEFTOVER_ENDS)
-
-
-def suffix_of(name: str) -> str:
-    return PurePosixPath(name).suffix.lower()
 
 
 def some(names: Collection[str], most: int = 1) -> str:
@@ -170,7 +166,7 @@ def _walk(folder: Path, above: frozenset[Path]) -> Iterator[tuple[Path, str]]:
 
 def _kind(path: Path) -> str:
     """Audio, media, text, transcript, one of ``_USELESS``, or empty where nobody misses it."""
-    suffix = suffix_of(path.name)
+    suffix = path.suffix.lower()
     if path.name in TEXT_FILES:
         return "text"
     if path.name.endswith(TRANSCRIPT):

@@ -46,9 +46,9 @@ def cut(recordings: list[Waveform]) -> dict[str, list[Waveform]]:
     Recordings shorter than a clip are left out; a piece that is shorter is repeated to a clip's length.
     """
     pieces: dict[str, list[Waveform]] = {split: [] for split in SPLITS}
-    for samples in recordings:
+    for samples in (each for each in recordings if len(each) >= CLIP_SAMPLES):
         parts = np.split(samples, [round(len(samples) * share) for share in _CUTS])
-        for split, piece in zip(SPLITS, parts if len(samples) >= CLIP_SAMPLES else (), strict=False):
+        for split, piece in zip(SPLITS, parts, strict=True):
             pieces[split].append(np.resize(piece, max(len(piece), CLIP_SAMPLES)))
     return pieces
 

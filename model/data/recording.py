@@ -36,7 +36,6 @@ class Audit(dict[str, Found]):
     """What was found in files, by their names; the broken ones are the only ones that are left out."""
 
     def named(self, kind: str) -> list[str]:
-        """The files that are padded, cut, silent, clipped or broken."""
         return [name for name, found in self.items() if getattr(found, kind)]
 
     def to_dict(self) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from model.data.layout import AUDIO_SUFFIXES, TESTING_LIST, VALIDATION_LIST, Clip, Layout, read_text, some, suffix_of
+from model.data.layout import AUDIO_SUFFIXES, TESTING_LIST, VALIDATION_LIST, Clip, Layout, read_text, some
 from model.errors import UserError
 
 HELD_OUT = 10.0  # per cent for validation, and as many for testing
@@ -32,7 +32,7 @@ def divide(layout: Layout, speaker_pattern: str, notes: list[str]) -> tuple[tupl
     Raises UserError: a clip in both lists; a pattern that is none, or that nothing matches.
     """
     clips, labels = layout.clips, set(layout.labels)
-    speakers = _by_pattern(clips, speaker_pattern) if speaker_pattern else _by_name(clips, notes)
+    speakers = _speakers(clips, speaker_pattern, notes)
     clips = [clip._replace(speaker=speaker) for clip, speaker in zip(clips, speakers, strict=True)]
     lists = {name: layout.texts[name] for name in _LISTS if name in layout.texts}
     if splits := {clip.name: clip.split for clip in clips if clip.split}:
@@ -62,29 +62,26 @@ def divide(layout: Layout, speaker_pattern: str, notes: list[str]) -> tuple[tupl
     return tuple(clip._replace(split=splits[clip.name]) for clip in clips), rule, known
 
 
-def _by_pattern(clips: Sequence[Clip], pattern: str) -> list[str]:
-    try:
-        expression = re.compile(pattern)
-    except re.error as error:
-        raise UserError(f"--speaker-pattern '{pattern}' is no regular expression ({error}); correct it") from error
-    matches = [expression.search(clip.below) for clip in clips]
-    speakers = [(match[bool(expression.groups)] or "") if match else "" for match in matches]
-    if not any(speakers):
-        raise UserError(f"--speaker-pattern '{pattern}' matches no recording, '{clips[0].below}' say; correct it")
-    return speakers
+def _speakers(clips: Sequence[Clip], pattern: str, notes: list[str]) -> list[str]:
+    """Who speaks, by the pattern, or by the folder below a word's and the file's name; empty where nothing says it."""
+    if pattern:
+        try:
+            expression = re.compile(pattern)
+        except re.error as error:
+            raise UserError(f"--speaker-pattern '{pattern}' is no regular expression ({error}); correct it") from error
+        matches = [expression.search(clip.below) for clip in clips]
+        speakers = [(match[bool(expression.groups)] or "") if match else "" for match in matches]
+        if not any(speakers):
+            raise UserError(f"--speaker-pattern '{pattern}' matches no recording, '{clips[0].below}' say; correct it")
+        return speakers
 
-
-def _by_name(clips: Sequence[Clip], notes: list[str]) -> list[str]:
-    """Each clip's speaker by the folder below its word's, or its name; empty where neither says one."""
     folders = {clip.speaker for clip in clips if not clip.word.startswith("_")} - {""}
     if folders and len(folders) < _FEWEST_SPEAKERS:
         notes.append(f"the folders below the words are too few to be speakers: {some(sorted(folders), 5)}")
         folders = set()
-    speakers = []
-    for clip in clips:
-        before, nohash, _ = Path(clip.name).name.partition("_nohash_")
-        speakers.append(clip.speaker if clip.speaker in folders else before if nohash else "")
-    return speakers
+    names = [Path(clip.name).name.partition("_nohash_") for clip in clips]
+    by_name = [before if nohash else "" for before, nohash, _ in names]
+    return [clip.speaker if clip.speaker in folders else name for clip, name in zip(clips, by_name, strict=True)]
 
 
 def _listed(clips: Sequence[Clip], lists: Mapping[str, Path], notes: list[str]) -> dict[str, str]:
@@ -119,7 +116,8 @@ def _listed(clips: Sequence[Clip], lists: Mapping[str, Path], notes: list[str]) 
 def _key(name: str) -> str:
     """A name as lists and folders may both write it: composed characters, without the suffix of a format."""
     name = unicodedata.normalize("NFC", name)
-    return name.removesuffix(Path(name).suffix) if suffix_of(name) in AUDIO_SUFFIXES else name
+    suffix = Path(name).suffix
+    return name.removesuffix(suffix) if suffix.lower() in AUDIO_SUFFIXES else name
 
 
 def _percent(unit: str) -> float:
