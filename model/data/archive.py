@@ -141,12 +141,10 @@ def _members(raw: IO[bytes]) -> Members:
     if first.startswith(_ZIP):
         yield from _of_zip(zipfile.ZipFile(raw))
         return
+    unzstd = partial(zstandard.ZstdDecompressor().stream_reader, read_across_frames=True)
     try:
-        if first.startswith(_ZSTD):
-            stream = zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True)
-            tar = tarfile.open(fileobj=stream, mode="r|")  # noqa: SIM115 - nothing to close
-        else:
-            tar = tarfile.open(fileobj=raw, mode="r:*")  # noqa: SIM115
+        stream = unzstd(raw) if first.startswith(_ZSTD) else raw
+        tar = tarfile.open(fileobj=stream, mode="r:*" if stream is raw else "r|")  # noqa: SIM115 - nothing to close
     except tarfile.ReadError as error:
         if first.startswith(_COMPRESSED):
             raise tarfile.ReadError("no tar is in it") from error

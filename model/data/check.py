@@ -1,8 +1,7 @@
 """What a data set holds and what is wrong with it, before anything is trained on it.
 
-Two things make a test worthless and fail the check: a *leak*, by which the test split knows what training has seen (a
-speaker, or an identical recording, in two splits), and a label with too few clips to say anything about. All else is
-counted and named.
+Two things make a test worthless and fail the check: a *leak*, which is a speaker or an identical recording in two
+splits, and a label with too few clips to say anything about. All else is counted and named.
 """
 
 import hashlib

@@ -12,7 +12,6 @@
 A folder around all of it does not matter. The Speech Commands archive (Warden 2018, arXiv:1804.03209) is laid out so.
 """
 
-import codecs
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator
@@ -90,14 +89,13 @@ def read_layout(root: Path, labels: tuple[str, ...], notes: list[str]) -> Layout
     every = {name: tuple(name.split("/")) for name in sorted(found["audio"])}
     noise = [name for name, parts in every.items() if NOISE_FOLDER in {_word(part, sought) for part in parts}]
     paths = _unwrap({name: every[name] for name in every.keys() - set(noise)}, sought)
-    clips, loose = list[Clip](), []
-    for name, (split, parts) in sorted(_divide(paths, sought, notes).items()):
-        if len(parts) > 1:
-            folder = parts[1] if len(parts) > 2 else ""
-            clips.append(Clip(name, _word(parts[0], sought), split, folder, "/".join(parts[1:])))
-        else:
-            loose.append(name)
-    if loose:
+    divided = sorted(_divide(paths, sought, notes).items())
+    clips = [
+        Clip(name, _word(parts[0], sought), split, parts[1] if len(parts) > 2 else "", "/".join(parts[1:]))
+        for name, (split, parts) in divided
+        if len(parts) > 1
+    ]
+    if loose := [name for name, (_, parts) in divided if len(parts) == 1]:
         notes.append(f"recordings in no word's folder are left out: {some(loose)}")
     if deeper := [clip.name for clip in clips if "/" in clip.below]:
         notes.append(f"{len(deeper)} recordings are in a folder below a word's, read as WORD/SPEAKER: {some(deeper)}")
@@ -143,9 +141,8 @@ def some(names: Collection[str], most: int = 1) -> str:
 def read_text(path: Path) -> str:
     """A text file of the user's, in UTF-8 or with the byte order mark of UTF-16. Raises UserError: neither."""
     data = path.read_bytes()
-    marked = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
-        return data.decode("utf-16" if marked else "utf-8-sig")
+        return data.decode("utf-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig")
     except UnicodeDecodeError as error:
         raise UserError(f"'{path}' is not a text file in UTF-8; save it as one, or remove it") from error
 

@@ -1,7 +1,6 @@
 """From the bytes of a file to a clip of exactly one second, with what was wrong with it counted; and back to a file."""
 
 import hashlib
-import logging
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,12 +10,11 @@ import soundfile
 from numpy.lib.stride_tricks import sliding_window_view
 
 from kws.audio import SAMPLE_RATE, SILENT_DBFS, AudioError, Waveform, decode
-from model import files
+from model import console, files
 from model.data.source import DataSet, require_clips
 from model.errors import UserError
 from model.settings import CLIP_SAMPLES
 
-log = logging.getLogger(__name__)
 LIST = "clips.json"  # of clips for a test client
 EXAMPLES = 20  # names a finding
 CLIPPED_RUN = 3  # samples in a row at full scale: what audio editors call clipped
@@ -102,10 +100,10 @@ def write_some(folder: Path, dataset: DataSet, per_label: int) -> None:
                 write_clip(folder / file, decode((dataset.root / name).read_bytes()).waveform)
                 written.append(file)
             except AudioError as error:
-                log.warning("broken, passed over: %s (%s)", name, error)
+                console.log.warning("broken, passed over: %s (%s)", name, error)
         if not written:
             raise UserError(f"label '{label}' has no readable clips in the testing split of '{dataset.name}'")
         listed += written
     origin = {"source": dataset.name, "licence": dataset.licence, "attribution": dataset.attribution}
     files.write_json(folder / LIST, {**origin, "split": "testing", "clips": listed})
-    log.info("%d test clips of %s", len(listed), dataset.name)
+    console.log.info("%d test clips of %s", len(listed), dataset.name)

@@ -15,7 +15,6 @@ from model.data.layout import AUDIO_SUFFIXES, TESTING_LIST, VALIDATION_LIST, Cli
 from model.errors import UserError
 
 HELD_OUT = 10.0  # per cent for validation, and as many for testing
-_MAX_WAVS_PER_CLASS = 2**27 - 1  # the constant of the data set's own README
 _FEW_UNKNOWN = 0.05  # share of recordings without a speaker that still lets the others speak for the whole
 _FEWEST_SPEAKERS = 3  # one a split
 _LISTS = {VALIDATION_LIST: "validation", TESTING_LIST: "testing"}
@@ -122,7 +121,7 @@ def _key(name: str) -> str:
 
 def _percent(unit: str) -> float:
     hashed = int(hashlib.sha1(unit.encode(), usedforsecurity=False).hexdigest(), 16)
-    return (hashed % (_MAX_WAVS_PER_CLASS + 1)) * (100.0 / _MAX_WAVS_PER_CLASS)
+    return hashed % 2**27 * (100.0 / (2**27 - 1))  # the constants of the data set's own README
 
 
 def _by_percent(percent: float, held: Sequence[str] = ("validation", "testing")) -> str:

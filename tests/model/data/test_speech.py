@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from model.data import archive, espeak, speech, synthetic
+from model.data import archive, speech, synthetic
 from model.data.layout import SPLITS
 from model.data.noise import NOISES, noise
 from model.data.speech import Speech, open_speech
@@ -127,7 +127,7 @@ def test_every_word_is_audible_in_every_split_speakers_stay_apart_and_it_is_the_
 
 def test_related_voices_are_in_one_split() -> None:
     for seed in range(5):
-        assigned = synthetic.assign_variants(espeak.variants(), seed)
+        assigned = synthetic.assign_variants(seed)
         where = {name: split for split, names in assigned.items() for name in names}
         assert sum(map(len, assigned.values())) == len(where) > 70
         assert all(assigned.values())
