@@ -112,11 +112,11 @@ def load(dataset: DataSet, settings: Settings) -> Corpus:
             noise_audit[name] = Found(broken=error.detail.rstrip("."))
     pieces = noise.cut(recordings)
     copies = {"training": 1 + len(features.SPEEDS) if settings.speed_copies else 1, "validation": 1, "testing": 0}
-    digests = {"noise": digest_of(dataset.root, dataset.noise, "noise", settings.workers)}
+    digests = {"noise": digest_of(dataset.root, dataset.noise, "noise")}
     clips, stored, readable = {name: dataset.of_split(name) for name in SPLITS}, {}, {}
     for name in SPLITS:
         names = [clip.name for clip in clips[name]]
-        digests[name] = digest = digest_of(dataset.root, names, name, settings.workers)
+        digests[name] = digest = digest_of(dataset.root, names, name)
         stored[name] = features.stored_features(dataset.root, names, digest, copies[name], settings.workers)
         seen = zip(clips[name], stored[name].found, strict=True)
         readable[name] = [(row, clip) for row, (clip, found) in enumerate(seen) if not found.broken]

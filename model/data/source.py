@@ -4,7 +4,6 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +18,6 @@ from model.settings import DEFAULT_LABELS, OFFICIAL_SHA256, Settings
 _WARDEN = "Pete Warden, Speech Commands: a dataset for limited-vocabulary speech recognition, arXiv:1804.03209"
 FEW_CLIPS = 5  # of an other word that may be a folder of something else
 TEST_SET = "test_set"  # in the name of speech_commands_test_set_v0.02.tar.gz, which has no other splits
-_CHUNK = 256  # files that a thread reads in one go
 
 # Archives whose content, and so whose licence, is known: SHA-256 -> name.
 KNOWN_ARCHIVES = {
@@ -130,14 +128,8 @@ def _require_words(layout: Layout, what: str, told: Sequence[str]) -> list[str]:
     return [f"folders taken for other words, with few clips: {', '.join(few[:20])}"] if few else []
 
 
-def digest_of(root: Path, names: Sequence[str], role: str, workers: int) -> str:
+def digest_of(root: Path, names: Sequence[str], role: str) -> str:
     """The SHA-256 (64 hex digits) over the names below ``root``, their ``role`` and the SHA-256 of what they hold."""
-
-    def lines_of(start: int) -> str:
-        chunk = names[start : start + _CHUNK]
-        sums = [hashlib.sha256((root / name).read_bytes()).hexdigest() for name in chunk]
-        return "".join(f"{name}\t{role}\t{sum_}\n" for name, sum_ in zip(chunk, sums, strict=True))
-
-    with ThreadPoolExecutor(workers) as pool:  # reading and hashing both let other threads run
-        content = "".join(pool.map(lines_of, range(0, len(names), _CHUNK)))
+    sums = (hashlib.sha256((root / name).read_bytes()).hexdigest() for name in names)
+    content = "".join(f"{name}\t{role}\t{sum_}\n" for name, sum_ in zip(names, sums, strict=True))
     return hashlib.sha256(content.encode()).hexdigest()

@@ -38,7 +38,6 @@ _LEFT_OUT = ("robo", "robot", "whisper", "demonic", "croak", "tweaky", "anxious"
 _ENDINGS = ("", ".", "!", "?", ",")  # each has its own melody
 _SENTENCES = 6  # of each voice, of twelve words
 _GROUPS = 8  # of voices, each spoken by a process of its own
-WORDS = Path(__file__).with_name("common_words.txt").read_text().split()  # of which sentences are made
 
 
 def make(words: tuple[str, ...], size: int, seed: int) -> Path:
@@ -60,7 +59,7 @@ def make(words: tuple[str, ...], size: int, seed: int) -> Path:
 
 def make_speech(keywords: Collection[str]) -> Path:
     """Sentences of other words in the cache, a folder a voice with transcripts in LibriSpeech's form."""
-    words = sorted({*WORDS}.difference(keywords))
+    words = sorted({*Path(__file__).with_name("common_words.txt").read_text().split()}.difference(keywords))
 
     def fill(folder: Path) -> None:
         voices = [voice for part in assign_variants(0).values() for voice in part]
