@@ -38,9 +38,10 @@ NOTES = ".notes.json"  # what was passed over
 
 _CORRUPT = (tarfile.TarError, zipfile.BadZipFile, EOFError, lzma.LZMAError, zlib.error, zstandard.ZstdError)
 _ZIP, _ZSTD = (b"PK\x03\x04", b"PK\x05\x06"), b"\x28\xb5\x2f\xfd"
-_COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x5d\x00\x00", _ZSTD)
+_NO_TAR = "truncated or corrupt (no tar is in it); fetch or pack it again"
 _REPACK = "unpack it with `bsdtar -xf {}` and give the folder"
 _NOT_READ = {  # first bytes -> what it is, with the remedy
+    **dict.fromkeys((b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x5d\x00\x00", _ZSTD), _NO_TAR),
     b"7z\xbc\xaf\x27\x1c": f"a 7z archive; {_REPACK}",
     b"Rar!": f"a RAR archive; {_REPACK}",
     b"\x04\x22\x4d\x18": f"an LZ4 file; {_REPACK}",
@@ -146,8 +147,6 @@ def _members(raw: IO[bytes]) -> Members:
         stream = unzstd(raw) if first.startswith(_ZSTD) else raw
         tar = tarfile.open(fileobj=stream, mode="r:*" if stream is raw else "r|")  # noqa: SIM115 - nothing to close
     except tarfile.ReadError as error:
-        if first.startswith(_COMPRESSED):
-            raise tarfile.ReadError("no tar is in it") from error
         kind = media_kind(first) or ("of no kind that is read here" if first else "an empty file")
         told = next(text for start, text in _NOT_READ.items() if first.startswith(start))
         raise UserError(f"is {told.format(raw.name, kind=kind)}") from error

@@ -31,7 +31,9 @@ from model.errors import UserError
 from model.settings import CLIP_SAMPLES, processors
 
 Samples = npt.NDArray[np.float64]
-_RECIPE = 3  # raise it when the same settings shall give other bytes
+_PACKAGES = ("espeakng-loader", "numpy", "scipy", "soxr", "soundfile")
+# What the bytes depend on beside the settings; raise the number when the same settings shall give others.
+_RECIPE = {"recipe": 3, **{package: version(package) for package in _PACKAGES}}
 ACCENTS = ["en", "en-us", "en-us-nyc", "en-029", "en-gb-x-rp", "en-gb-scotland", "en-gb-x-gbclan", "en-gb-x-gbcwmd"]
 # Effects rather than voices: nobody sounds like this.
 _LEFT_OUT = ("robo", "robot", "whisper", "demonic", "croak", "tweaky", "anxious")
@@ -54,7 +56,7 @@ def make(words: tuple[str, ...], size: int, seed: int) -> Path:
             write_clip(folder / NOISE_FOLDER / f"{kind}.wav", samples)
         _in_processes(partial(_speak, folder, size, seed, assign_variants(seed)), words, "speaking (words)")
 
-    return files.cached("synthetic", [_recipe(), words, size, seed], fill)
+    return files.cached("synthetic", [_RECIPE, words, size, seed], fill)
 
 
 def make_speech(keywords: Collection[str]) -> Path:
@@ -66,12 +68,7 @@ def make_speech(keywords: Collection[str]) -> Path:
         groups = [voices[first::_GROUPS] for first in range(_GROUPS)]
         _in_processes(partial(_speak_sentences, folder, words), groups, "speaking (groups of voices)")
 
-    return files.cached("synthetic", [_recipe(), words, _SENTENCES], fill)
-
-
-def _recipe() -> dict[str, Any]:
-    packages = ("espeakng-loader", "numpy", "scipy", "soxr", "soundfile")
-    return {"recipe": _RECIPE, **{package: version(package) for package in packages}}
+    return files.cached("synthetic", [_RECIPE, words, _SENTENCES], fill)
 
 
 def assign_variants(seed: int) -> dict[str, list[str]]:
