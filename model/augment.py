@@ -42,7 +42,7 @@ class Augmenter:
 
     def silence(self, count: int, generator: Generator) -> Tensor:
         """Mel power ``[count, bands, FRAMES]`` of clips without a word: noise at any level from digital silence up."""
-        crops, gain = self._crops(count, generator), _power_ratio(GAIN_DB, count, generator)
+        crops, gain = self._crops(count, generator), _power_ratio(*GAIN_DB, count, generator)
         return crops * gain * (_uniform((count, 1, 1), generator) >= DIGITAL_SILENCE)
 
     def _crops(self, count: int, generator: Generator) -> Tensor:
@@ -60,10 +60,10 @@ class Augmenter:
 
     def _add_noise(self, power: Tensor, generator: Generator) -> Tensor:
         batch = len(power)
-        noise, loud = self._crops(batch, generator), _power_ratio(self.snr_db, batch, generator)
+        noise, loud = self._crops(batch, generator), _power_ratio(*self.snr_db, batch, generator)
         level = power.mean(dim=(1, 2), keepdim=True) / (noise.mean(dim=(1, 2), keepdim=True) + LOG_OFFSET)
         used = _uniform((batch, 1, 1), generator) < self.noise_probability
-        return power + noise * (level / torch.where(used, loud, _power_ratio(self.floor_db, batch, generator)))
+        return power + noise * (level / torch.where(used, loud, _power_ratio(*self.floor_db, batch, generator)))
 
     def _narrow(self, power: Tensor, generator: Generator) -> Tensor:
         batch, bands, _ = power.shape
@@ -105,9 +105,8 @@ def _uniform(shape: tuple[int, ...], generator: Generator) -> Tensor:
     return torch.rand(shape, generator=generator, device=generator.device)
 
 
-def _power_ratio(range_db: tuple[float, float], count: int, generator: Generator) -> Tensor:
+def _power_ratio(low: float, high: float, count: int, generator: Generator) -> Tensor:
     """Ratios of power ``[count, 1, 1]``, their decibels even over a range."""
-    low, high = range_db
     return torch.pow(10.0, (low + (high - low) * _uniform((count, 1, 1), generator)) / 10)
 
 

@@ -61,7 +61,6 @@ def calibrate(logits: Floats, targets: Targets, labels: Sequence[str]) -> tuple[
 
 
 def keyword_mask(labels: Sequence[str]) -> npt.NDArray[np.bool_]:
-    """Which labels are keywords."""
     return np.array([is_keyword(label) for label in labels])
 
 
@@ -85,7 +84,7 @@ def calibration_error(probabilities: Floats, targets: Targets) -> float:
     """The expected calibration error (Naeini et al. 2015): the mean distance of accuracy and confidence in each of
     ``BINS`` bins of equal width, by the probability of the likeliest class, weighted by the bin's clips."""
     confidence = probabilities.max(axis=1).astype(np.float64)
-    right = probabilities.argmax(axis=1) == targets
     place = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    right = probabilities.argmax(axis=1) == targets
     sure, hits = (np.bincount(place, weights, BINS) for weights in (confidence, right))
     return float(np.abs(sure - hits).sum() / max(1, len(targets)))

@@ -159,11 +159,11 @@ def predict(
 @command_of(DATA)
 def clips(chosen: dict[str, Any], output: Output, per_label: PerLabel = 10) -> None:
     """Write a few WAVs of the test split as LABEL/NAME.wav, for a test client; the same choice each time."""
-    from model.data import clips as choosing
+    from model.data import recording
     from model.data.source import open_dataset
 
-    with files.atomic_directory(output, lambda former: (former / choosing.LIST).is_file()) as folder:
-        choosing.write(folder, open_dataset(make_settings(chosen)), per_label)
+    with files.atomic_directory(output, lambda former: (former / recording.LIST).is_file()) as folder:
+        recording.write_some(folder, open_dataset(make_settings(chosen)), per_label)
     console.log.info("written to %s", output)
 
 

@@ -5,10 +5,9 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
 log = logging.getLogger("model")
-Part = TypeVar("Part")
 
 
 @contextmanager
@@ -30,7 +29,7 @@ def logged_to(path: Path) -> Iterator[None]:
         handler.close()
 
 
-def track(parts: Iterable[Part], total: int, what: str) -> Iterator[Part]:
+def track(parts: Iterable[Any], total: int, what: str) -> Iterator[Any]:
     """The parts as they come, of about so many; a line of the log at each tenth."""
     for done, part in enumerate(parts, 1):
         if done * 10 // total > (done - 1) * 10 // total:

@@ -106,12 +106,12 @@ def load(dataset: DataSet, settings: Settings) -> Corpus:
     noise_power = torch.cat([torch.empty(0, features.N_MELS), *power])
 
     copies = {"training": 1 + len(features.SPEEDS) if settings.speed_copies else 1, "validation": 1, "testing": 0}
-    noise_digest = digest_of(dataset.root, dataset.noise, "noise", settings.workers)
+    noise_digest = digest_of(dataset.root, dataset.noise, "noise")
     digests, stored, readable = {"noise": noise_digest, "speech": speech.digest}, {}, {}
     for name in SPLITS:
         clips = dataset.of_split(name)
         names = [clip.name for clip in clips]
-        digests[name] = digest_of(dataset.root, names, name, settings.workers)
+        digests[name] = digest_of(dataset.root, names, name)
         stored[name] = features.stored_features(dataset.root, names, digests[name], copies[name], settings.workers)
         readable[name] = [clip for clip, found in zip(clips, stored[name].found, strict=True) if not found.broken]
         missing = sorted({*keywords}.difference(clip.word for clip in readable[name]))

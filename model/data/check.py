@@ -1,8 +1,7 @@
 """What a data set holds and what is wrong with it, before anything is trained on it.
 
-Two things make a test worthless and fail the check: a *leak*, by which the test split knows what training has seen (a
-speaker, or an identical recording, in two splits), and a label with too few clips to say anything about. All else is
-counted and named.
+Two things make a test worthless and fail the check: a *leak*, which is a speaker or an identical recording in two
+splits, and a label with too few clips to say anything about. All else is counted and named.
 """
 
 import hashlib
@@ -27,7 +26,7 @@ def check(dataset: DataSet, min_clips: int = 10) -> tuple[list[str], list[str]]:
     audits, groups = _read(dataset)
     leaked = leaks(dataset, groups)
     failures = [f"leak: {line}" for line in leaked["examples"]]
-    if (more := leaked["speakers"] + leaked["recordings"] - len(failures)) > 0:
+    if more := leaked["speakers"] + leaked["recordings"] - len(failures):
         failures.append(f"leak: and {more} more")
     counts = Counter((clip.word, clip.split) for clip in dataset.clips if not audits[clip.split][clip.name].broken)
     lines = [f"{dataset.name}; split by {dataset.split_rule}; licence: {dataset.licence or 'not stated'}."]
@@ -37,8 +36,7 @@ def check(dataset: DataSet, min_clips: int = 10) -> tuple[list[str], list[str]]:
         twice = sum(max(0, sum(clip.split == split for clip in group) - 1) for group in groups)
         of = f"{split}: {len(audit)} clips of {len(speakers) or 'unknown'} speakers"
         lines.append(f"{of}; {found}, {twice} duplicate")
-        few = [f"{label} ({counts[label, split]})" for label in dataset.labels if counts[label, split] < min_clips]
-        if few:
+        if few := [f"{label} ({counts[label, split]})" for label in dataset.labels if counts[label, split] < min_clips]:
             where, or_ = f"in the {split} split: {', '.join(few)}", ", or lower --min-clips: training needs one"
             failures.append(f"fewer than {min_clips} readable clips {where}; record more people{or_ * (min_clips > 1)}")
     lines.append(
@@ -51,11 +49,10 @@ def check(dataset: DataSet, min_clips: int = 10) -> tuple[list[str], list[str]]:
     lines += [f"note: {note}" for note in dataset.notes]
     groups.sort(key=lambda group: group[0].word == group[-1].word)  # under two words first: one of them is wrong
     lines += [f"the same recording: {', '.join(clip.name for clip in group)}" for group in groups[:MOST]]
-    broken = [
-        f"broken: {name} ({found.broken})" for audit in audits.values() for name, found in audit.items() if found.broken
-    ]
+    broken = [(name, found.broken) for audit in audits.values() for name, found in audit.items() if found.broken]
+    lines += [f"broken: {name} ({why})" for name, why in broken[:MOST]]
     passed = f"No leak; every label has {min_clips} readable clips or more in every split."
-    return [*lines, *broken[:MOST], *(failures or [passed])], failures
+    return [*lines, *(failures or [passed])], failures
 
 
 def _read(dataset: DataSet) -> tuple[dict[str, Audit], list[list[Clip]]]:
@@ -79,11 +76,11 @@ def leaks(dataset: DataSet, groups: list[list[Clip]] | None = None) -> dict[str,
     """The numbers of ``speakers`` and of ``recordings`` (by their samples) in two splits; ``examples`` as lines."""
     splits: dict[tuple[str, str], set[str]] = defaultdict(set)
     for clip in dataset.clips:
-        if clip.speaker:
-            splits["speaker", clip.speaker].add(clip.split)
+        splits["speaker", clip.speaker].add(clip.split)
+    splits.pop(("speaker", ""), None)
     for group in _read(dataset)[1] if groups is None else groups:
         splits["recording", " = ".join(clip.name for clip in group[:3])] = {clip.split for clip in group}
-    found = {key: [split for split in SPLITS if split in of_key] for key, of_key in splits.items() if len(of_key) > 1}
+    found = {key: sorted(of_key, key=SPLITS.index) for key, of_key in splits.items() if len(of_key) > 1}
     counts = Counter(kind for kind, _ in found)
     lines = [f"{kind} '{name}' is in {' and '.join(of_key)}" for (kind, name), of_key in found.items()]
     return {"speakers": counts["speaker"], "recordings": counts["recording"], "examples": lines[:EXAMPLES]}

@@ -1,8 +1,7 @@
 """espeak-ng in this process, through the shared library that the wheel espeakng-loader carries.
 
-The library keeps its state in globals: one thread only, and what it says depends on what it said before. So a
-reproducible corpus needs a fresh process for each fixed sequence of utterances, and the random seed set anew for each.
-The C interface is declared in espeak-ng's ``speak_lib.h``.
+Its state is global: one thread only, and what it says depends on what it said before. So a reproducible corpus needs a
+fresh process for each fixed sequence of utterances. The C interface is declared in espeak-ng's ``speak_lib.h``.
 """
 
 import ctypes
@@ -19,8 +18,9 @@ from model.errors import UserError
 
 _AUDIO_OUTPUT_SYNCHRONOUS, _INITIALIZE_DONT_EXIT, _CHARS_UTF8 = 2, 0x8000, 1
 _RATE, _PITCH, _RANGE = 1, 3, 4  # espeak_PARAMETER
-_VOICES = Path(espeakng_loader.get_data_path()) / "voices"
-_chunks: list[npt.NDArray[np.int16]] = []  # of what is being said
+VOICES = Path(espeakng_loader.get_data_path()) / "voices"
+Samples = npt.NDArray[np.int16]
+_chunks: list[Samples] = []  # of what is being said
 
 
 @ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
@@ -30,14 +30,7 @@ def _receive(samples: Any, count: int, _events: Any) -> int:
     return 0
 
 
-def variants() -> list[str]:
-    """The names of the voice variants (``f1``, ``Andy``, …), sorted."""
-    return sorted(path.name for path in (_VOICES / "!v").iterdir())
-
-
-def say(
-    text: str, voice: str, seed: int, speed: int, pitch: int, pitch_range: int
-) -> tuple[npt.NDArray[np.int16], int]:
+def say(text: str, voice: str, seed: int, speed: int, pitch: int, pitch_range: int) -> tuple[Samples, int]:
     """``int16[samples]``, empty when the voice has no sound for the text; and their sample rate in Hz.
 
     ``voice`` is like ``en-us+f1``; ``speed`` is in words a minute, 80 to 450; ``pitch`` and ``pitch_range`` run from 0
@@ -73,8 +66,8 @@ def pronounced(words: Collection[str]) -> dict[str, str]:
 def _started() -> tuple[ctypes.CDLL, int]:
     """The library, started once in a process, and the sample rate of what it says, in Hz."""
     library = ctypes.CDLL(espeakng_loader.get_library_path())
-    start = (_AUDIO_OUTPUT_SYNCHRONOUS, 0, str(_VOICES.parent).encode(), _INITIALIZE_DONT_EXIT)
+    start = (_AUDIO_OUTPUT_SYNCHRONOUS, 0, str(VOICES.parent).encode(), _INITIALIZE_DONT_EXIT)
     if (rate := library.espeak_Initialize(*start)) <= 0:
-        raise UserError(f"espeak-ng does not start with the voices in '{_VOICES}'; reinstall espeakng-loader")
+        raise UserError(f"espeak-ng does not start with the voices in '{VOICES}'; reinstall espeakng-loader")
     library.espeak_SetSynthCallback(_receive)
     return library, rate

@@ -12,7 +12,6 @@
 A folder around all of it does not matter. The Speech Commands archive (Warden 2018, arXiv:1804.03209) is laid out so.
 """
 
-import codecs
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator
@@ -73,7 +72,7 @@ class Clip(NamedTuple):
 class Layout(NamedTuple):
     """A data set by its paths."""
 
-    clips: list[Clip]  # sorted by name; their splits as far as folders say them, no speakers yet
+    clips: list[Clip]  # sorted by name; their splits as far as folders say them; speakers: the folders below words
     noise: tuple[str, ...]
     texts: dict[str, Path]  # those of TEXT_FILES that are there
     labels: tuple[str, ...]
@@ -88,8 +87,21 @@ def read_layout(root: Path, labels: tuple[str, ...], notes: list[str]) -> Layout
     sought = frozenset(labels or DEFAULT_LABELS)
     found = scan(root, notes)
     every = {name: tuple(name.split("/")) for name in sorted(found["audio"])}
-    noise = {name: parts for name, parts in every.items() if NOISE_FOLDER in {_word(part, sought) for part in parts}}
-    clips = _clips({name: parts for name, parts in every.items() if name not in noise}, sought, notes)
+    noise = [name for name, parts in every.items() if NOISE_FOLDER in {_word(part, sought) for part in parts}]
+    paths = _unwrap({name: every[name] for name in every.keys() - set(noise)}, sought)
+    divided = sorted(_divide(paths, sought, notes).items())
+    clips = [
+        Clip(name, _word(parts[0], sought), split, parts[1] if len(parts) > 2 else "", "/".join(parts[1:]))
+        for name, (split, parts) in divided
+        if len(parts) > 1
+    ]
+    if loose := [name for name, (_, parts) in divided if len(parts) == 1]:
+        notes.append(f"recordings in no word's folder are left out: {some(loose)}")
+    if deeper := [clip.name for clip in clips if "/" in clip.below]:
+        notes.append(f"{len(deeper)} recordings are in a folder below a word's, read as WORD/SPEAKER: {some(deeper)}")
+    if others := {clip.word for clip in clips if clip.word.startswith("_")} - {UNKNOWN, SILENCE}:
+        notes.append(f"folders that begin with '_' are no words and left out: {some(sorted(others), 5)}")
+    clips = [clip for clip in clips if clip.word not in others]
     words = sorted({clip.word for clip in clips} - {UNKNOWN, SILENCE})
     if not labels and words and not set(words).issuperset(DEFAULT_LABELS):
         notes.append(f"the keywords are all words of the data set: {', '.join(words)}; --labels names others")
@@ -107,12 +119,10 @@ def scan(root: Path, notes: list[str]) -> dict[str, list[str]]:
     for path, kind in _walk(root, frozenset()):
         found[kind].append(path.relative_to(root).as_posix())
     notes += [text.format(len(found[kind]), some(found[kind], 5)) for kind, text in _USELESS.items() if found[kind]]
-    if media := Counter((suffix_of(name), name.rpartition("/")[0] or ".") for name in found["media"]):
+    if media := Counter((Path(name).suffix.lower(), str(Path(name).parent)) for name in found["media"]):
         listed = [f"{count} {suffix} in {folder}" for (suffix, folder), count in sorted(media.items())]
-        more = f" and {len(listed) - 8} more folders" if len(listed) > 8 else ""
-        notes.append(
-            f"recordings that are not read: {', '.join(listed[:8])}{more}; {CONVERT.replace(' it ', ' them ')}"
-        )
+        more, convert = f" and {len(listed) - 8} more folders" * (len(listed) > 8), CONVERT.replace(" it ", " them ")
+        notes.append(f"recordings that are not read: {', '.join(listed[:8])}{more}; {convert}")
     return found
 
 
@@ -120,12 +130,6 @@ def is_leftover(name: str) -> bool:
     """Whether a file or folder of this name is no data."""
     lower = name.lower()
     return lower in _LEFTOVERS or lower.startswith(_LEFTOVER_STARTS) or lower.endswith(_LEFTOVER_ENDS)
-
-
-def suffix_of(name: str) -> str:
-    """``a/B.WAV`` -> ``.wav``."""
-    stem, _, suffix = name.rpartition("/")[2].rpartition(".")
-    return f".{suffix}".lower() if stem else ""
 
 
 def some(names: Collection[str], most: int = 1) -> str:
@@ -137,21 +141,19 @@ def some(names: Collection[str], most: int = 1) -> str:
 def read_text(path: Path) -> str:
     """A text file of the user's, in UTF-8 or with the byte order mark of UTF-16. Raises UserError: neither."""
     data = path.read_bytes()
-    marked = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
-        return data.decode("utf-16" if marked else "utf-8-sig")
+        return data.decode("utf-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig")
     except UnicodeDecodeError as error:
         raise UserError(f"'{path}' is not a text file in UTF-8; save it as one, or remove it") from error
 
 
-def _walk(folder: Path, above: frozenset[tuple[int, int]]) -> Iterator[tuple[Path, str]]:
+def _walk(folder: Path, above: frozenset[Path]) -> Iterator[tuple[Path, str]]:
     """Files and empty folders with their kinds; links are followed, but not into a folder around them."""
     try:
-        state, inside = folder.stat(), sorted(folder.iterdir())
+        here, inside = folder.resolve(), sorted(folder.iterdir())
     except OSError as error:
         remedy = f"({files.reason(error)}); change its rights, or remove it"
         raise UserError(f"folder '{folder}' cannot be read {remedy}") from error
-    here = (state.st_dev, state.st_ino)
     if above and not inside:
         yield folder, "empty"
     for path in inside if here not in above else ():
@@ -161,9 +163,11 @@ def _walk(folder: Path, above: frozenset[tuple[int, int]]) -> Iterator[tuple[Pat
 
 def _kind(path: Path) -> str:
     """Audio, media, text, transcript, one of ``_USELESS``, or empty where nobody misses it."""
-    suffix = suffix_of(path.name)
-    if path.name in TEXT_FILES or path.name.endswith(TRANSCRIPT):
-        return "text" if path.name in TEXT_FILES else "transcript"
+    suffix = path.suffix.lower()
+    if path.name in TEXT_FILES:
+        return "text"
+    if path.name.endswith(TRANSCRIPT):
+        return "transcript"
     if suffix not in AUDIO_SUFFIXES | MEDIA_SUFFIXES:
         return ""
     if any("\ud800" <= character <= "\udfff" for character in str(path)):
@@ -182,53 +186,39 @@ def _word(folder: str, sought: frozenset[str]) -> str:
 
 def _unwrap(paths: Paths, sought: frozenset[str]) -> Paths:
     """The paths without the folders that are around all the others, and are no words, classes or splits."""
-    while True:
+    while any(len(parts) > 2 for parts in paths.values()):
         tops = {parts[0] for parts in paths.values() if len(parts) > 1}
-        if len(tops) != 1 or not any(len(parts) > 2 for parts in paths.values()):
-            return paths
-        word = _word(*tops, sought)
-        if word in (*sought, UNKNOWN, SILENCE) or _SPLIT_FOLDERS.get(word.lower(), "training") != "training":
-            return paths
-        paths = {name: parts[1:] if len(parts) > 1 else parts for name, parts in paths.items()}
+        word = _word(min(tops), sought)
+        is_split = _SPLIT_FOLDERS.get(word.lower(), "training") != "training"
+        if len(tops) > 1 or is_split or word in (*sought, UNKNOWN, SILENCE):
+            break
+        paths = {name: parts[1:] or parts for name, parts in paths.items()}
+    return paths
 
 
 def _divide(paths: Paths, sought: frozenset[str], notes: list[str]) -> dict[str, tuple[str, tuple[str, ...]]]:
     """Each recording's split by the folders on top, empty where these are no division, and the rest of its path."""
-    tops = Counter(parts[0] for parts in paths.values() if len(parts) > 1)
     deep = {parts[0] for parts in paths.values() if len(parts) > 2}
     splits = {top: _SPLIT_FOLDERS[top.lower()] for top in deep if top.lower() in _SPLIT_FOLDERS}
-    inside = _unwrap({name: parts[1:] for name, parts in paths.items() if parts[0] in splits}, sought)
-    words: dict[str, set[str]] = {top: {_word(top, sought)} for top in tops if top not in splits}
-    divided = {_word(parts[0], sought) for parts in inside.values() if len(parts) > 1}
-    rest = {top for top, own in words.items() if own & divided}  # the words beside a test folder, say
-    if not splits or not (len(set(splits.values())) > 1 or rest or not words):
+    inside = paths | _unwrap({name: parts[1:] for name, parts in paths.items() if parts[0] in splits}, sought)
+    words: dict[str, set[str]] = {parts[0]: set() for parts in paths.values() if len(parts) > 1}  # of each top
+    for name, parts in inside.items():
+        if len(parts) > 1:
+            words[paths[name][0]].add(_word(parts[0], sought))
+    divided = {word for top in splits for word in words[top]}
+    rest = {top for top in words.keys() - splits.keys() if words[top] & divided}  # the words beside a test folder, say
+    if len({*splits.values()}) < 2 and not rest and splits.keys() < words.keys():
         return {name: ("", parts) for name, parts in paths.items()}
 
-    for name, parts in inside.items():
-        words.setdefault(paths[name][0], set()).update({_word(parts[0], sought)} if len(parts) > 1 else ())
     splits |= dict.fromkeys(rest, "training")
     trained = {word for top, split in splits.items() if split == "training" for word in words[top]}
     used = {top: split for top, split in splits.items() if not trained or words[top] & trained}
-    if left_out := sorted(tops.keys() - used.keys()):
-        count = f"{sum(tops[top] for top in left_out)} recordings are not in folders of the same words"
+    if left_out := sorted(words.keys() - used.keys()):
+        count = (
+            f"{sum(parts[0] in left_out for parts in paths.values())} recordings are not in folders of the same words"
+        )
         notes.append(f"beside the folders of splits, {count} and left out: {some(left_out, 5)}")
-    if set(used.values()) == {"training"}:
+    if {*used.values()} == {"training"}:
         used = dict.fromkeys(used, "")
-    kept = {name: parts for name, parts in paths.items() if len(parts) == 1 or parts[0] in used}
-    return {name: (used.get(parts[0], ""), inside.get(name, parts)) for name, parts in kept.items()}
-
-
-def _clips(paths: Paths, sought: frozenset[str], notes: list[str]) -> list[Clip]:
-    divided = _divide(_unwrap(paths, sought), sought, notes)
-    found = [
-        Clip(name, _word(parts[0], sought), split, below="/".join(parts[1:]))
-        for name, (split, parts) in divided.items()
-        if len(parts) > 1
-    ]
-    if loose := sorted(name for name, (_, parts) in divided.items() if len(parts) == 1):
-        notes.append(f"recordings in no word's folder are left out: {some(loose)}")
-    if deeper := [each.name for each in found if "/" in each.below]:
-        notes.append(f"{len(deeper)} recordings are in a folder below a word's, read as WORD/SPEAKER: {some(deeper)}")
-    if others := {each.word for each in found if each.word.startswith("_")} - {UNKNOWN, SILENCE}:
-        notes.append(f"folders that begin with '_' are no words and left out: {some(sorted(others), 5)}")
-    return sorted(each for each in found if each.word not in others)
+    kept = (name for name, parts in paths.items() if len(parts) == 1 or parts[0] in used)
+    return {name: (used.get(paths[name][0], ""), inside[name]) for name in kept}

@@ -41,23 +41,17 @@ def noise(kind: str, length: int, rng: np.random.Generator) -> npt.NDArray[np.fl
 
 
 def cut(recordings: list[Waveform]) -> dict[str, list[Waveform]]:
-    """Each recording's first 80 % for training, the next 10 % for validation, the last for testing.
-
-    Recordings shorter than a clip are left out; a piece that is shorter is repeated to a clip's length.
-    """
+    """Recordings cut in time: 80 % for training, 10 % each to validate and to test; short pieces are repeated."""
     pieces: dict[str, list[Waveform]] = {split: [] for split in SPLITS}
-    for samples in recordings:
+    for samples in (each for each in recordings if len(each) >= CLIP_SAMPLES):
         parts = np.split(samples, [round(len(samples) * share) for share in _CUTS])
-        for split, piece in zip(SPLITS, parts if len(samples) >= CLIP_SAMPLES else (), strict=False):
+        for split, piece in zip(SPLITS, parts, strict=True):
             pieces[split].append(np.resize(piece, max(len(piece), CLIP_SAMPLES)))
     return pieces
 
 
 def silence_waveforms(pieces: list[Waveform], split: str, count: int) -> Waveform:
-    """Clips without a word, ``float32[count, CLIP_SAMPLES]``; the same ones each time.
-
-    Random stretches of the pieces at levels from digital silence upward, with the steps of 16 bits.
-    """
+    """Random stretches of the pieces from digital silence up, ``float32[count, CLIP_SAMPLES]``, the same each time."""
     rng = np.random.default_rng(int.from_bytes(hashlib.sha256(split.encode()).digest()[:8]))
     waveforms = np.zeros((count, CLIP_SAMPLES), np.float32)
     for waveform in waveforms:

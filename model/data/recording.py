@@ -1,5 +1,6 @@
-"""From the bytes of a file to a clip of exactly one second, with what was wrong with it counted."""
+"""From the bytes of a file to a clip of exactly one second, with what was wrong with it counted; and back to a file."""
 
+import hashlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,9 +10,12 @@ import soundfile
 from numpy.lib.stride_tricks import sliding_window_view
 
 from kws.audio import SAMPLE_RATE, SILENT_DBFS, AudioError, Waveform, decode
-from model import files
+from model import console, files
+from model.data.source import DataSet, require_clips
+from model.errors import UserError
 from model.settings import CLIP_SAMPLES
 
+LIST = "clips.json"  # of clips for a test client
 EXAMPLES = 20  # names a finding
 CLIPPED_RUN = 3  # samples in a row at full scale: what audio editors call clipped
 
@@ -30,7 +34,6 @@ class Audit(dict[str, Found]):
     """What was found in files, by their names; the broken ones are the only ones that are left out."""
 
     def named(self, kind: str) -> list[str]:
-        """The files that are padded, cut, silent, clipped or broken."""
         return [name for name, found in self.items() if getattr(found, kind)]
 
     def to_dict(self) -> dict[str, Any]:
@@ -46,13 +49,11 @@ def read_clip(data: bytes) -> tuple[Waveform | None, Found]:
         samples = decode(data).waveform
     except AudioError as error:
         return None, Found(broken=error.detail.rstrip("."))
-    clip = fit(samples)
+    clip, size = fit(samples), samples.size
     silent = 20 * np.log10(rms(clip) + 1e-12) < SILENT_DBFS
     full = np.abs(clip) >= 32767 / 32768
     clipped = full.sum() >= CLIPPED_RUN and sliding_window_view(full, CLIPPED_RUN).all(axis=1).any()
-    return as_recorded(clip), Found(
-        samples.size < CLIP_SAMPLES, samples.size > CLIP_SAMPLES, bool(silent), bool(clipped)
-    )
+    return as_recorded(clip), Found(size < CLIP_SAMPLES, size > CLIP_SAMPLES, bool(silent), bool(clipped))
 
 
 def rms(waveform: npt.NDArray[np.floating[Any]]) -> float:
@@ -79,3 +80,30 @@ def write_clip(path: Path, samples: npt.NDArray[Any]) -> None:
     """Write ``float[samples]`` at ``SAMPLE_RATE`` with 16 bits, as its suffix says. Raises OSError."""
     kind = path.suffix.removeprefix(".")
     files.write_saved(path, lambda file: soundfile.write(file, samples, SAMPLE_RATE, "PCM_16", format=kind))
+
+
+def write_some(folder: Path, dataset: DataSet, per_label: int) -> None:
+    """``LABEL/NAME.wav`` for a few clips of every label's test split, and ``clips.json``, into an empty folder.
+
+    They are for a client that tests a running service. Those are chosen whose names have the lowest SHA-256: the same
+    everywhere, spread over the speakers, blind to how a model does on them. Broken ones are passed over.
+    """
+    require_clips(dataset, ("testing",))
+    listed: list[str] = []
+    for label in dataset.labels:
+        names, written = [clip.name for clip in dataset.of_split("testing", (label,))], list[str]()
+        for name in sorted(names, key=lambda name: hashlib.sha256(name.encode()).digest()):
+            file = f"{label}/{'_'.join(Path(name).with_suffix('').parts[1:])}.wav"
+            if len(written) == per_label or file in written:  # the same in another format
+                continue
+            try:
+                write_clip(folder / file, decode((dataset.root / name).read_bytes()).waveform)
+                written.append(file)
+            except AudioError as error:
+                console.log.warning("broken, passed over: %s (%s)", name, error)
+        if not written:
+            raise UserError(f"label '{label}' has no readable clips in the testing split of '{dataset.name}'")
+        listed += written
+    origin = {"source": dataset.name, "licence": dataset.licence, "attribution": dataset.attribution}
+    files.write_json(folder / LIST, {**origin, "split": "testing", "clips": listed})
+    console.log.info("%d test clips of %s", len(listed), dataset.name)

@@ -4,13 +4,12 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from kws.detection import SILENCE, UNKNOWN
 from model import files
-from model.data import archive, download
+from model.data import archive
 from model.data.layout import INFO_FILE, NOISE_FOLDER, SPLITS, Clip, Layout, read_layout, read_text
 from model.data.split import divide
 from model.errors import UserError
@@ -19,7 +18,6 @@ from model.settings import DEFAULT_LABELS, OFFICIAL_SHA256, Settings
 _WARDEN = "Pete Warden, Speech Commands: a dataset for limited-vocabulary speech recognition, arXiv:1804.03209"
 FEW_CLIPS = 5  # of an other word that may be a folder of something else
 TEST_SET = "test_set"  # in the name of speech_commands_test_set_v0.02.tar.gz, which has no other splits
-_CHUNK = 256  # files that a thread reads in one go
 
 # Archives whose content, and so whose licence, is known: SHA-256 -> name.
 KNOWN_ARCHIVES = {
@@ -56,16 +54,16 @@ def open_dataset(settings: Settings) -> DataSet:
 
     Raises UserError: it is not there, cannot be read, or lacks a keyword.
     """
-    root, origin, notes = _find(settings)
-    layout = read_layout(root, settings.labels, notes)
-    few = _require_words(layout, origin["name"], notes)
+    notes: list[str] = []
+    root, info = _find(settings, notes)
+    layout, name = read_layout(root, settings.labels, notes), info["name"]
+    few = _require_words(layout, name, notes)
     clips, rule, known = divide(layout, settings.speaker_pattern, notes)
-    if test_only := TEST_SET in origin["name"]:
+    if test_only := TEST_SET in name:
         clips, rule = tuple(clip._replace(split="testing") for clip in clips), "a test set, whole"
-    info = {"licence": "", "attribution": ""} | origin
-    if INFO_FILE in layout.texts and "licence" not in origin:
+    if INFO_FILE in layout.texts and "licence" not in info:
         info |= _read_info(layout.texts[INFO_FILE])
-    licence, attribution = (getattr(settings, key).strip() or info[key] for key in ("licence", "attribution"))
+    licence, attribution = (getattr(settings, key).strip() or info.get(key, "") for key in ("licence", "attribution"))
     about = root, info["name"], licence, attribution, settings.dataset == "synthetic"
     return DataSet(*about, layout.labels, clips, layout.noise, rule, known, (*notes, *few), test_only)
 
@@ -80,26 +78,25 @@ def require_clips(dataset: DataSet, splits: Sequence[str] = SPLITS) -> None:
             raise UserError(f"label '{label}' has no clips {where}; add clips of more speakers{listed}")
 
 
-def _find(settings: Settings) -> tuple[Path, dict[str, str], list[str]]:
-    """The folder that ``--dataset`` stands for, what is known of its origin, and what was not unpacked."""
+def _find(settings: Settings, notes: list[str]) -> tuple[Path, dict[str, str]]:
+    """The folder that ``--dataset`` stands for, and what is known of its origin."""
     given, path, sha256 = settings.dataset, Path(settings.dataset), ""
     if given == "synthetic":
         from model.data import synthetic
 
-        labels = settings.labels or DEFAULT_LABELS
-        return synthetic.make(labels, settings.synthetic_size, settings.synthetic_seed), {"name": given}, []
+        words = settings.labels or DEFAULT_LABELS
+        return synthetic.make(words, settings.synthetic_size, settings.synthetic_seed), {"name": given}
     if given == "speech-commands":
-        path = download.official(settings.dataset_url, sha256 := settings.dataset_sha256.lower())
+        path = archive.official(settings.dataset_url, sha256 := settings.dataset_sha256.lower())
     elif path.is_dir():
-        return path, {"name": path.resolve().name}, []
+        return path, {"name": path.resolve().name}
     elif not path.is_file():
         hint = "a folder, an archive, speech-commands or synthetic; an address is for --dataset-url"
         raise UserError(f"data set '{given}' {'is no file' if path.exists() else 'does not exist'}; give {hint}")
-    sha256 = sha256 or files.sha256_of(path)
-    root, notes = archive.unpack(path, sha256)
+    root = archive.unpack(path, notes, sha256 := sha256 or files.sha256_of(path))
     if name := KNOWN_ARCHIVES.get(sha256):
-        return root, {"name": name, "licence": "CC BY 4.0", "attribution": _WARDEN}, notes
-    return root, {"name": path.name}, notes
+        return root, {"name": name, "licence": "CC BY 4.0", "attribution": _WARDEN}
+    return root, {"name": path.name}
 
 
 def _read_info(path: Path) -> dict[str, str]:
@@ -109,7 +106,7 @@ def _read_info(path: Path) -> dict[str, str]:
         raise UserError(f"'{path}' is not JSON ({error}); restore or remove it") from error
     if not isinstance(info, dict):
         raise UserError(f"'{path}' is not a JSON object; restore or remove it")
-    return {str(key): text for key, value in info.items() if (text := str(value or "").strip())}
+    return {key: text for key, value in info.items() if (text := str(value or "").strip())}
 
 
 def _require_words(layout: Layout, what: str, told: Sequence[str]) -> list[str]:
@@ -120,9 +117,10 @@ def _require_words(layout: Layout, what: str, told: Sequence[str]) -> list[str]:
     if not words:
         notes = notes or "; it holds no recordings"
         raise UserError(f"data set '{what}' has no words{notes}; give a folder of recordings a word")
-    if missing := [label for label in layout.labels if label not in words]:
-        there = f"in data set '{what}' (it has {', '.join(words[:40])}){notes}"
-        raise UserError(f"label '{missing[0]}' has no clips {there}; change --labels or add clips")
+    for label in layout.labels:
+        if label not in words:
+            there = f"in data set '{what}' (it has {', '.join(words[:40])}){notes}"
+            raise UserError(f"label '{label}' has no clips {there}; change --labels or add clips")
     if len(counts) == 1 and not layout.noise:
         remedy = f"add folders of other words, or of background noise ({NOISE_FOLDER})"
         raise UserError(f"data set '{what}' has the one word '{words[0]}' and nothing to tell it from{notes}; {remedy}")
@@ -130,14 +128,8 @@ def _require_words(layout: Layout, what: str, told: Sequence[str]) -> list[str]:
     return [f"folders taken for other words, with few clips: {', '.join(few[:20])}"] if few else []
 
 
-def digest_of(root: Path, names: Sequence[str], role: str, workers: int) -> str:
+def digest_of(root: Path, names: Sequence[str], role: str) -> str:
     """The SHA-256 (64 hex digits) over the names below ``root``, their ``role`` and the SHA-256 of what they hold."""
-
-    def lines_of(start: int) -> str:
-        chunk = names[start : start + _CHUNK]
-        sums = [hashlib.sha256((root / name).read_bytes()).hexdigest() for name in chunk]
-        return "".join(f"{name}\t{role}\t{sum_}\n" for name, sum_ in zip(chunk, sums, strict=True))
-
-    with ThreadPoolExecutor(workers) as pool:  # reading and hashing both let other threads run
-        content = "".join(pool.map(lines_of, range(0, len(names), _CHUNK)))
+    sums = (hashlib.sha256((root / name).read_bytes()).hexdigest() for name in names)
+    content = "".join(f"{name}\t{role}\t{sum_}\n" for name, sum_ in zip(names, sums, strict=True))
     return hashlib.sha256(content.encode()).hexdigest()

@@ -16,7 +16,7 @@ from torchaudio.datasets import librispeech
 
 from kws.audio import AudioError, Waveform, decode
 from model import files
-from model.data import archive, download, synthetic
+from model.data import archive, synthetic
 from model.data.espeak import pronounced
 from model.data.layout import SPLITS, read_text, scan
 from model.errors import UserError
@@ -66,23 +66,25 @@ def open_speech(settings: Settings, keywords: Collection[str]) -> Speech:
 
     Raises UserError: something that was asked for is not there, or has no recordings.
     """
-    official, found = settings.dataset == "speech-commands", Speech()
-    notes = found.notes
+    official, notes = settings.dataset == "speech-commands", list[str]()
+    source, own, evaluation, others = NONE, list[Recording](), NONE, list[Recording]()
     try:
         defaults = (LIBRISPEECH, LIBRISPEECH) if official else (SPOKEN, NONE)
-        found.source, own = _open(settings, "--speech", defaults[0], keywords, notes)
-        found.evaluation, others = _open(settings, "--speech-evaluation", defaults[1], keywords, notes)
+        source, own = _open(settings, "--speech", defaults[0], keywords, notes)
+        evaluation, others = _open(settings, "--speech-evaluation", defaults[1], keywords, notes)
     except UserError as error:
         if not official or settings.speech or settings.speech_evaluation:
             raise
         lacks = "the model does not learn what running speech is and is not to be left listening"
         notes.append(f"Running speech was not to be had ({error}): {lacks}.")
-        own, others = [], []
-    alike = _alike(keywords, [*own, *others])
-    divided = _divide(own, SPLITS[: 2 if others else 3], notes)
-    for split, recordings in (divided | ({"testing": others} if others else {})).items():
-        for one in recordings:
-            (found.without if one.words is None or alike.isdisjoint(one.words) else found.holding)[split].append(one)
+        own = []
+    found = Speech(source, evaluation, notes=notes)
+    sounds = pronounced({*keywords, *(word for one in (*own, *others) for word in one.words or ())})
+    alike = {word for word, sound in sounds.items() if sound in {sounds[keyword] for keyword in keywords}}
+    divided = _divide(own, SPLITS[1:2] if others else SPLITS[1:], notes)
+    for split, one in (*divided, *(("testing", one) for one in others)):
+        apart = not alike.isdisjoint(one.words or ())
+        (found.holding if apart else found.without)[split].append(one)
     if told := ", ".join(f"{len(apart)} {split}" for split, apart in found.holding.items() if apart):
         notes.append(f"Of the speech, recordings with a keyword or a word that sounds like one are apart: {told}.")
     if unknown := sum(one.words is None for one in (*own, *others)):
@@ -116,52 +118,41 @@ def _open(
         return NONE, []
     if given == SPOKEN:
         path, name = synthetic.make_speech(keywords), SPOKEN
-    if given == LIBRISPEECH:
+    elif given == LIBRISPEECH:
         name, file = f"LibriSpeech {PARTS[option]}", f"{PARTS[option]}.tar.gz"
-        sha256 = next(sum_ for url, sum_ in librispeech._CHECKSUMS.items() if url.endswith(f"/{file}"))
-        path = download.official(f"{settings.speech_url.rstrip('/')}/{file}", sha256)
-    if not path.exists():
+        sha256 = librispeech._CHECKSUMS[f"http://www.openslr.org/resources/12/{file}"]
+        path = archive.official(f"{settings.speech_url.rstrip('/')}/{file}", sha256)
+    elif not path.exists():
         raise UserError(f"{option} '{given}' does not exist; give a folder or archive of recordings, or {LIBRISPEECH}")
-    if not path.is_dir():
-        path, passed_over = archive.unpack(path, sha256)
-        notes += passed_over
-    return name, _recordings(path, option, notes)
+    return name, _recordings(path if path.is_dir() else archive.unpack(path, notes, sha256), option, notes)
 
 
 def _recordings(root: Path, option: str, notes: list[str]) -> list[Recording]:
     """Every recording below a folder, in the order of the paths; ``notes`` gets what is not used."""
-    scanned, words = scan(root, notes), dict[Path, frozenset[str]]()
+    scanned, words, found = scan(root, notes), dict[Path, frozenset[str]](), []
     for path in (root / name for name in scanned["transcript"]):
         for name, _, text in (line.partition(" ") for line in read_text(path).splitlines()):
             words[path.with_name(name)] = frozenset(text.casefold().split())
-    found = []
-    for path in (root / name for name in scanned["audio"]):
-        told, folder = words.get(path.with_suffix("")), str(path.parent.relative_to(root))
-        reader = path.stem.partition("-")[0] if told is not None and "-" in path.stem else folder
-        found.append(Recording(path.absolute(), reader if reader != "." else path.stem, told))
+    for name in scanned["audio"]:
+        path = root / name
+        told, folder = words.get(path.with_suffix("")), name.rpartition("/")[0]
+        reader = path.stem.partition("-")[0] if told is not None and "-" in path.stem else folder or path.stem
+        found.append(Recording(path.absolute(), reader, told))
     if not found:
         raise UserError(f"{option} '{root}' has no recordings that are read here; give a folder or archive of some")
     return found
 
 
-def _divide(recordings: Sequence[Recording], splits: Sequence[str], notes: list[str]) -> dict[str, list[Recording]]:
-    """Readers by their SHA-1; where there are few, single recordings. The first split gets what no other one does."""
-    by_reader = len({one.reader for one in recordings}) >= _FEW
-    divided: dict[str, list[Recording]] = {split: [] for split in splits}
+def _divide(recordings: Sequence[Recording], held: Sequence[str], notes: list[str]) -> list[tuple[str, Recording]]:
+    """Recordings with their splits, by the SHA-1 of the readers, or of the recordings where there are few readers."""
+    by_reader, divided = len({one.reader for one in recordings}) >= _FEW, []
     for one in recordings:
-        unit = one.reader if by_reader else str(one.path.name)
+        unit = one.reader if by_reader else one.path.name
         place = int(hashlib.sha1(f"speech {unit}".encode(), usedforsecurity=False).hexdigest()[:8], 16) / 16**8
-        divided[(*splits[1:], splits[0])[min(int(place / _HELD_BACK), len(splits) - 1)]].append(one)
+        divided.append(((*held, "training")[min(int(place / _HELD_BACK), len(held))], one))
     if recordings and not by_reader:
         notes.append("The speech has few readers: recordings of one may be trained on and judged with.")
-    if missing := [split for split in splits if recordings and not divided[split]]:
+    if missing := [split for split in ("training", *held) if recordings and split not in dict(divided)]:
         few = f"The speech has too few recordings for {' and '.join(missing)}"
         notes.append(f"{few}: cut long ones into shorter files.")
     return divided
-
-
-def _alike(keywords: Collection[str], recordings: Collection[Recording]) -> frozenset[str]:
-    every = {*keywords, *(word for one in recordings for word in one.words or ())}
-    said = pronounced(every)
-    sounds = {said[word] for word in keywords}
-    return frozenset(word for word in every if said[word] in sounds)

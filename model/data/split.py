@@ -11,11 +11,10 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from model.data.layout import AUDIO_SUFFIXES, TESTING_LIST, VALIDATION_LIST, Clip, Layout, read_text, some, suffix_of
+from model.data.layout import AUDIO_SUFFIXES, TESTING_LIST, VALIDATION_LIST, Clip, Layout, read_text, some
 from model.errors import UserError
 
 HELD_OUT = 10.0  # per cent for validation, and as many for testing
-_MAX_WAVS_PER_CLASS = 2**27 - 1  # the constant of the data set's own README
 _FEW_UNKNOWN = 0.05  # share of recordings without a speaker that still lets the others speak for the whole
 _FEWEST_SPEAKERS = 3  # one a split
 _LISTS = {VALIDATION_LIST: "validation", TESTING_LIST: "testing"}
@@ -32,7 +31,7 @@ def divide(layout: Layout, speaker_pattern: str, notes: list[str]) -> tuple[tupl
     Raises UserError: a clip in both lists; a pattern that is none, or that nothing matches.
     """
     clips, labels = layout.clips, set(layout.labels)
-    speakers = _by_pattern(clips, speaker_pattern) if speaker_pattern else _by_name(clips, notes)
+    speakers = _speakers(clips, speaker_pattern, notes)
     clips = [clip._replace(speaker=speaker) for clip, speaker in zip(clips, speakers, strict=True)]
     lists = {name: layout.texts[name] for name in _LISTS if name in layout.texts}
     if splits := {clip.name: clip.split for clip in clips if clip.split}:
@@ -56,36 +55,32 @@ def divide(layout: Layout, speaker_pattern: str, notes: list[str]) -> tuple[tupl
     unknown = [clip.name for clip in clips if not clip.speaker and clip.word in labels]
     known = len(unknown) <= _FEW_UNKNOWN * sum(clip.word in labels for clip in clips)
     if unknown:
-        so = "" if known else ", so the test figure does not hold for new voices"
+        so = ", so the test figure does not hold for new voices" * (not known)
         remedy = f"make a folder a speaker below each word, or give --speaker-pattern, or {' and '.join(_LISTS)}"
         notes.append(f"{len(unknown)} recordings do not say who speaks ({some(unknown)}){so}: {remedy}")
     return tuple(clip._replace(split=splits[clip.name]) for clip in clips), rule, known
 
 
-def _by_pattern(clips: Sequence[Clip], pattern: str) -> list[str]:
-    try:
-        expression = re.compile(pattern)
-    except re.error as error:
-        raise UserError(f"--speaker-pattern '{pattern}' is no regular expression ({error}); correct it") from error
-    matches = [expression.search(clip.below) for clip in clips]
-    speakers = [(match[bool(expression.groups)] or "") if match else "" for match in matches]
-    if not any(speakers):
-        raise UserError(f"--speaker-pattern '{pattern}' matches no recording, '{clips[0].below}' say; correct it")
-    return speakers
+def _speakers(clips: Sequence[Clip], pattern: str, notes: list[str]) -> list[str]:
+    """Who speaks, by the pattern, or by the folder below a word's and the file's name; empty where nothing says it."""
+    if pattern:
+        try:
+            expression = re.compile(pattern)
+        except re.error as error:
+            raise UserError(f"--speaker-pattern '{pattern}' is no regular expression ({error}); correct it") from error
+        matches = [expression.search(clip.below) for clip in clips]
+        speakers = [(match[bool(expression.groups)] or "") if match else "" for match in matches]
+        if not any(speakers):
+            raise UserError(f"--speaker-pattern '{pattern}' matches no recording, '{clips[0].below}' say; correct it")
+        return speakers
 
-
-def _by_name(clips: Sequence[Clip], notes: list[str]) -> list[str]:
-    """Each clip's speaker by the folder below its word's, or its name; empty where neither says one."""
-    folders = [clip.below.rpartition("/")[0].partition("/")[0] for clip in clips]
-    different = {folder for clip, folder in zip(clips, folders, strict=True) if not clip.word.startswith("_")} - {""}
-    if different and len(different) < _FEWEST_SPEAKERS:
-        notes.append(f"the folders below the words are too few to be speakers: {some(sorted(different), 5)}")
-        different = set()
-    speakers = []
-    for clip, folder in zip(clips, folders, strict=True):
-        before, nohash, _ = clip.name.rpartition("/")[2].partition("_nohash_")
-        speakers.append(folder if folder in different else before if nohash else "")
-    return speakers
+    folders = {clip.speaker for clip in clips if not clip.word.startswith("_")} - {""}
+    if folders and len(folders) < _FEWEST_SPEAKERS:
+        notes.append(f"the folders below the words are too few to be speakers: {some(sorted(folders), 5)}")
+        folders = set()
+    names = [Path(clip.name).name.partition("_nohash_") for clip in clips]
+    by_name = [before if nohash else "" for before, nohash, _ in names]
+    return [clip.speaker if clip.speaker in folders else name for clip, name in zip(clips, by_name, strict=True)]
 
 
 def _listed(clips: Sequence[Clip], lists: Mapping[str, Path], notes: list[str]) -> dict[str, str]:
@@ -109,23 +104,24 @@ def _listed(clips: Sequence[Clip], lists: Mapping[str, Path], notes: list[str]) 
         if nobody:
             notes.append(f"{len(nobody)} of {len(lines)} lines of {list_name} name no recording: {some(nobody)}")
     if given and all(official_split(name) == split for name, split in given.items()):  # the official lists
+        of_lists = {_LISTS[name] for name in lists}
         rest = [clip.name for clip in clips if "_nohash_" in clip.name and clip.name not in given]
-        if held_out := [name for name in rest if official_split(name) in {_LISTS[name] for name in lists}]:
-            so = "so they are trained on, though the official rule holds them out"
-            remedy = "remove the lists to split all by that rule"
-            notes.append(f"{len(held_out)} recordings are in no list, {so}: {some(held_out)}; {remedy}")
+        if held_out := [name for name in rest if official_split(name) in of_lists]:
+            told = "recordings are in no list, so they are trained on, though the official rule holds them out"
+            notes.append(f"{len(held_out)} {told}: {some(held_out)}; remove the lists to split all by that rule")
     return given
 
 
 def _key(name: str) -> str:
     """A name as lists and folders may both write it: composed characters, without the suffix of a format."""
     name = unicodedata.normalize("NFC", name)
-    return name.removesuffix(Path(name).suffix) if suffix_of(name) in AUDIO_SUFFIXES else name
+    suffix = Path(name).suffix
+    return name.removesuffix(suffix) if suffix.lower() in AUDIO_SUFFIXES else name
 
 
 def _percent(unit: str) -> float:
     hashed = int(hashlib.sha1(unit.encode(), usedforsecurity=False).hexdigest(), 16)
-    return (hashed % (_MAX_WAVS_PER_CLASS + 1)) * (100.0 / _MAX_WAVS_PER_CLASS)
+    return hashed % 2**27 * (100.0 / (2**27 - 1))  # the constants of the data set's own README
 
 
 def _by_percent(percent: float, held: Sequence[str] = ("validation", "testing")) -> str:

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import soxr
+from numpy.random import Generator
 
 from kws.audio import SAMPLE_RATE
 from model import console, files
@@ -30,14 +31,15 @@ from model.errors import UserError
 from model.settings import CLIP_SAMPLES, processors
 
 Samples = npt.NDArray[np.float64]
-_RECIPE = 3  # raise it when the same settings shall give other bytes
+_PACKAGES = ("espeakng-loader", "numpy", "scipy", "soxr", "soundfile")
+# What the bytes depend on beside the settings; raise the number when the same settings shall give others.
+_RECIPE = {"recipe": 3, **{package: version(package) for package in _PACKAGES}}
 ACCENTS = ["en", "en-us", "en-us-nyc", "en-029", "en-gb-x-rp", "en-gb-scotland", "en-gb-x-gbclan", "en-gb-x-gbcwmd"]
 # Effects rather than voices: nobody sounds like this.
 _LEFT_OUT = ("robo", "robot", "whisper", "demonic", "croak", "tweaky", "anxious")
 _ENDINGS = ("", ".", "!", "?", ",")  # each has its own melody
 _SENTENCES = 6  # of each voice, of twelve words
 _GROUPS = 8  # of voices, each spoken by a process of its own
-WORDS = Path(__file__).with_name("common_words.txt").read_text().split()  # of which sentences are made
 
 
 def make(words: tuple[str, ...], size: int, seed: int) -> Path:
@@ -47,42 +49,36 @@ def make(words: tuple[str, ...], size: int, seed: int) -> Path:
     """
 
     def fill(folder: Path) -> None:
-        origin = {"name": f"synthetic ({size} clips a word, seed {seed})", "licence": "CC0 1.0"}
-        origin["attribution"] = "Spoken by espeak-ng; no recording of a person."
-        files.write_json(folder / INFO_FILE, origin)
+        name, about = f"synthetic ({size} clips a word, seed {seed})", "Spoken by espeak-ng; no recording of a person."
+        files.write_json(folder / INFO_FILE, {"name": name, "licence": "CC0 1.0", "attribution": about})
         for kind in NOISES:
             samples = 0.1 * noise(kind, 20 * SAMPLE_RATE, _generator(seed, "noise", kind))
             write_clip(folder / NOISE_FOLDER / f"{kind}.wav", samples)
-        variants = assign_variants(espeak.variants(), seed)
-        _in_processes(partial(_speak, folder, size, seed, variants), words, "speaking (words)")
+        _in_processes(partial(_speak, folder, size, seed, assign_variants(seed)), words, "speaking (words)")
 
-    return files.cached("synthetic", [_recipe(), words, size, seed], fill)
+    return files.cached("synthetic", [_RECIPE, words, size, seed], fill)
 
 
 def make_speech(keywords: Collection[str]) -> Path:
     """Sentences of other words in the cache, a folder a voice with transcripts in LibriSpeech's form."""
-    words = sorted({*WORDS}.difference(keywords))
+    words = sorted({*Path(__file__).with_name("common_words.txt").read_text().split()}.difference(keywords))
 
     def fill(folder: Path) -> None:
-        voices = [voice for part in assign_variants(espeak.variants(), 0).values() for voice in part]
+        voices = [voice for part in assign_variants(0).values() for voice in part]
         groups = [voices[first::_GROUPS] for first in range(_GROUPS)]
         _in_processes(partial(_speak_sentences, folder, words), groups, "speaking (groups of voices)")
 
-    return files.cached("synthetic", [_recipe(), words, _SENTENCES], fill)
+    return files.cached("synthetic", [_RECIPE, words, _SENTENCES], fill)
 
 
-def _recipe() -> dict[str, Any]:
-    packages = ("espeakng-loader", "numpy", "scipy", "soxr", "soundfile")
-    return {"recipe": _RECIPE, **{package: version(package) for package in packages}}
-
-
-def assign_variants(names: list[str], seed: int) -> dict[str, list[str]]:
+def assign_variants(seed: int) -> dict[str, list[str]]:
     """Share out voice variants to the splits: whole families, at random, a tenth each to validation and testing."""
 
     def family(name: str) -> str:
         stem = name.rstrip("0123456789")
         return stem if len(stem) > 1 else name  # f1, f2, … are different people
 
+    names = sorted(path.name for path in (espeak.VOICES / "!v").iterdir())  # f1, Andy, …
     voices = sorted((name for name in names if not name.lower().startswith(_LEFT_OUT)), key=family)
     families = [list(found) for _, found in groupby(voices, key=family)]
     order = _generator(seed, "variants").permutation(len(families))
@@ -131,9 +127,7 @@ def _speak_sentences(folder: Path, words: list[str], variants: list[str]) -> Non
         (folder / name / f"{name}{TRANSCRIPT}").write_text("".join(lines))
 
 
-def _utter(
-    text: str, variants: Sequence[str], speeds: tuple[int, int], rng: np.random.Generator
-) -> tuple[Samples, str]:
+def _utter(text: str, variants: Sequence[str], speeds: tuple[int, int], rng: Generator) -> tuple[Samples, str]:
     """A text, dry and at full scale 1, by one of some voices; and the voice."""
     voice, seed = f"{rng.choice(ACCENTS)}+{rng.choice(variants)}", int(rng.integers(1, 2**31))
     speed, pitch, pitch_range = (int(rng.integers(*bounds)) for bounds in (speeds, (25, 76), (25, 76)))
@@ -141,9 +135,7 @@ def _utter(
     return soxr.resample(spoken / 32768.0, rate, SAMPLE_RATE), voice
 
 
-def _recorded(
-    speech: Samples, level_db: tuple[float, float], snr_db: tuple[float, float], rng: np.random.Generator
-) -> Samples:
+def _recorded(speech: Samples, level_db: tuple[float, float], snr_db: tuple[float, float], rng: Generator) -> Samples:
     """Speech as a microphone would have it, in noise; ``level_db`` is of its peak."""
     background = noise(str(rng.choice(NOISES)), len(speech), rng)
     noisy = speech + background * rms(speech[speech != 0]) * 10 ** (-rng.uniform(*snr_db) / 20)
@@ -151,6 +143,6 @@ def _recorded(
     return np.clip(level * noisy, -1, 1)
 
 
-def _generator(*key: Any) -> np.random.Generator:
+def _generator(*key: Any) -> Generator:
     """Random numbers that depend on nothing but ``key``."""
     return np.random.default_rng([zlib.crc32(str(part).encode()) for part in key])

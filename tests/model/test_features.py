@@ -48,7 +48,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def stored(root: Path, copies: int = 3) -> features.Stored:
-    return features.stored_features(root, NAMES, digest_of(root, NAMES, "training", 1), copies, 2)
+    return features.stored_features(root, NAMES, digest_of(root, NAMES, "training"), copies, 2)
 
 
 def test_a_second_run_decodes_nothing_and_has_the_same(own_cache: Path, root: Path, decoded: list[int]) -> None:

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from model.data import clips, noise
+from model.data import noise
 from model.data.layout import SPLITS
+from model.data.recording import LIST
 from model.data.source import DataSet
 
 from ..conftest import done, encode, files_of, main, numbered, one_line, opened, recording, write_files
@@ -99,7 +100,7 @@ def test_a_few_clips_of_the_test_split(root: Path, tmp_path: Path) -> None:
 
     every, some = written(1000), written(2)
     assert len(every) == len(dataset_of(root).of_split("testing", LABELS)) - 2
-    assert (len(some), some <= every, (tmp_path / "out" / clips.LIST).is_file()) == (4, True, True)
+    assert (len(some), some <= every, (tmp_path / "out" / LIST).is_file()) == (4, True, True)
     for clip in dataset_of(root).of_split("testing", ("stop",)):
         (root / clip.name).write_bytes(b"")
     assert "label 'stop' has no readable clips in the testing split" in one_line(main(*command, "3"))

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from model.data import download
+from model.data import archive
+from model.data.archive import official
 from model.errors import UserError
 
 BODY = bytes(range(256)) * 4000
@@ -54,7 +55,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[type[Server]]:
 
 @pytest.fixture(autouse=True)
 def downloads(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(download, "_PAUSE", 0)
+    monkeypatch.setattr(archive, "_PAUSE", 0)
     (own_cache / "downloads").mkdir(parents=True)
     return own_cache / "downloads"
 
@@ -79,7 +80,7 @@ def test_a_file_arrives_whole_once_and_what_has_arrived_is_gone_on_with(
     server: type[Server], downloads: Path, part: bytes, requests: list[str]
 ) -> None:
     (downloads / PART).write_bytes(part)
-    arrived = [download.official(server.url, sha256).read_bytes() for sha256 in (SHA256, SHA256.upper())]
+    arrived = [official(server.url, sha256).read_bytes() for sha256 in (SHA256, SHA256.upper())]
     assert arrived == [BODY, BODY]
     assert (server.requests, left(downloads)) == (requests, [WHOLE])
 
@@ -100,5 +101,5 @@ def test_what_does_not_arrive_is_named(
     server: type[Server], downloads: Path, sha256: str, message: str, requests: int, kept: list[str]
 ) -> None:
     with pytest.raises(UserError, match=message):
-        download.official(server.url, sha256)
+        official(server.url, sha256)
     assert (len(server.requests), left(downloads)) == (requests, kept)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from model.data import download, espeak, synthetic
+from model.data import archive, synthetic
 from model.data.layout import SPLITS
 from model.data.noise import NOISES, noise
 from model.data.speech import Speech, open_speech
@@ -64,7 +64,7 @@ def test_few_readers_no_transcripts_and_what_is_not_read_are_told_and_negatives_
 
 def test_librispeech_is_fetched_or_missing_or_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fetch = Mock(return_value=tar(tmp_path / "part.tar.gz", speech_files(12, folder="LibriSpeech/dev-clean/")))
-    monkeypatch.setattr(download, "official", fetch)
+    monkeypatch.setattr(archive, "official", fetch)
     found = speech_of("librispeech", "librispeech", speech_url="http://127.0.0.1/x/")
     asked = [(url, len(sha256)) for (url, sha256), _ in fetch.call_args_list]
     assert asked == [(f"http://127.0.0.1/x/{part}.tar.gz", 64) for part in ("dev-clean", "test-other")]
@@ -117,7 +117,7 @@ def test_spoken_words_are_audible_in_every_split_and_the_same_each_time(tmp_path
 
 def test_related_voices_are_in_one_split() -> None:
     for seed in range(5):
-        assigned = synthetic.assign_variants(espeak.variants(), seed)
+        assigned = synthetic.assign_variants(seed)
         where = {name: split for split, names in assigned.items() for name in names}
         assert sum(map(len, assigned.values())) == len(where) > 70
         assert all(assigned.values())
