@@ -71,7 +71,6 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture(scope="module")
 def found(places: dict[str, Path]) -> dict[str, Any]:
-    """``evaluation.json``"""
     spoken = ("--speech-evaluation", places["spoken"], "--negatives", places["spoken"])
     return judge(places["model"], places["data"], places["data"].with_name("out"), *spoken)
 

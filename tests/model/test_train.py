@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from unittest.mock import DEFAULT, Mock
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 
-from model import export, files, run, train
+from model import export, files, provenance, run, train
 from model.corpus import Corpus
 from model.data.recording import write_clip
 from model.errors import Interrupted, UserError
@@ -122,8 +123,7 @@ def test_a_state_is_taken_where_the_weights_do_not_depend_on_what_changed(
 ) -> None:
     path = tmp_path / "state.pt"
     train.save_state(path, train.identity_of(SETTINGS, tone_corpus, train.CPU), {"kept": True})
-    here = {**train.versions(), package: "0"} if package else train.versions()
-    monkeypatch.setattr(train, "versions", lambda: here)
+    monkeypatch.setattr(provenance, "version", lambda name: "0" if name == package else version(name))
     changed = dataclasses.replace(tone_corpus, **data)
     identity = train.identity_of(dataclasses.replace(SETTINGS, **settings), changed, train.CPU)
     if not message:

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from model.data import archive
-from model.data.archive import official
 from model.errors import UserError
 
 BODY = bytes(range(256)) * 4000
@@ -80,7 +79,7 @@ def test_a_file_arrives_whole_once_and_what_has_arrived_is_gone_on_with(
     server: type[Server], downloads: Path, part: bytes, requests: list[str]
 ) -> None:
     (downloads / PART).write_bytes(part)
-    arrived = [official(server.url, sha256).read_bytes() for sha256 in (SHA256, SHA256.upper())]
+    arrived = [archive.official(server.url, sha256).read_bytes() for sha256 in (SHA256, SHA256.upper())]
     assert arrived == [BODY, BODY]
     assert (server.requests, left(downloads)) == (requests, [WHOLE])
 
@@ -101,5 +100,5 @@ def test_what_does_not_arrive_is_named(
     server: type[Server], downloads: Path, sha256: str, message: str, requests: int, kept: list[str]
 ) -> None:
     with pytest.raises(UserError, match=message):
-        official(server.url, sha256)
+        archive.official(server.url, sha256)
     assert (len(server.requests), left(downloads)) == (requests, kept)

@@ -36,7 +36,7 @@ def repacked(compress: Callable[[bytes], bytes], path: Path) -> Path:
 
 COMPRESS: dict[str, Any] = {"": bytes, ".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress}
 COMPRESS[".lzma"] = partial(lzma.compress, format=lzma.FORMAT_ALONE)
-COMPRESS[".zst"] = lambda data: zstandard.compress(data[:20_000]) + zstandard.compress(data[20_000:])  # two frames
+COMPRESS[".zst"] = lambda data: zstandard.compress(data[:9_000]) + zstandard.compress(data[9_000:])  # two frames
 KINDS: dict[str, Callable[[Path], Path]] = {
     **{f"tar{suffix}": partial(repacked, compress) for suffix, compress in COMPRESS.items()},
     "zip": lambda path: pack_zip(path, FILES),
