@@ -163,7 +163,7 @@ def clips(chosen: dict[str, Any], output: Output, per_label: PerLabel = 10) -> N
     from model.data.source import open_dataset
 
     with files.atomic_directory(output, lambda former: (former / recording.LIST).is_file()) as folder:
-        recording.write_some(folder, open_dataset(make_settings(chosen)), per_label)
+        recording.write_test_clips(folder, open_dataset(make_settings(chosen)), per_label)
     console.log.info("written to %s", output)
 
 

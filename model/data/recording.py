@@ -82,7 +82,7 @@ def write_clip(path: Path, samples: npt.NDArray[Any]) -> None:
     files.write_saved(path, lambda file: soundfile.write(file, samples, SAMPLE_RATE, "PCM_16", format=kind))
 
 
-def write_some(folder: Path, dataset: DataSet, per_label: int) -> None:
+def write_test_clips(folder: Path, dataset: DataSet, per_label: int) -> None:
     """``LABEL/NAME.wav`` for a few clips of every label's test split, and ``clips.json``, into an empty folder.
 
     They are for a client that tests a running service. Those are chosen whose names have the lowest SHA-256: the same
