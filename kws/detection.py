@@ -29,7 +29,7 @@ _SOUND_RANGE_DB = 20.0
 
 
 def is_keyword(label: str) -> bool:
-    """Whether a class is a word to be spotted: all but ``UNKNOWN`` and ``SILENCE``, as no word's folder is called."""
+    """Whether a class is a word to be spotted: all but ``UNKNOWN`` and ``SILENCE``; no word begins with ``_``."""
     return not label.startswith("_")
 
 

@@ -16,17 +16,17 @@ from model.features import FRAMES, LOG_OFFSET, log_mel
 
 @dataclass(frozen=True)
 class Augmenter:
-    """Random changes to a batch; every draw comes from ``generator``, on whose device all is.
+    """Random changes to a batch; every draw comes from ``generator``.
 
     ``noise`` is the mel power of background recordings, ``float32[frames, bands]``, at least one clip long, or empty.
     """
 
     noise: Tensor
-    noise_probability: float = 0.5
-    band_probability: float = 0.0  # of a narrow channel, a telephone's say
-    max_shift: int = 6  # frames of 16 ms
+    noise_probability: float
+    band_probability: float  # of a narrow channel, a telephone's say
+    max_shift: int  # frames of 16 ms
     snr_db: tuple[float, float] = (0.0, 25.0)
-    floor_db: tuple[float, float] = (20.0, 50.0)  # where none is added: zeros of padding shall not tell a clip by
+    floor_db: tuple[float, float] = (20.0, 50.0)  # where none is added: so that no clip is told by its padding
     cut_bands: tuple[int, int] = (8, 13)  # at most this many bands below and above it
     widest_masks: tuple[int, int] = (8, 12)  # in bands, in frames
 
@@ -48,12 +48,12 @@ class Augmenter:
     def _crops(self, count: int, generator: Generator) -> Tensor:
         """Random stretches of the noise, ``[count, bands, FRAMES]``."""
         start = _integers(0, len(self.noise) - FRAMES, (count, 1), generator)
-        return self.noise[start + torch.arange(FRAMES, device=start.device)].transpose(1, 2)
+        return self.noise[start + torch.arange(FRAMES)].transpose(1, 2)
 
     def _shift(self, power: Tensor, generator: Generator) -> Tensor:
         batch, bands, frames = power.shape
         shift = _integers(-self.max_shift, self.max_shift, (batch, 1), generator)
-        source = torch.arange(frames, device=power.device) - shift  # [batch, frames]
+        source = torch.arange(frames) - shift  # [batch, frames]
         inside = (source >= 0) & (source < frames)
         index = source.clamp(0, frames - 1)[:, None, :].expand(batch, bands, frames)
         return power.gather(2, index) * inside[:, None, :]
@@ -69,7 +69,7 @@ class Augmenter:
         batch, bands, _ = power.shape
         low = _integers(0, self.cut_bands[0], (batch, 1), generator)
         high = bands - _integers(0, self.cut_bands[1], (batch, 1), generator)
-        position = torch.arange(bands, device=power.device)
+        position = torch.arange(bands)
         passes = (position >= low) & (position < high)
         passes |= _uniform((batch, 1), generator) >= self.band_probability
         return power * passes[:, :, None]
@@ -80,7 +80,7 @@ def _mask(features: Tensor, dim: int, widest: int, generator: Generator) -> Tens
     batch, size = features.shape[0], features.shape[dim]
     width = _integers(0, widest, (batch, 1), generator)
     start = (_uniform((batch, 1), generator) * (size - width + 1)).long()
-    position = torch.arange(size, device=features.device)
+    position = torch.arange(size)
     kept = (position < start) | (position >= start + width)  # [batch, size]
     return features * kept.unsqueeze(3 - dim)
 
@@ -93,16 +93,16 @@ def mixup(features: Tensor, targets: Tensor, alpha: float, generator: Generator)
     """
     if alpha <= 0:
         return features, targets
-    batch, seed = len(features), int(torch.randint(2**62, (), generator=generator, device=generator.device))
+    batch, seed = len(features), int(torch.randint(2**62, (), generator=generator))
     drawn = np.random.default_rng(seed).beta(alpha, alpha, batch)  # torch's own takes no generator
     share = torch.from_numpy(np.maximum(drawn, 1 - drawn)).to(features)[:, None]
-    other = torch.randperm(batch, generator=generator, device=generator.device)
+    other = torch.randperm(batch, generator=generator)
     wide = share[:, :, None]
     return features * wide + features[other] * (1 - wide), targets * share + targets[other] * (1 - share)
 
 
 def _uniform(shape: tuple[int, ...], generator: Generator) -> Tensor:
-    return torch.rand(shape, generator=generator, device=generator.device)
+    return torch.rand(shape, generator=generator)
 
 
 def _power_ratio(low: float, high: float, count: int, generator: Generator) -> Tensor:
@@ -111,5 +111,5 @@ def _power_ratio(low: float, high: float, count: int, generator: Generator) -> T
 
 
 def _integers(lowest: int, highest: int, shape: tuple[int, ...], generator: Generator) -> Tensor:
-    """Integers from ``lowest`` to ``highest``, both included, on the generator's device."""
-    return torch.randint(lowest, highest + 1, shape, generator=generator, device=generator.device)
+    """Integers from ``lowest`` to ``highest``, both included."""
+    return torch.randint(lowest, highest + 1, shape, generator=generator)

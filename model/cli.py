@@ -3,7 +3,6 @@
 import functools
 import inspect
 import logging
-import os
 import shutil
 import signal
 import sys
@@ -190,8 +189,6 @@ def main() -> NoReturn:
     """Run the command line. Exit codes: 0 done, 1 a fault, 2 bad input, 3 a failed check, 128 + n on signal n."""
     for signum in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signum, _interrupt)
-    # cuBLAS is deterministic with a workspace of its own only; read once, when a GPU is first used.
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     logging.raiseExceptions = False  # a pipe that was closed is no fault
     console.log.handlers = [logging.StreamHandler(sys.stdout)]
     console.log.setLevel(logging.INFO)

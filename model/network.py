@@ -1,9 +1,9 @@
 """TC-ResNet8: temporal convolutions over log-mel bands (Choi et al. 2019, arXiv:1904.03814).
 
-The mel bands are the input *channels*, so that each convolution is one-dimensional, over time, and sees all frequencies
-at once. On a CPU such dense convolutions train many times faster than the 2-D depthwise ones of rival networks.
+The mel bands are the input *channels*, so that each convolution runs over time and sees all frequencies at once. On a
+CPU such dense convolutions train many times faster than the depthwise ones, over time and frequency, of rival networks.
 
-The time series are images one row high: for 2-D convolutions PyTorch has a layout (channels last) and ONNX Runtime
+They are written as 2-D ones over images one row high: for these PyTorch has a layout (channels last) and ONNX Runtime
 another (blocks of channels) that take two thirds of the time of 1-D ones.
 """
 
@@ -52,7 +52,7 @@ class TCResNet8(nn.Module):
         """
         x = self.blocks(self.stem(features[:, :, None])).mean(dim=(2, 3))
         if self.training and self.dropout > 0:
-            kept = torch.rand(x.shape, generator=generator, device=x.device) >= self.dropout
+            kept = torch.rand(x.shape, generator=generator) >= self.dropout
             x = x * kept / (1 - self.dropout)
         return self.classifier(x)
 

@@ -32,9 +32,7 @@ def run(settings: Settings, folder: Path, state: Path, resume: bool) -> None:
     ``state`` and ``resume`` are of ``train.train``. Raises UserError: data or state do not fit; ParityError.
     """
     data = _read(settings, SPLITS)
-    device = torch.accelerator.current_accelerator(check_available=True) or train.CPU
-    log.info("training on %s", device)
-    trained = train.train(settings, data, state, resume, device)
+    trained = train.train(settings, data, state, resume)
     for split in data.splits.values():
         split.stored.release()
     network, earlier, best = trained.network, trained.before, trained.best

@@ -11,7 +11,7 @@ from typing import Any
 
 from model.errors import UserError
 
-DEFAULT_LABELS = ("up", "down", "yes", "no")  # where a data set has any of them
+DEFAULT_LABELS = ("up", "down", "yes", "no")  # where a data set has all of them
 CLIP_SAMPLES = 16_000  # a second at kws.audio.SAMPLE_RATE
 DATA, RECIPE, RUN = "Data set", "Recipe (default: the profile's)", "Run"
 MOST_SEED = 2**31 - 1
@@ -61,7 +61,7 @@ class Settings:
     epochs: int = _recipe(180, "Passes over the training split.", 1, 10_000)
     batch_size: int = _recipe(256, "Clips a step.", 2, 65_536)
     learning_rate: float = _recipe(8e-3, "Peak of the one-cycle schedule.", 1e-8, 10)
-    weight_decay: float = _recipe(1e-2, "Of AdamW.", 0, 10)
+    weight_decay: float = _recipe(1e-2, "Of Muon and AdamW.", 0, 10)
     warmup: float = _recipe(0.15, "Share of the steps before the peak.", 0, 0.9)
     label_smoothing: float = _recipe(0.0, "Share of the target spread over all labels.", 0, 0.9)
     dropout: float = _recipe(0.3, "Before the last layer.", 0, 0.95)

@@ -1,4 +1,4 @@
-"""Training, from the first weights to the kept ones: one-cycle AdamW on augmented batches, averaged weights.
+"""Training, from the first weights to the kept ones: one-cycle Muon and AdamW on augmented batches, averaged weights.
 
 The epoch with the least calibrated loss on the validation split is kept, not the one with the highest accuracy: on a
 few hundred clips that is as often an early one that was lucky. The test split has no part in it.
@@ -37,7 +37,6 @@ from model.network import TCResNet8
 from model.provenance import versions
 from model.settings import RECIPE, Settings, option_name
 
-CPU = torch.device("cpu")
 STATE = "state.pt"
 
 
@@ -65,9 +64,7 @@ class Trained:
         return min(self.history, key=lambda epoch: epoch.val_loss)
 
 
-def train(
-    settings: Settings, corpus: Corpus, state: Path | None = None, resume: bool = False, device: torch.device = CPU
-) -> Trained:
+def train(settings: Settings, corpus: Corpus, state: Path | None = None, resume: bool = False) -> Trained:
     """Train on ``corpus.splits["training"]``, choose by ``["validation"]``.
 
     ``state`` is a folder where a run that was stopped finds, with ``resume``, what it needs to go on. The same settings
@@ -75,22 +72,28 @@ def train(
     the seed and the epoch's number. Raises UserError: the loss ran away; the state is of another run.
     """
     torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(True, warn_only=device.type == "mps")
+    torch.use_deterministic_algorithms(True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # nothing reads it
     torch.manual_seed(settings.seed)
 
     sampler, crops = Sampler(corpus, settings), hard_negatives.of(corpus, settings)
     chances = settings.noise_probability, settings.band_probability
-    augment = Augmenter(corpus.noise.to(device), *chances, settings.max_shift)
+    augment = Augmenter(corpus.noise, *chances, settings.max_shift)
     network = TCResNet8(len(corpus.labels), width=settings.width, dropout=settings.dropout)
     trained = Trained(copy.deepcopy(network).eval(), copy.deepcopy(network).eval() if crops.without else None)
-    network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # its stubs lack that form
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # its stubs lack that form
     average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(settings.ema_decay), use_buffers=True)
-    optimizer = torch.optim.AdamW(network.parameters(), weight_decay=settings.weight_decay, fused=True)
-    steps = settings.epochs * math.ceil(len(sampler) / settings.batch_size)
-    schedule = OneCycleLR(optimizer, settings.learning_rate, steps, pct_start=settings.warmup)
-    parts: list[Any] = [network, average, optimizer, schedule, crops, *filter(None, (trained.network, trained.before))]
-    identity = identity_of(settings, corpus, device)
+    # Muon (Liu et al. 2025, arXiv:2502.16982) takes matrices: the convolutions' weights, in the same memory.
+    kernels = [weight for weight in network.parameters() if weight.ndim == 4]
+    matrices = [weight.detach().permute(0, 2, 3, 1).view(len(weight), -1) for weight in kernels]
+    rest = [weight for weight in network.parameters() if weight.ndim < 4]
+    muon = torch.optim.Muon(matrices, weight_decay=settings.weight_decay, adjust_lr_fn="match_rms_adamw")
+    optimizers = muon, torch.optim.AdamW(rest, weight_decay=settings.weight_decay, fused=True)
+    steps, rate = settings.epochs * math.ceil(len(sampler) / settings.batch_size), settings.learning_rate
+    schedules = [OneCycleLR(each, rate, steps, pct_start=settings.warmup) for each in optimizers]
+    kept_networks = filter(None, (trained.network, trained.before))
+    parts: list[Any] = [network, average, *optimizers, *schedules, crops, *kept_networks]
+    identity = identity_of(settings, corpus)
     if state and resume and (state / STATE).exists():
         kept = load_state(state / STATE, identity)
         for each, values in zip(parts, kept["parts"], strict=True):
@@ -102,11 +105,11 @@ def train(
     with side_by_side(network) as (twins, pool):
         for number in range(len(trained.history) + 1, settings.epochs + 1):
             started = time.perf_counter()
-            rows = sampler.epoch(_generator(CPU, settings.seed, number))
-            drawn = [_generator(device, settings.seed, number, 0, twin) for twin in range(len(twins))]
-            picked = _generator(CPU, settings.seed, number, 0, "crops")
+            rows = sampler.epoch(_generator(settings.seed, number))
+            drawn = [_generator(settings.seed, number, 0, twin) for twin in range(len(twins))]
+            picked = _generator(settings.seed, number, 0, "crops")
             crops.begin(number)
-            total = torch.zeros(2, device=device)  # loss, right answers
+            total = torch.zeros(2)  # loss, right answers
             for step, batch in enumerate(rows.split(settings.batch_size)):
                 if step % 100 == 0:  # else a large data set's features all end up in this process's memory
                     corpus.splits["training"].stored.release()
@@ -115,8 +118,11 @@ def train(
                 done = list(pool.map(part, twins, batch.chunk(len(twins)), starts.chunk(len(twins)), drawn))
                 crops.tell(starts[batch <= CROP], torch.cat([sure for _, sure in done]))
                 gather(twins[: len(done)])
-                optimizer.step()
-                schedule.step()
+                for matrix, weight in zip(matrices, kernels, strict=True):
+                    matrix.grad = weight.grad.permute(0, 2, 3, 1).flatten(1)  # type: ignore[union-attr]
+                for optimizer, schedule in zip(optimizers, schedules, strict=True):
+                    optimizer.step()
+                    schedule.step()
                 average.update_parameters(network)
                 total += torch.stack([sums for sums, _ in done]).sum(dim=0)
 
@@ -151,36 +157,34 @@ def _learn(
 ) -> tuple[Tensor, Tensor]:
     """Leave the gradients of a part of a batch of ``whole`` clips in ``network``, of ``rows`` of an epoch with crops at
     ``starts``. Gives the losses' sum and the number of right answers, and how probable a keyword was in each crop."""
-    data, labels, device = corpus.splits["training"], corpus.labels, drawn.device
-    copies = torch.randint(0, data.stored.copies, rows.shape, generator=drawn, device=device).cpu()
+    data, labels = corpus.splits["training"], corpus.labels
+    copies = torch.randint(0, data.stored.copies, rows.shape, generator=drawn)
     silent, running = (rows == NO_CLIP).nonzero().flatten(), (rows <= CROP).nonzero().flatten()
     rows = rows.clamp(min=0)
-    power, answers = data.power(rows, copies).to(device), data.targets[rows]
+    power, answers = data.power(rows, copies), data.targets[rows]
     if len(silent):
-        power[silent.to(device)] = augment.silence(len(silent), drawn)
+        power[silent] = augment.silence(len(silent), drawn)
         answers[silent] = labels.index(SILENCE)
     if len(running):
-        power[running.to(device)] = crops.read(starts[running]).to(device)
+        power[running] = crops.read(starts[running])
         answers[running] = labels.index(UNKNOWN)
-    targets = F.one_hot(answers, len(labels)).float().to(device)
+    targets = F.one_hot(answers, len(labels)).float()
     features, targets = mixup(augment(power, drawn), targets, settings.mixup, drawn)
     logits = network(features, drawn)
     loss = F.cross_entropy(logits, targets, label_smoothing=settings.label_smoothing, reduction="sum")
     network.zero_grad(set_to_none=True)
     (loss / whole).backward()
-    sure = logits.detach()[running].softmax(1)[:, : len(corpus.dataset.labels)].sum(1).cpu()
+    sure = logits.detach()[running].softmax(1)[:, : len(corpus.dataset.labels)].sum(1)
     return torch.stack([loss.detach(), (logits.argmax(1) == targets.argmax(1)).sum()]), sure
 
 
 @contextmanager
 def side_by_side(network: TCResNet8) -> Iterator[tuple[list[TCResNet8], ThreadPoolExecutor]]:
-    """``network`` and, but on an accelerator, a twin that shares its weights, with a thread for each half of a batch:
-    torch's own threads wait for one another at every operation, and are slower than one with a network this small."""
-    twins = [network]
-    if next(network.parameters()).device == CPU:
-        twins.append(copy.deepcopy(network))
-        for own, shared in zip(twins[1].parameters(), network.parameters(), strict=True):
-            own.data = shared.data
+    """``network`` and a twin that shares its weights, with a thread for each half of a batch: torch's own threads wait
+    for one another at every operation, and are slower than one with a network this small."""
+    twins = [network, copy.deepcopy(network)]
+    for own, shared in zip(twins[1].parameters(), network.parameters(), strict=True):
+        own.data = shared.data
     interval = sys.getswitchinterval()
     sys.setswitchinterval(2e-4)  # seconds after which a thread asks for Python's lock; an operation takes about as long
     try:
@@ -205,14 +209,13 @@ def gather(twins: Sequence[TCResNet8]) -> None:
 
 @torch.inference_mode()
 def predict(network: nn.Module, power: Tensor) -> Tensor:
-    """Logits ``float32[clips, classes]`` for mel power ``[clips, bands, frames]``, both on the CPU."""
+    """Logits ``float32[clips, classes]`` for mel power ``[clips, bands, frames]``."""
     network.eval()
-    device = next(network.parameters()).device
-    return torch.cat([network(log_mel(part.to(device))).cpu() for part in power.split(128)])
+    return torch.cat([network(log_mel(part)) for part in power.split(128)])
 
 
 def score(network: nn.Module, split: Split, labels: Sequence[str]) -> tuple[float, float]:
-    """Mean cross-entropy and accuracy over a split, calibrated: by how sure it is on the whole no epoch is chosen."""
+    """Mean cross-entropy and accuracy over a split, calibrated: how sure it is on the whole decides on no epoch."""
     logits = torch.cat([predict(network, split.power(rows)) for rows in torch.arange(len(split)).split(512)]).numpy()
     targets = split.targets.numpy()
     _, bias, loss = calibrate(logits, targets, labels)
@@ -220,7 +223,7 @@ def score(network: nn.Module, split: Split, labels: Sequence[str]) -> tuple[floa
     return loss, float((shifted.argmax(axis=1) == targets).mean())
 
 
-def identity_of(settings: Settings, corpus: Corpus, device: torch.device) -> dict[str, Any]:
+def identity_of(settings: Settings, corpus: Corpus) -> dict[str, Any]:
     """All that the weights depend on, by the names that a user knows; the code that makes them of the data, too."""
     names = ("augment", "calibration", "corpus", "features", "hard_negatives", "network", "train")
     paths = (Path(__file__).parent / f"{name}.py" for name in (*names, "data/noise", "data/recording"))
@@ -229,7 +232,6 @@ def identity_of(settings: Settings, corpus: Corpus, device: torch.device) -> dic
         **{option_name(name): getattr(settings, name) for name in (*recipe, "seed")},
         "labels": list(corpus.labels),
         "data digest": corpus.digest,
-        "device": device.type,
         "source": hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()[:12],
         **{name: found for name, found in versions().items() if not name.startswith("onnx")},
     }
@@ -240,12 +242,12 @@ def save_state(path: Path, identity: dict[str, Any], state: dict[str, Any]) -> N
 
 
 def load_state(path: Path, identity: dict[str, Any]) -> dict[str, Any]:
-    """The state that is kept, on the CPU.
+    """The state that is kept.
 
     Raises UserError: it is of a run with other settings, data or versions (named), or cannot be read.
     """
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = torch.load(path, weights_only=True)
         different, state = differences(content["identity"], identity), dict(content["state"])
     except (OSError, RuntimeError, EOFError, KeyError, TypeError, AttributeError, pickle.UnpicklingError) as error:
         why = f"cannot be read ({first_sentence(error)}); remove it to start anew"
@@ -256,7 +258,7 @@ def load_state(path: Path, identity: dict[str, Any]) -> dict[str, Any]:
     return state
 
 
-def _generator(device: torch.device, *parts: int | str) -> torch.Generator:
+def _generator(*parts: int | str) -> torch.Generator:
     """What draws the random numbers that ``parts`` name."""
     digest = hashlib.sha256(repr(parts).encode()).digest()
-    return torch.Generator(device).manual_seed(int.from_bytes(digest[:8]) >> 1)
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8]) >> 1)

@@ -1,4 +1,4 @@
-"""``report.md``: the one page of a run, the verdict first; also the job summary and the comment on a pull request."""
+"""``report.md``: the one page of a run, verdict first, of figures of ``gates.FIGURES``; also job summary, comment."""
 
 import math
 from pathlib import Path

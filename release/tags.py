@@ -1,4 +1,4 @@
-"""Which tags a release may get, and what verified attestations say: judged here, done by regctl and cosign."""
+"""Which tags a release may get, what verified attestations and the changelog say; `ci/` moves the tags by regctl."""
 
 import base64
 import json

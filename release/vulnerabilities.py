@@ -17,7 +17,7 @@ from release.artifacts import InputError, Output, ToolError, read_file, run_tool
 
 MOST = timedelta(days=90)
 ECOSYSTEMS = {"pypi": "PyPI", "deb": "Debian"}
-DISTRIBUTIONS = ("deb", "apk", "rpm", "alpm")  # they have advisories, which nobody would look for
+DISTRIBUTIONS = ("deb", "apk", "rpm", "alpm")  # with advisories that the scan does not ask for
 
 
 def vulnerabilities(
@@ -56,7 +56,7 @@ def scan(listed: list[PackageURL], config: Path, database: Path | None) -> Compl
 
 
 def read_accepted(path: Path, today: date) -> list[dict[str, Any]]:
-    """The entries of ``osv-scanner.toml`` that hold ``today``. Raises InputError on any other than these.
+    """The entries of ``osv-scanner.toml`` that are in force ``today``. Raises InputError on any other than these.
 
     The scanner itself takes an entry without a reason and for ever, and knows other ways to leave packages out.
     """

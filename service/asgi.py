@@ -127,7 +127,7 @@ class Service:
             metrics.in_flight -= 1
 
     async def _turn(self, at_once: int = _AT_ONCE) -> None:
-        """Wait in the line of those of whom so many are answered between two looks at the sockets."""
+        """Wait in a line, of which `at_once` are answered between two looks at the sockets."""
         ahead = self._ahead[at_once]
         self._ahead[at_once] += 1
         try:

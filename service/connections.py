@@ -1,4 +1,4 @@
-"""What gunicorn's asgi worker leaves open: bounds on connections, problem documents, a stop that loses nothing.
+"""What gunicorn's asgi worker leaves open: bounds on connections, problem documents, what SIGTERM does.
 
 Its classes are extended here, private methods too: they have no hooks for it. Written for gunicorn 27.0.
 """

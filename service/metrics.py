@@ -1,6 +1,6 @@
 """Prometheus metrics, added up over the workers (prometheus_client's multiprocess mode).
 
-Files are named by a worker's place, which its successor takes over with its counts: none of dead workers pile up.
+Files are named by a worker's place, which its successor takes over with its counts, so that none pile up.
 """
 
 import atexit
@@ -32,7 +32,7 @@ DURATION = Histogram("kws_input_seconds", "Duration of the audio", buckets=(0.25
 MODEL = Gauge("kws_model_info", "Always 1", ["version", "revision", "sha256"], multiprocess_mode="livemax")
 
 in_flight = 0
-# Answers to be counted: endpoint, status, what else to count. Many in a row (warm caches) take a fifth of the time.
+# Answers to be counted: endpoint, status, what else to count. In bulk (warm caches) that takes a fifth of the time.
 answered: list[tuple[str, int, Callable[[], object] | None]] = []
 
 

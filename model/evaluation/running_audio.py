@@ -162,7 +162,7 @@ def measure(model: Model, corpus: Corpus) -> dict[str, Any] | None:
 
 def alarms(model: Model, recordings: Sequence[Recording]) -> list[dict[str, Any]]:
     """How many detections the model's rule makes in each of the user's own recordings without keywords; ``before`` is
-    for who knows a model that had not heard them."""
+    filled in by a caller with a model that had not heard them."""
     heard = ((each, len(each.detections(model.info.rule))) for each in _hear(model, recordings))
     return [{"recording": each.name, "minutes": each.seconds / 60, "alarms": n, "before": None} for each, n in heard]
 

@@ -1,4 +1,4 @@
-"""``report.md``: what a model was trained on, what it can do, and where it fails; one page for a person."""
+"""``report.md``: what a model was trained on, what it can do, where it fails; computed in ``model/evaluation/``."""
 
 from typing import Any
 

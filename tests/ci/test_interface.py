@@ -1,4 +1,4 @@
-"""What `dagger functions` and `--help` show, that caching is safe, and what of the arguments cannot be meant."""
+"""What `dagger functions` and `--help` show, that caching is safe, and which arguments are refused."""
 
 import json
 

@@ -108,14 +108,14 @@ SILENT = torch.empty(0, 40)
 def test_a_shift_moves_frames_and_nothing_comes_in_for_what_leaves() -> None:
     power = torch.zeros(200, 40, 61)
     power[:, :, [0, 30]] = 1.0
-    loud = Augmenter(SILENT, max_shift=6, widest_masks=(0, 0))(power, seeded())[:, 0] > 1
+    loud = Augmenter(SILENT, 0.5, 0.0, max_shift=6, widest_masks=(0, 0))(power, seeded())[:, 0] > 1
     assert set((loud[:, 20:41].long().argmax(dim=1) + 20).tolist()) == set(range(24, 37))
     assert set(loud.sum(dim=1).tolist()) == {1, 2}
 
 
 def test_noise_is_added_at_the_given_ratio() -> None:
     power = torch.full((500, 40, 61), 2.0)
-    augmenter = Augmenter(NOISE, noise_probability=0.5, snr_db=(10.0, 10.0))
+    augmenter = Augmenter(NOISE, 0.5, 0.0, max_shift=6, snr_db=(10.0, 10.0))
     added = (augmenter._add_noise(power, seeded()) - power).mean(dim=(1, 2))
     noisy = added > 0.1
     assert 0.4 < noisy.double().mean() < 0.6
@@ -125,7 +125,7 @@ def test_noise_is_added_at_the_given_ratio() -> None:
 
 def test_masks_are_bounded_and_set_to_the_mean() -> None:
     power = torch.rand(300, 40, 61, generator=seeded()) + 0.1
-    augmented = Augmenter(SILENT, max_shift=0)(power, seeded())
+    augmented = Augmenter(SILENT, 0.5, 0.0, max_shift=0)(power, seeded())
     masked = augmented == 0.0
     assert [int(masked.all(dim=dim).sum(dim=1).max()) for dim in (2, 1)] == [8, 12]
     torch.testing.assert_close(augmented[~masked], features.log_mel(power)[~masked])
@@ -133,7 +133,7 @@ def test_masks_are_bounded_and_set_to_the_mean() -> None:
 
 def test_silence_is_made_anew_from_digital_silence_up() -> None:
     generator = seeded()
-    power, again = (Augmenter(NOISE).silence(200, generator) for _ in range(2))
+    power, again = (Augmenter(NOISE, 0.5, 0.0, 6).silence(200, generator) for _ in range(2))
     level = power.mean(dim=(1, 2))
     assert 5 <= int((level == 0).sum()) <= 40
     assert level[level > 0].min() < 1e-4 * level.max()

@@ -122,10 +122,10 @@ def test_a_state_is_taken_where_the_weights_do_not_depend_on_what_changed(
     tone_corpus: Corpus, tmp_path: Path, monkeypatch: Any, settings: Any, data: Any, package: str, message: str
 ) -> None:
     path = tmp_path / "state.pt"
-    train.save_state(path, train.identity_of(SETTINGS, tone_corpus, train.CPU), {"kept": True})
+    train.save_state(path, train.identity_of(SETTINGS, tone_corpus), {"kept": True})
     monkeypatch.setattr(provenance, "version", lambda name: "0" if name == package else version(name))
     changed = dataclasses.replace(tone_corpus, **data)
-    identity = train.identity_of(dataclasses.replace(SETTINGS, **settings), changed, train.CPU)
+    identity = train.identity_of(dataclasses.replace(SETTINGS, **settings), changed)
     if not message:
         assert train.load_state(path, identity) == {"kept": True}
         return

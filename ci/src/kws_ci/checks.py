@@ -68,7 +68,7 @@ class Judge:
         self.bounds = ["--gates", GATES, *(f"--bound={each}" for each in bounds or [])]
 
     async def check(self) -> None:
-        """Raise UserError on a bound that cannot be meant, before any work."""
+        """Raise UserError on a bound that is no bound, before any work."""
         try:
             await stdout(self.kws.release(["bounds", *self.bounds], {GATES: self.kws.gates_file}))
         except ProgramError as error:

@@ -1,4 +1,4 @@
-"""The base image, and containers with the locked dependencies of a stage or with the tools of a release."""
+"""Containers from the base image that `Settings` names, with a stage's locked dependencies or a release's tools."""
 
 from collections.abc import Mapping
 from typing import Any

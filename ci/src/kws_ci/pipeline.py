@@ -22,7 +22,7 @@ FILES = {"sbom.cdx.json": "image/sbom.cdx.json", "gates.json": "gates.json"}
 async def run(
     kws: Toolbox, bounds: list[str] | None, last: dagger.File | None, publish: bool, tags: list[str] | None
 ) -> dagger.Directory:
-    """The whole way; what cannot be meant, and what the registry refuses, is named before any work."""
+    """The whole way; bad arguments, and what the registry refuses, are named before any work."""
     release = Releases(settings=kws) if kws.address else None  # type: ignore[call-arg]
     publishing = release if publish else None
     judge = checks.Judge(kws, bounds, last or "neither --address nor --last-release was given")

@@ -130,7 +130,7 @@ class Releases:
         return dag.container().import_(run.file(ARCHIVE))
 
     async def attestation(self, digest: str, kind: str, equals: dagger.File | None = None) -> dagger.File | str:
-        """The predicate of a verified attestation; where there is none (such as ``equals``), cosign's words."""
+        """The predicate of a verified attestation; where there is none, or none like ``equals``, cosign's words."""
         if not self.by_key and not self.settings.identity:
             return "--public-key is missing: give cosign.pub, or --identity and --issuer of a keyless signature"
         command = ["cosign", "verify-attestation", *self.verifying, "--type", kind, self.at(digest)]

@@ -1,4 +1,4 @@
-"""What a whole run shares: the constructor's arguments; what cannot be meant is named before any work."""
+"""What a whole run shares: the constructor's arguments; bad ones are named before any work."""
 
 import re
 from collections.abc import Iterable

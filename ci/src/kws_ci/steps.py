@@ -14,7 +14,7 @@ BAD_INPUT, FAILED, SIGNAL = 2, 3, 128  # exit codes; above the last it was kille
 
 
 class UserError(FunctionError, ValueError):
-    """An argument that cannot be meant: one line that names it and the remedy."""
+    """A bad argument: one line that names it and the remedy."""
 
     __module__ = "builtins"  # which the SDK leaves out of what it shows
 
