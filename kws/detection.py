@@ -63,10 +63,12 @@ def classify(model: "Model", waveform: Waveform) -> ClipResult:
     begin = time.perf_counter()
     probabilities = model(windows)
     milliseconds = (time.perf_counter() - begin) * 1e3
-    if not np.isfinite(probabilities).all():
+    if not math.isfinite(probabilities.sum()):
         raise FloatingPointError("the model answered with probabilities that are not finite")
     levels = 10 * np.log10(_power(windows) + 1e-12)
-    best = int(np.where(levels >= levels.max() - SAME_SOUND_DB, probabilities.max(axis=1), -1.0).argmax())
+    best = 0
+    if len(starts) > 1:
+        best = int(np.where(levels >= levels.max() - SAME_SOUND_DB, probabilities.max(axis=1), -1.0).argmax())
     index = int(probabilities[best].argmax())
     label, confidence = model.info.labels[index], float(probabilities[best, index])
     accepted = is_keyword(label) and confidence >= model.info.threshold
@@ -218,5 +220,4 @@ def middle(window: int, rule: Rule) -> float:
 
 def _power(windows: Waveform) -> Waveform:
     """The mean square of each of float32[windows, samples]."""
-    power: Waveform = np.einsum("ws,ws->w", windows, windows) / windows.shape[1]
-    return power
+    return np.vecdot(windows, windows) / windows.shape[1]
