@@ -31,7 +31,7 @@ from model.features import SPEEDS
 from model.settings import CLIP_SAMPLES
 
 HOP_SECONDS = 0.1
-SMOOTHING = (5, 7, 9)  # averages that are tried
+SMOOTHING = (5, 7, 9, 11)  # averages that are tried; over more a detection would come later than people wait
 # The sensitivities of the service: the false accepts that each allows, as a multiple of those that the run allows.
 SENSITIVITIES = {"low": 0.1, "medium": 1.0, "high": 5.0}
 QUIET_DBFS = (-65.0, -48.0)  # of the noise around a command
