@@ -11,6 +11,11 @@ TRAIN     ?=
 BOUNDS    ?=
 RELEASE   ?=
 
+# It is written to and cleared by name: several paths, or none, would clear something else.
+ifneq ($(words $(ARTIFACTS)),1)
+$(error ARTIFACTS='$(ARTIFACTS)' is not one path without spaces; give another)
+endif
+
 BIN   := .venv/bin
 MODEL := $(ARTIFACTS)/model/model.onnx
 CLIPS := .cache/clips
@@ -32,12 +37,13 @@ env: ## the locked dependencies in .venv (uv is brought too)
 
 pipeline: env ## train, serve, test, judge: everything in artifacts/ (DATASET=…, LABELS=… for your own)
 	@$(BIN)/python -m release bounds $(GATES)
-	@rm -rf $(ARTIFACTS)/inference $(ARTIFACTS)/report.md $(ARTIFACTS)/gates.json $(ARTIFACTS)/model.log
+	@$(if $(RELEASE),test -r '$(RELEASE)' || { echo "RELEASE='$(RELEASE)' cannot be read; give gates.json of the last release" >&2; exit 2; })
+	@rm -rf $(addprefix $(ARTIFACTS)/,inference report.md gates.json model.log service.log)
 	@$(MAKE) --no-print-directory train || { $(MAKE) --no-print-directory failed; exit 1; }
 	@$(MAKE) --no-print-directory clips
 	@mkdir -p $(ARTIFACTS)/inference
 	@set -e; port=$(FREE_PORT); KWS_PORT=$$port $(SERVER) >$(ARTIFACTS)/service.log 2>&1 & server=$$!; \
-	  trap 'kill $$server 2>/dev/null || true; wait $$server || true' EXIT; \
+	  trap 'kill $$server 2>/dev/null || true; wait $$server || true' EXIT; trap 'exit 130' INT; trap 'exit 143' TERM; \
 	  $(CLIENT) http://127.0.0.1:$$port || true # what it found wrong is for the gates to judge
 	@$(MAKE) --no-print-directory report
 
@@ -106,4 +112,5 @@ engine-stop: ## stop what `make engine` started
 	@tools/dagger_engine stop
 
 clean: ## remove what was made, but the environment
-	rm -rf $(ARTIFACTS) .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(addprefix $(ARTIFACTS)/,model model.before* model.log model.resume image inference report.md gates.json service.log)
+	rm -rf .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -127,8 +127,8 @@ def _open(data: bytes) -> soundfile.SoundFile:
         data = b"RF64" + data[4:]
     # A WAV that was written into a pipe may state that its samples take 0 bytes: they reach to the end.
     size = {b"RIFF": struct.Struct("<I"), b"RIFX": struct.Struct(">I")}.get(data[:4])
-    start = data.find(b"data", 12) + 8  # of the samples
-    if size and data[8:12] == b"WAVE" and start > 8 and data[start - 4 : start] == bytes(4):
+    start = data.find(b"data" + bytes(4), 12) + 8  # of the samples
+    if size and data[8:12] == b"WAVE" and start > 8:
         stated = size.pack(len(data) - 8), size.pack(len(data) - start)
         data = data[:4] + stated[0] + data[8 : start - 4] + stated[1] + data[start:]
     try:

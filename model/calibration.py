@@ -38,7 +38,7 @@ def calibrate(logits: Floats, targets: Targets, labels: Sequence[str]) -> tuple[
 
     ``logits [clips, classes]``. Training hears ``UNKNOWN`` many times as often as any keyword, so that its logits are
     too high for a split in which all classes are as frequent (Saerens et al. 2002, "Adjusting the outputs of a
-    classifier to new a priori probabilities"). A keyword's clip counts four times: those of new speakers are less sure
+    classifier to new a priori probabilities"). A keyword's clip counts twice: keywords of new speakers are less sure
     than those of validation, by more than other words are surer.
 
     n clips without a mistake show no more than that fewer than 3 in n are wrong (95 %; Hanley & Lippman-Hand 1983,
@@ -49,7 +49,7 @@ def calibrate(logits: Floats, targets: Targets, labels: Sequence[str]) -> tuple[
     unsure = 3 / (len(targets) + 3)
     wanted = np.full(values.shape, unsure / (values.shape[1] - 1))
     wanted[rows, targets] = 1 - unsure
-    unknown, weights = np.array([label == UNKNOWN for label in labels]), 1.0 + 3.0 * keyword_mask(labels)[targets]
+    unknown, weights = np.array([label == UNKNOWN for label in labels]), 1.0 + keyword_mask(labels)[targets]
 
     def cross_entropy(at: Floats) -> float:
         shifted = (values - at[1] * unknown) / math.exp(at[0])

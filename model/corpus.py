@@ -86,10 +86,7 @@ class Corpus:
 
 
 def load(dataset: DataSet, settings: Settings) -> Corpus:
-    """Read a data set, its mel power from the cache where it is there.
-
-    Raises UserError: a keyword with no readable clip in some split.
-    """
+    """Read a data set, mel power from the cache where it is there. Raises UserError: a keyword has no readable clip."""
     keywords = dataset.labels
     other_words = {clip.word for clip in dataset.clips} - {*keywords, SILENCE}
     speech = open_speech(settings, keywords)

@@ -57,7 +57,7 @@ def run(settings: Settings, folder: Path, state: Path, resume: bool) -> None:
         "weights_sha256": export.weights_sha256(network),
         "revision": revision(),
         "data_digest": data.digest,
-        "licence": data.dataset.licence,
+        "licence": data.dataset.licence or "not stated",
         "attribution": data.dataset.attribution,
     }
     graph = export.export_onnx(network, temperature)
@@ -126,8 +126,8 @@ def _read(settings: Settings, splits: Sequence[str]) -> corpus.Corpus:
         why = "figures of a model that was trained on it say nothing beside others'"
         remedy = "train on speech-commands, and give it to evaluate"
         raise UserError(f"data set '{dataset.name}' is a test set: {why}; {remedy}")
-    require_clips(dataset, splits)
     log.info("words to tell apart: %s", ", ".join(dataset.labels))
+    require_clips(dataset, splits)
     data = corpus.load(dataset, settings)
     log.info("data set %s, split by %s, digest %s", dataset.name, dataset.split_rule, data.digest[:12])
     audits = {name: split.audit for name, split in data.splits.items()}

@@ -108,7 +108,7 @@ def make_settings(chosen: Mapping[str, Any]) -> Settings:
     for each in fields(Settings):
         value, low, high = getattr(settings, each.name), each.metadata["low"], each.metadata["high"]
         if low is not None and not (isinstance(value, int | float) and low <= value <= high):  # also catches NaN
-            raise UserError(f"{option_name(each.name)} {value} is out of range; give {low:g} to {high:g}")
+            raise UserError(f"{option_name(each.name)} {value} is out of range; give {low:g} to {high:.10g}")
     if len(set(settings.labels)) != len(settings.labels):
         raise UserError(f"--labels '{','.join(settings.labels)}' names a word twice; name each once")
     for label in settings.labels:

@@ -202,8 +202,7 @@ def gather(twins: Sequence[TCResNet8]) -> None:
     for theirs, seen in zip(gradients[1:], statistics[1:], strict=True):  # in one order, whichever thread is done first
         torch._foreach_add_(gradients[0], theirs)
         torch._foreach_add_(statistics[0], seen)
-    torch._foreach_div_(statistics[0], len(twins))
-    for seen in statistics[1:]:
+        torch._foreach_div_(statistics[0], 2)
         torch._foreach_copy_(seen, statistics[0])
 
 
@@ -242,10 +241,7 @@ def save_state(path: Path, identity: dict[str, Any], state: dict[str, Any]) -> N
 
 
 def load_state(path: Path, identity: dict[str, Any]) -> dict[str, Any]:
-    """The state that is kept.
-
-    Raises UserError: it is of a run with other settings, data or versions (named), or cannot be read.
-    """
+    """The state that is kept. Raises UserError: it is of another run (what differs is named), or cannot be read."""
     try:
         content = torch.load(path, weights_only=True)
         different, state = differences(content["identity"], identity), dict(content["state"])

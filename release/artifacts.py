@@ -31,8 +31,8 @@ class ToolError(Exception):
 def read_file(path: Path, loads: Callable[[str], Any] = json.loads) -> dict[str, Any]:
     """A file's object, of JSON unless ``loads`` reads another form. Raises InputError where there is none."""
     try:
-        return {**loads(path.read_text(encoding="utf-8"))}
-    except (OSError, ValueError, TypeError, RecursionError) as error:
+        return {**loads(path.read_text(encoding="utf-8-sig"))}
+    except (OSError, ValueError, TypeError, LookupError, RecursionError) as error:
         raise InputError(f"{path} cannot be read ({error}); run the stage that writes it, or mend it") from error
 
 

@@ -27,9 +27,9 @@ def provenance(
     names = ("source", "revision", "base.name", "base.digest")
     source, revision, base, digest = (labels.get(f"org.opencontainers.image.{name}", "") for name in names)
     found = [{"uri": f"git+{source}@{revision}", "digest": {"gitCommit": revision}}] if revision else []
-    found += [{"uri": f"docker://{base}", "digest": _digest(digest)}] if digest else []
+    found += [{"uri": f"docker://{base}", "digest": _digest(str(digest))}] if digest else []
     materials = {"data set": labels.get("kws.data.digest"), **_split(material)}
-    found += [{"name": name, "digest": _digest(said)} for name, said in materials.items() if said]
+    found += [{"name": name, "digest": _digest(str(said))} for name, said in materials.items() if said]
     build: dict[str, Any] = {"buildType": "urn:kws:pipeline:v1", "externalParameters": _split(parameter)}
     build |= {"internalParameters": {"untestedPlatforms": untested} if untested else {}, "resolvedDependencies": found}
     # No time, no run's number unless given: equal runs state the same, as cosign writes it: with an empty `metadata`.

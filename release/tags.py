@@ -73,5 +73,5 @@ def notes(changelog: Path, tag: Annotated[str, typer.Option(help="The git tag, s
     section = rf"^## \[?{re.escape(number)}\]?(?![\w.+-]).*?$\n(.*?)(?=^## |\Z)"
     found = re.search(section, changelog.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
     if not found or not found[1].strip():
-        raise InputError(f"CHANGELOG.md has no section '## {number}': write what is in {tag} first")
+        raise InputError(f"{changelog} has no section '## {number}': write what is in {tag} first")
     print(found[1].strip())

@@ -31,9 +31,9 @@ def vulnerabilities(
         accepted = read_accepted(config, datetime.now(UTC).date())
         listed, unasked = as_matched(read_file(document))
         failed, unfixed = judge(scan(listed, config, database))
-    except (InputError, ToolError) as error:
+    except (InputError, ToolError, AttributeError, TypeError, ValueError) as error:
         write_json(output, {"error": str(error)})
-        raise
+        raise error if isinstance(error, ToolError) else InputError(f"{error} (of {document} or {config})") from error
     found = {"failed": failed, "unfixed": unfixed, "accepted": accepted, "packages": len(listed), "unasked": unasked}
     write_json(output, found | {"asked": "local database" if database else "api.osv.dev"})
     print(f"{len(listed)} packages: {len(failed)} with a fix, {len(unfixed)} without")

@@ -74,7 +74,7 @@ class Settings:
 
     model: Path = _setting(Path("artifacts/model/model.onnx"), Path)
     model_sha256: str = _setting("", _DIGEST)  # that the model file must have
-    samples: Path = _setting(Path(__file__).with_name("samples"), Path)  # of `service.readiness`
+    samples: Path = _setting(Path(__file__).with_name("samples"), lambda text: Path(text).resolve(strict=True))
     host: str = _setting("127.0.0.1", _HOST)
     port: int = _number(8000, 1, 65535)  # also PORT, as platforms give it
     workers: int = _number(2, 1, 64)  # by default a process for each of at most 8 processors

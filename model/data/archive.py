@@ -47,7 +47,7 @@ _NOT_READ = {  # first bytes -> what it is, with the remedy
     b"\x04\x22\x4d\x18": f"an LZ4 file; {_REPACK}",
     b"PAR1": "a Parquet file; write its recordings into a folder a word and give the folder",
     b"version https://git-lfs": "a Git LFS pointer in its place; fetch it with `git lfs pull`",
-    b"": "{kind}; give a folder with a folder of recordings a word, or a .tar.gz or .zip of one",
+    b"": "{kind}; give a folder with a folder of recordings a word, or a .tar.gz or .zip (others: `bsdtar -xf`)",
 }
 
 
@@ -124,7 +124,7 @@ def unpack(archive: Path, notes: list[str], sha256: str = "") -> Path:
             raise UserError(f"archive '{archive}' {error}") from error
         except RuntimeError as error:  # of zipfile: encrypted, or a method that it does not know
             raise UserError(f"archive '{archive}' is not read here ({error}); unpack it and give the folder") from error
-        except (*_CORRUPT, OSError) as error:
+        except (*_CORRUPT, UnicodeError, OSError) as error:
             if isinstance(error, OSError) and error.errno is not None:  # the disk, not the archive
                 raise
             raise UserError(f"archive '{archive}' is truncated or corrupt ({error}); fetch or pack it again") from error
@@ -230,6 +230,6 @@ def _refuse(member: tarfile.TarInfo, why: str) -> None:
     """Raises UserError, unless the member is no data and can be passed over."""
     path = PurePosixPath(member.name.replace("\\", "/"))
     leftover = any(is_leftover(part) for part in path.parts if part not in ("..", "/"))
-    wanted = path.name in TEXT_FILES or path.suffix.lower() in AUDIO_SUFFIXES | MEDIA_SUFFIXES
+    wanted = path.name.lower() in TEXT_FILES or path.suffix.lower() in AUDIO_SUFFIXES | MEDIA_SUFFIXES
     if wanted and not leftover:
         raise UserError(f"is unsafe: member '{member.name}' {why}; pack plain files and folders")

@@ -34,14 +34,15 @@ TEXT_FILES = (VALIDATION_LIST, TESTING_LIST, INFO_FILE)
 TRANSCRIPT = ".trans.txt"  # how the names of LibriSpeech's transcripts end
 # The names that libsndfile's formats go by.
 AUDIO_SUFFIXES = {f".{name.lower()}" for name in soundfile.available_formats() if name != "RAW"}
-AUDIO_SUFFIXES |= {".wave", ".oga", ".opus", ".aif", ".aifc", ".snd", ".bw64", ".mp2", ".sph"}
+AUDIO_SUFFIXES |= {".wave", ".oga", ".opus", ".aif", ".aifc", ".snd", ".bw64", ".mp2", ".sph", ".sf"}
+_AUDIO_STARTS = (b"RIFF", b"RF64", b"fLaC", b"OggS", b"FORM", b"caff", b".snd")  # of files without a suffix
 MEDIA_SUFFIXES = {  # of audio and video that libsndfile does not read
     *(".3gp", ".aac", ".ac3", ".amr", ".ape", ".avi", ".dsf", ".flv", ".m4a", ".m4b", ".mka", ".mkv", ".mov"),
-    *(".mp4", ".mpeg", ".mpg", ".pcm", ".raw", ".webm", ".wma", ".wv"),
+    *(".mp4", ".mpeg", ".mpg", ".pcm", ".raw", ".webm", ".wma", ".wv", ".weba", ".tta", ".tak", ".wmv", ".m4v"),
 }
 # Left behind by operating systems, editors, file servers and interrupted downloads; hidden names are so anyway.
 _LEFTOVERS = ("__macosx", "__pycache__", "lost+found", "desktop.ini", "thumbs.db", "$recycle.bin", "@eadir", "#recycle")
-_LEFTOVER_STARTS = (".", "~$", "system volume information", "icon\r")
+_LEFTOVER_STARTS = (".", "~$", "system volume information", "icon\r", "@recycle", "found.0", "paxheader")
 _LEFTOVER_ENDS = ("~", ".tmp", ".bak", ".swp", ".part", ".partial", ".crdownload")
 _SPLIT_FOLDERS = {
     **dict.fromkeys(("train", "training"), "training"),
@@ -89,6 +90,9 @@ def read_layout(root: Path, labels: tuple[str, ...], notes: list[str]) -> Layout
     every = {name: tuple(name.split("/")) for name in sorted(found["audio"])}
     noise = [name for name, parts in every.items() if NOISE_FOLDER in {_word(part, sought) for part in parts}]
     paths = _unwrap({name: every[name] for name in every.keys() - set(noise)}, sought)
+    below = {parts[1].lower() for parts in paths.values() if len(parts) > 2}
+    if below <= _SPLIT_FOLDERS.keys() and len({_SPLIT_FOLDERS[name] for name in below}) > 1:  # WORD/train/…
+        paths = {name: (*parts[1:2], parts[0], *parts[2:]) if parts[2:] else parts for name, parts in paths.items()}
     divided = sorted(_divide(paths, sought, notes).items())
     clips = [
         Clip(name, _word(parts[0], sought), split, parts[1] if len(parts) > 2 else "", "/".join(parts[1:]))
@@ -106,7 +110,7 @@ def read_layout(root: Path, labels: tuple[str, ...], notes: list[str]) -> Layout
     if not labels and words and not set(words).issuperset(DEFAULT_LABELS):
         notes.append(f"the keywords are all words of the data set: {', '.join(words)}; --labels names others")
         labels = tuple(words)
-    texts = {Path(name).name: root / name for name in sorted(found["text"], key=lambda name: -name.count("/"))}
+    texts = {Path(name).name.lower(): root / name for name in sorted(found["text"], key=lambda name: -name.count("/"))}
     return Layout(clips, tuple(noise), texts, labels or DEFAULT_LABELS)
 
 
@@ -164,15 +168,22 @@ def _walk(folder: Path, above: frozenset[Path]) -> Iterator[tuple[Path, str]]:
 def _kind(path: Path) -> str:
     """Audio, media, text, transcript, one of ``_USELESS``, or empty where nobody misses it."""
     suffix = path.suffix.lower()
-    if path.name in TEXT_FILES:
+    if path.name.lower() in TEXT_FILES:
         return "text"
     if path.name.endswith(TRANSCRIPT):
         return "transcript"
-    if suffix not in AUDIO_SUFFIXES | MEDIA_SUFFIXES:
+    if suffix not in AUDIO_SUFFIXES | MEDIA_SUFFIXES and (suffix or not _begins_as_audio(path)):
         return ""
     if any("\ud800" <= character <= "\udfff" for character in str(path)):
         return "misnamed"
     return "media" if suffix in MEDIA_SUFFIXES else "audio" if path.is_file() else "links"
+
+
+def _begins_as_audio(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(4) in _AUDIO_STARTS
 
 
 @cache
@@ -214,10 +225,9 @@ def _divide(paths: Paths, sought: frozenset[str], notes: list[str]) -> dict[str,
     trained = {word for top, split in splits.items() if split == "training" for word in words[top]}
     used = {top: split for top, split in splits.items() if not trained or words[top] & trained}
     if left_out := sorted(words.keys() - used.keys()):
-        count = (
-            f"{sum(parts[0] in left_out for parts in paths.values())} recordings are not in folders of the same words"
-        )
-        notes.append(f"beside the folders of splits, {count} and left out: {some(left_out, 5)}")
+        count = sum(parts[0] in left_out for parts in paths.values())
+        told = f"{count} recordings are not in folders of the same words and left out"
+        notes.append(f"beside the folders of splits, {told}: {some(left_out, 5)}")
     if {*used.values()} == {"training"}:
         used = dict.fromkeys(used, "")
     kept = (name for name, parts in paths.items() if len(parts) == 1 or parts[0] in used)

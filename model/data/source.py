@@ -88,7 +88,7 @@ def _find(settings: Settings, notes: list[str]) -> tuple[Path, dict[str, str]]:
         return synthetic.make(words, settings.synthetic_size, settings.synthetic_seed), {"name": given}
     if given == "speech-commands":
         path = archive.official(settings.dataset_url, sha256 := settings.dataset_sha256.lower())
-    elif path.is_dir():
+    elif given and path.is_dir():
         return path, {"name": path.resolve().name}
     elif not path.is_file():
         hint = "a folder, an archive, speech-commands or synthetic; an address is for --dataset-url"

@@ -43,9 +43,7 @@ def patched(data: bytes, *patches: tuple[int, bytes]) -> bytes:
 
 NOTHING, ALL_ONES = b"\0\0\0\0", b"\xff\xff\xff\xff"
 PLAIN = wav("up")
-RIFX = struct.pack(
-    ">4sI8sIHHIIHH4sI", b"RIFX", 0, b"WAVEfmt ", 16, 1, 1, SAMPLE_RATE, 2 * SAMPLE_RATE, 2, 16, b"data", 0
-)
+RIFX = struct.pack(">4sI8sIHHIIHH4sI", b"RIFX", 0, b"WAVEfmt ", 16, 1, 1, SAMPLE_RATE, 32_000, 2, 16, b"data", 0)
 FLAC = encode(tone("up"), container="FLAC")
 LYING = {
     "wav, sizes 0": patched(PLAIN, (4, NOTHING), (40, NOTHING)),
@@ -53,6 +51,7 @@ LYING = {
     "wav, sizes all ones": patched(PLAIN, (4, ALL_ONES), (40, ALL_ONES)),
     "wav, larger than the file": patched(PLAIN, (40, struct.pack("<I", 1 << 20))),
     "wav, behind a chunk": patched(PLAIN[:36] + b"LIST\4\0\0\0INFO" + PLAIN[36:], (4, NOTHING), (52, NOTHING)),
+    "wav, behind a comment": patched(PLAIN[:36] + b"LIST\x10\0\0\0INFOICMT\4\0\0\0data" + PLAIN[36:], (64, NOTHING)),
     "rifx, size 0": RIFX + np.frombuffer(PLAIN[44:], "<i2").astype(">i2").tobytes(),
     # "total samples" are the last 36 bits before the MD5 of STREAMINFO; 0 is defined as unknown.
     "flac, length unknown": patched(FLAC, (21, bytes([FLAC[21] & 0xF0]) + NOTHING)),

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -142,6 +143,7 @@ def test_a_state_that_is_none_is_refused(tmp_path: Path, monkeypatch: pytest.Mon
     assert not Path("evil").exists()
 
 
+SIGNALS = signal.SIGINT, signal.SIGTERM
 GO_ON = "the output is as it was; --resume goes on after the last whole epoch"
 
 
@@ -159,8 +161,7 @@ def fails(folder: Path, code: int, message: str, *options: str | Path, last_line
 @pytest.mark.parametrize(
     ("failure", "code", "message", "last_line"),
     [
-        (lambda: signal.raise_signal(signal.SIGTERM), 143, f"stopped by SIGTERM; {GO_ON}", ""),
-        (lambda: signal.raise_signal(signal.SIGINT), 130, f"stopped by SIGINT; {GO_ON}", ""),
+        *((partial(signal.raise_signal, one), 128 + one, f"stopped by {one.name}; {GO_ON}", "") for one in SIGNALS),
         (UserError("training diverged"), 2, "training diverged", ""),
         (OSError(errno.ENOSPC, "full", "x"), 2, "no space left on the disk for the output or the cache", "[Errno 28]"),
         (PermissionError(errno.EACCES, "No", "x"), 2, "'x' cannot be read or written (no); mend it", "[Errno 13]"),
@@ -180,8 +181,7 @@ def test_a_run_that_ends_early_leaves_its_log(
 
 def test_a_model_that_computes_something_else_is_not_written(tones: Path, tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setattr(export, "PARITY", -1.0)
-    message = "the exported model's probabilities differ from PyTorch's by "
-    fails(tmp_path, 1, message, *QUICK, "--epochs", "1", "--dataset", tones)
+    fails(tmp_path, 1, "the exported model's probabilities differ from", *QUICK, "--epochs", "1", "--dataset", tones)
 
 
 def test_an_output_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
@@ -200,12 +200,9 @@ def test_an_output_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
 def test_a_full_disk_is_told_as_one(tmp_path: Path) -> None:
     """soundfile and torch, which write by themselves, would raise errors of their own: a traceback."""
     (tmp_path / "some.new").symlink_to("/dev/full")  # what is written appears whole or not at all
-    for write in (
-        lambda: write_clip(tmp_path / "some.flac", np.zeros(100)),
-        lambda: train.save_state(tmp_path / "some.pt", {}, {}),
-    ):
+    for write, name, *content in ((write_clip, "some.flac", np.zeros(100)), (train.save_state, "some.pt", {}, {})):
         with pytest.raises(OSError, match="No space left") as raised:
-            write()
+            write(tmp_path / name, *content)
         assert files.no_space(raised.value)
 
 

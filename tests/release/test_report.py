@@ -67,6 +67,8 @@ def test_a_failed_training_takes_no_former_model_away(tmp_path: Path) -> None:
         assert (done.returncode, "error: no" in done.stdout) == (2, True), done.stderr
         assert (root / "model.before/model.onnx").read_text() == "good"
         assert [path.name for path in (root / "model").iterdir()] == ["train.log"]
+    refused = subprocess.run(["make", "clean", "ARTIFACTS=a b"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (refused.returncode, "ARTIFACTS='a b' is not one path" in refused.stderr) == (2, True)
 
 
 def test_a_verdict_is_about_one_archive(tmp_path: Path) -> None:

@@ -63,12 +63,13 @@ def test_values(tmp_path: Path) -> None:
         *((f"KWS_{kind}_KEYS", "my-secret-key") for kind in ("API", "METRICS")),
         *(("KWS_API_KEYS", f"{start}my-secret-key") for start in (f"{DIGEST},", "# nobody yet ")),
         *(("KWS_API_KEYS_FILE", path) for path in ("/does/not/exist", __file__)),
+        ("KWS_SAMPLES", "my-own"),
     ],
 )
 def test_a_wrong_value_names_itself_and_no_secret(name: str, value: str) -> None:
     with pytest.raises(SettingsError, match=r"^[^\n]*$") as caught:
         Settings.from_env({name: value})
-    assert str(caught.value).startswith(name if "_KEYS" in name else f"{name}={value!r}: must be ")
+    assert str(caught.value).startswith(name if "_KEYS" in name or "SAMPLES" in name else f"{name}={value!r}: must be ")
     assert "my-secret-key" not in str(caught.value)
 
 

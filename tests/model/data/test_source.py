@@ -153,8 +153,7 @@ def test_the_cache_holds_it_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyt
     inode = (root / A).stat().st_ino
     assert (one, (opened(path).root / A).stat().st_ino) == (root, inode)  # not unpacked again
     shutil.rmtree(root)
-    left = root.with_name(f".{root.name}.killed.tmp")
-    left.mkdir()
+    (left := root.with_name(f".{root.name}.killed.tmp")).mkdir()
     assert (opened(path).root / A).read_bytes() == FILES[A]
     assert not left.exists()
     monkeypatch.setattr(archive, "RECIPE", "another")
@@ -177,6 +176,11 @@ def patched(path: Path, at: int, value: int) -> Path:
     with zipfile.ZipFile(path) as packed:
         data[packed.start_dir + at] = data[packed.infolist()[0].header_offset + at - 2] = value
     path.write_bytes(data)
+    return path
+
+
+def misnamed(path: Path) -> Path:
+    path.write_bytes(pack_zip(path, {"up/ü.wav": b""}).read_bytes().replace("ü".encode(), b"\xfc\xfc"))
     return path
 
 
@@ -210,6 +214,7 @@ DATA: list[tuple[Given, str, str]] = [  # what there is, options of `check`, wha
     (tarfile.NUL * 10240, "", "has no words; it holds no recordings"),
     (partial(patched, at=8, value=1), "", r"is not read here \(.*encrypted.*\); unpack it"),
     (partial(patched, at=10, value=9), "", r"is not read here \(.*not supported.*\); unpack it"),
+    (misnamed, "", "is truncated or corrupt .*utf-8.*; fetch or pack it again"),
     (member("up/evil.wav", tarfile.SYMTYPE, "/etc/passwd"), "", "member 'up/evil.wav' leads out of it"),
     (member("up/evil.wav", tarfile.LNKTYPE, "../../etc/passwd"), "", "member 'up/evil.wav' leads out of it"),
     (member("up/evil.wav", tarfile.CHRTYPE), "", "member 'up/evil.wav' is a device"),
