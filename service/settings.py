@@ -95,7 +95,7 @@ class Settings:
     cors_origins: tuple[str, ...] = _setting((), lambda text: tuple(re.split(r"[\s,]+", _ORIGINS(text).strip(" ,"))))
     proxies: int = _number(0, 0, 8)  # trusted ones in front, whose X-Forwarded-For names the client
     timeout: int = _number(30, 5, 3600)  # seconds without a sign of life after which a worker is replaced
-    graceful_timeout: int = _number(20, 1, 3600)  # seconds for what is under way at SIGTERM
+    graceful_timeout: int = _number(20, 3, 3600)  # seconds for what is under way at SIGTERM; gunicorn looks each second
     keepalive: int = _number(5, 0, 3600)  # seconds that an idle connection is kept
     log_level: str = _setting("info", _LEVEL)
     access_log: bool = _setting(True, lambda text: _FLAG(text) in ("1", "true", "yes", "on"))  # one line a request

@@ -184,7 +184,7 @@ def test_sigterm_under_load(serve: Serve) -> None:
 
 
 def test_what_does_not_go_on_does_not_outlive_the_grace_time(serve: Serve) -> None:
-    server = serve(graceful_timeout=1, request_timeout=3600)
+    server = serve(graceful_timeout=3, request_timeout=3600)
     with server.connect(HEAD % len(LONG) + LONG[:1000]):
         answered(server, 1)  # so that the one before has been accepted
         assert server.stop() == 0
