@@ -1,7 +1,5 @@
-"""The bytes of an audio file -> the waveform that a model takes: mono, one sample rate, float32 at full scale 1.
-
-It reads whatever libsndfile reads, by content, in blocks, to the end of what is there, whatever length a header states.
-"""
+"""The bytes of whatever libsndfile reads, to the end of what is there, whatever length a header states -> the waveform
+that a model takes: mono, one sample rate, float32 at full scale 1."""
 
 import io
 import re
@@ -36,6 +34,12 @@ _OTHER_KINDS = {  # that libsndfile does not read, by their first bytes
     rb"version https://git-lfs": "a Git LFS pointer in place of the recording",
     rb"\s*<": "HTML or XML",
     rb"\s*\{": "JSON",
+}
+_W64 = b"data\xf3\xac\xd3\x11\x8c\xd1\x00\xc0\x4f\x8e\xdb\x8a"  # how its data chunk begins
+_UNSTATED = {  # how writers into a pipe state a length that they do not know, and what libsndfile takes for one
+    **dict.fromkeys((b"RIFF", b"RIFX"), (b"data" + bytes(4), b"data" + b"\xff" * 4)),
+    b"RF64": (b"ds64\x1c\0\0\0" + bytes(16), b"ds64\x1c\0\0\0" + b"\0\0\0\0\0\1\0\0" * 2),
+    b"riff": (_W64 + b"\xff" * 7 + b"\x7f", _W64 + bytes(8)),
 }
 
 
@@ -125,12 +129,7 @@ def _open(data: bytes) -> soundfile.SoundFile:
         raise AudioError("audio-empty", "The file is empty.")
     if data[:4] == b"BW64":  # ITU-R BS.2088: RF64 under another name
         data = b"RF64" + data[4:]
-    # A WAV that was written into a pipe may state that its samples take 0 bytes: they reach to the end.
-    size = {b"RIFF": struct.Struct("<I"), b"RIFX": struct.Struct(">I")}.get(data[:4])
-    start = data.find(b"data" + bytes(4), 12) + 8  # of the samples
-    if size and data[8:12] == b"WAVE" and start > 8:
-        stated = size.pack(len(data) - 8), size.pack(len(data) - start)
-        data = data[:4] + stated[0] + data[8 : start - 4] + stated[1] + data[start:]
+    data = data.replace(*_UNSTATED.get(data[:4], (data, data)), 1)
     try:
         file = soundfile.SoundFile(_Bytes(data))
     except (soundfile.LibsndfileError, ValueError, TypeError):

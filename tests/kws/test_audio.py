@@ -41,7 +41,7 @@ def patched(data: bytes, *patches: tuple[int, bytes]) -> bytes:
     return bytes(changed)
 
 
-NOTHING, ALL_ONES = b"\0\0\0\0", b"\xff\xff\xff\xff"
+NOTHING, ALL_ONES, UNKNOWN = b"\0\0\0\0", b"\xff\xff\xff\xff", b"\xff" * 7 + b"\x7f"
 PLAIN = wav("up")
 RIFX = struct.pack(">4sI8sIHHIIHH4sI", b"RIFX", 0, b"WAVEfmt ", 16, 1, 1, SAMPLE_RATE, 32_000, 2, 16, b"data", 0)
 FLAC = encode(tone("up"), container="FLAC")
@@ -53,9 +53,10 @@ LYING = {
     "wav, behind a chunk": patched(PLAIN[:36] + b"LIST\4\0\0\0INFO" + PLAIN[36:], (4, NOTHING), (52, NOTHING)),
     "wav, behind a comment": patched(PLAIN[:36] + b"LIST\x10\0\0\0INFOICMT\4\0\0\0data" + PLAIN[36:], (64, NOTHING)),
     "rifx, size 0": RIFX + np.frombuffer(PLAIN[44:], "<i2").astype(">i2").tobytes(),
-    # "total samples" are the last 36 bits before the MD5 of STREAMINFO; 0 is defined as unknown.
     "flac, length unknown": patched(FLAC, (21, bytes([FLAC[21] & 0xF0]) + NOTHING)),
     "bw64": b"BW64" + encode(tone("up"), container="RF64")[4:],
+    "bw64, sizes 0": patched(encode(tone("up"), container="RF64"), (0, b"BW64"), (20, bytes(16))),
+    "w64, sizes unknown": patched(encode(tone("up"), container="W64"), *((at, UNKNOWN) for at in (16, 96))),
 }
 
 

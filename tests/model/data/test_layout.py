@@ -53,7 +53,6 @@ A, B = "up/00000000_nohash_0.wav", "no/00000001_nohash_0.wav"
 LISTED = {**dict.fromkeys(MANY, "* training"), A: "up validation 00000000", B: "no testing 00000001"}
 HELD = {split: [name for name in MANY if official_split(name) == split] for split in SPLITS}
 ALL_BUT_TWO = {"validation_list": "\n".join(HELD["validation"]), "testing_list": "\n".join(HELD["testing"][2:])}
-# Of the lists of the official archive.
 OFFICIAL = {"bed/1b4c9b89_nohash_0": "bed testing 1b4c9b89", "bed/2ce7534c_nohash_0": "bed validation 2ce7534c"}
 OFFICIAL |= {"right/d1a17cbe_nohash_1": "right training", "bed/d1a17cbe_nohash_0.flac": "bed training d1a17cbe"}
 BY_SPEAKER, BY_NAME = (f"the {unit} names (SHA-1" for unit in ("speakers'", "recordings'"))
