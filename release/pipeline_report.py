@@ -33,7 +33,7 @@ def render(run: Artifacts, judged: dict[str, Any], not_proven: list[str]) -> str
 def cell(value: Any) -> str:
     """Text from outside in a table: on one line, without what would end the cell or begin markup."""
     text = " ".join(str(value).split())
-    return "".join(f"\\{letter}" if letter in "|`*_<>[]\\#" else letter for letter in text)[:300]
+    return "".join(f"\\{letter}" if letter in "|`*_<>[]\\#" else letter for letter in text)[:600]
 
 
 TEMPLATES.filters |= {"cell": cell, "percent": lambda value: FIGURES[0].text(as_number(value))}
