@@ -108,7 +108,7 @@ def read_layout(root: Path, labels: tuple[str, ...], notes: list[str]) -> Layout
     clips = [clip for clip in clips if clip.word not in others]
     words = sorted({clip.word for clip in clips} - {UNKNOWN, SILENCE})
     if not labels and words and not set(words).issuperset(DEFAULT_LABELS):
-        notes.append(f"the keywords are all words of the data set: {', '.join(words)}; --labels names others")
+        notes.append(f"the keywords are all words of the data set: {', '.join(words)}; --labels keeps fewer")
         labels = tuple(words)
     texts = {Path(name).name.lower(): root / name for name in sorted(found["text"], key=lambda name: -name.count("/"))}
     return Layout(clips, tuple(noise), texts, labels or DEFAULT_LABELS)

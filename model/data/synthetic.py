@@ -38,7 +38,7 @@ ACCENTS = ["en", "en-us", "en-us-nyc", "en-029", "en-gb-x-rp", "en-gb-scotland",
 # Effects rather than voices: nobody sounds like this.
 _LEFT_OUT = ("robo", "robot", "whisper", "demonic", "croak", "tweaky", "anxious")
 _ENDINGS = ("", ".", "!", "?", ",")  # each has its own melody
-_SENTENCES = 6  # of each voice, of twelve words
+_SENTENCES = 18  # of each voice, of twelve words: half an hour in all for the rule, and as much to judge it
 _GROUPS = 8  # of voices, each spoken by a process of its own
 
 
