@@ -62,6 +62,7 @@ class Settings:
     batch_size: int = _recipe(256, "Clips a step.", 2, 65_536)
     learning_rate: float = _recipe(8e-3, "Peak of the one-cycle schedule.", 1e-8, 10)
     weight_decay: float = _recipe(1e-2, "Of Muon and AdamW.", 0, 10)
+    muon: bool = _recipe(True, "Muon trains the convolutions; else AdamW trains all.")
     warmup: float = _recipe(0.15, "Share of the steps before the peak.", 0, 0.9)
     label_smoothing: float = _recipe(0.0, "Share of the target spread over all labels.", 0, 0.9)
     dropout: float = _recipe(0.3, "Before the last layer.", 0, 0.95)
@@ -88,7 +89,7 @@ PROFILES: dict[str, dict[str, Any]] = {
     "quick": {"epochs": 36, "ema_decay": 0.96, "dropout": 0.2, "mixup": 0.0, "width": 1.0}
     | {"label_smoothing": 0.1, "noise_probability": 0.5, "band_probability": 0.0, "max_shift": 6},
     "standard": {},
-    "best": {"epochs": 500, "width": 2.0},
+    "best": {"epochs": 500, "width": 2.0, "muon": False},
 }
 
 

@@ -77,22 +77,21 @@ def train(settings: Settings, corpus: Corpus, state: Path | None = None, resume:
     torch.manual_seed(settings.seed)
 
     sampler, crops = Sampler(corpus, settings), hard_negatives.of(corpus, settings)
-    chances = settings.noise_probability, settings.band_probability
-    augment = Augmenter(corpus.noise, *chances, settings.max_shift)
+    augment = Augmenter(corpus.noise, settings.noise_probability, settings.band_probability, settings.max_shift)
     network = TCResNet8(len(corpus.labels), width=settings.width, dropout=settings.dropout)
     trained = Trained(copy.deepcopy(network).eval(), copy.deepcopy(network).eval() if crops.without else None)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # its stubs lack that form
     average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(settings.ema_decay), use_buffers=True)
     # Muon (Liu et al. 2025, arXiv:2502.16982) takes matrices: the convolutions' weights, in the same memory.
-    kernels = [weight for weight in network.parameters() if weight.ndim == 4]
+    kernels = [weight for weight in network.parameters() if weight.ndim == 4 and settings.muon]
     matrices = [weight.detach().permute(0, 2, 3, 1).view(len(weight), -1) for weight in kernels]
-    rest = [weight for weight in network.parameters() if weight.ndim < 4]
-    muon = torch.optim.Muon(matrices, weight_decay=settings.weight_decay, adjust_lr_fn="match_rms_adamw")
-    optimizers = muon, torch.optim.AdamW(rest, weight_decay=settings.weight_decay, fused=True)
+    rest = [weight for weight in network.parameters() if weight.ndim < 4 or not settings.muon]
+    optimizers: list[Any] = [torch.optim.AdamW(rest, weight_decay=settings.weight_decay, fused=True)]
+    if settings.muon:
+        optimizers += [torch.optim.Muon(matrices, weight_decay=settings.weight_decay, adjust_lr_fn="match_rms_adamw")]
     steps, rate = settings.epochs * math.ceil(len(sampler) / settings.batch_size), settings.learning_rate
     schedules = [OneCycleLR(each, rate, steps, pct_start=settings.warmup) for each in optimizers]
-    kept_networks = filter(None, (trained.network, trained.before))
-    parts: list[Any] = [network, average, *optimizers, *schedules, crops, *kept_networks]
+    parts = [network, average, *optimizers, *schedules, crops, *filter(None, (trained.network, trained.before))]
     identity = identity_of(settings, corpus)
     if state and resume and (state / STATE).exists():
         kept = load_state(state / STATE, identity)
