@@ -60,7 +60,7 @@ class Model:
 
     def __call__(self, windows: Waveform) -> Probabilities:
         """Probabilities float32[windows, classes] of float32[windows, clip_samples], any number of them."""
-        batches = [np.ascontiguousarray(windows[start : start + BATCH]) for start in range(0, len(windows), BATCH)]
+        batches = (np.ascontiguousarray(windows[start : start + BATCH]) for start in range(0, len(windows), BATCH))
         found = [self._session.run([OUTPUT], {INPUT: batch})[0] for batch in batches]
         none = np.empty((0, len(self.info.labels)), np.float32)
         return found[0] if len(found) == 1 else np.concatenate([none, *found])
