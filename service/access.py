@@ -16,14 +16,10 @@ from werkzeug.datastructures import Headers
 from service.problems import Problem
 from service.settings import Settings
 
-_HEALTH = {"/livez", "/readyz", "/healthz", "/v2/health/live", "/v2/health/ready"}
+# Whether everybody may ask for that path at any time.
+is_health = re.compile("/livez|/readyz|/healthz|/v2/health/(live|ready)|/v2/models/.*/ready").fullmatch
 # A browser asks the person for the Basic one; its own later requests from the page then carry it.
 _CHALLENGE = [("WWW-Authenticate", 'Basic realm="kws", charset="UTF-8"'), ("WWW-Authenticate", 'Bearer realm="kws"')]
-
-
-def is_health(path: str) -> bool:
-    """Whether everybody may ask for `path` at any time."""
-    return path in _HEALTH or (path.startswith("/v2/models/") and path.endswith("/ready"))
 
 
 def presented(headers: Mapping[bytes, bytes]) -> bytes:

@@ -4,8 +4,6 @@ Its classes are extended here, private methods too: they have no hooks for it. W
 """
 
 import asyncio
-import os
-import signal
 from functools import partial
 from http import HTTPStatus
 from typing import Any
@@ -73,17 +71,14 @@ gasgi.ASGIProtocol, WebSocketProtocol._unmask = Connection, _unmask
 
 
 class Worker(gasgi.ASGIWorker):
-    def init_process(self) -> None:
-        # Until the loop runs, SIGTERM ends the worker at once: uvloop's own handler would lose it.
-        signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
-        super().init_process()
-
     def init_signals(self) -> None:
-        super().init_signals()
-        signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
-        self.loop.call_soon(self.loop.add_signal_handler, signal.SIGTERM, lambda: self.loop.create_task(self._stop()))
+        """When the loop runs: until then uvloop would lose them, and what `post_fork` has set holds."""
+        self.loop.call_soon(super().init_signals)
         # Of a burst as many connections wait as gunicorn says; with uvloop's own 100 the kernel would drop the others.
         self.loop.create_server = partial(self.loop.create_server, backlog=self.cfg.backlog)
+
+    def handle_exit_signal(self) -> None:
+        self.stopping = self.loop.create_task(self._stop())
 
     async def _stop(self) -> None:
         """Say `Connection: close` for a while before the worker stops: gunicorn breaks kept connections."""
@@ -92,5 +87,5 @@ class Worker(gasgi.ASGIWorker):
         end = self.loop.time() + min(_LINGER_SECONDS, self.cfg.graceful_timeout / 2)
         while self.nr_conns and self.loop.time() < end:
             await asyncio.sleep(0.05)
-        self.handle_exit_signal()
+        super().handle_exit_signal()
         await told

@@ -6,6 +6,7 @@ import gc
 import os
 import resource
 import shutil
+import signal
 import socket
 import sys
 import tempfile
@@ -73,6 +74,16 @@ def pre_fork(server: Any, worker: Any) -> None:
     worker.place = metrics.place = next(place for place in range(len(taken) + 1) if place not in taken)
     # What is loaded by now stays for good; collecting garbage among it would copy page after page in each worker.
     gc.freeze()
+
+
+def post_fork(server: Any, worker: Any) -> None:  # noqa: ARG001
+    """Until its loop runs, a worker ends at once at what is to stop it, also if that came before it stands here."""
+    stops = {signal.SIGINT, signal.SIGQUIT, signal.SIGTERM}
+    for number in stops:
+        signal.signal(number, lambda *_: os._exit(0))
+    # The main process's handler, which the fork inherits, has put there what came before.
+    if stops.intersection(server.SIG_QUEUE.get() for _ in range(server.SIG_QUEUE.qsize())):
+        os._exit(0)
 
 
 def child_exit(server: Any, worker: Any) -> None:  # noqa: ARG001

@@ -30,9 +30,8 @@ def server(tone_model_path: Path, tmp_path_factory: pytest.TempPathFactory) -> I
 @pytest.fixture(scope="session")
 def guarded(tone_model_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The same with a key, a listed origin, one worker and three streams."""
-    settings: dict[str, Any] = {"model": tone_model_path, "workers": 1, "streams": 3, "request_timeout": 3}
-    settings |= {"api_keys": DIGEST, "cors_origins": "https://app.example"}
-    with Server(tmp_path_factory.mktemp("guarded"), **settings) as one:
+    listed: Any = {"api_keys": DIGEST, "cors_origins": "https://app.example", "streams": 3, "request_timeout": 3}
+    with Server(tmp_path_factory.mktemp("guarded"), model=tone_model_path, workers=1, **listed) as one:
         yield one
 
 

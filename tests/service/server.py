@@ -61,12 +61,9 @@ class Client(httpx.Client):
         self.service = service
 
     def _answer(self, request: httpx.Request) -> httpx.Response:
-        async def ask() -> httpx.Response:
-            peer = request.extensions.get("peer", "192.0.2.1")
-            answer = await httpx.ASGITransport(self.service, client=(peer, 1)).handle_async_request(request)
-            return httpx.Response(answer.status_code, headers=answer.headers, content=await answer.aread())
-
-        return anyio.run(ask)
+        transport = httpx.ASGITransport(self.service, client=(request.extensions.get("peer", "192.0.2.1"), 1))
+        answer = anyio.run(transport.handle_async_request, request)
+        return httpx.Response(answer.status_code, headers=answer.headers, content=anyio.run(answer.aread))
 
 
 def free_port() -> int:
@@ -90,9 +87,8 @@ class Server:
         with (folder / "stdout").open("wb") as out, (folder / "stderr").open("wb") as err:
             self.process = subprocess.Popen(command, cwd=ROOT, env=environment(**settings), stdout=out, stderr=err)
         try:
-            self.until(lambda: self.status(ready) == 200)
             # The first worker answers for all: a test that compares process ids needs every one of them.
-            self.until(lambda: len(self.workers()) >= settings["workers"])
+            self.until(lambda: not ready or (self.status(ready) == 200 and len(self.workers()) >= settings["workers"]))
         except BaseException:
             self.process.kill()
             raise
@@ -107,10 +103,9 @@ class Server:
     def status(self, path: str) -> int:
         """What `path` answers; 0 while nobody does."""
         assert self.process.poll() is None, self.stderr()
-        try:
+        with suppress(httpx.HTTPError):
             return httpx.get(f"{self.url}{path}", **LOCAL).status_code
-        except httpx.HTTPError:
-            return 0
+        return 0
 
     def predict(self, body: bytes, **options: Any) -> httpx.Response:
         """The answer of `/predict`, over a connection of its own."""

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 import shutil
 import signal
@@ -216,6 +217,20 @@ def test_a_reload_judges_the_new_model_first(serve: Serve, tmp_path: Path, monke
     for _ in range(2):
         server.reload()
     assert len(list(metrics.iterdir())) <= files + 8  # those of a place or two, not of every worker
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT, signal.SIGTERM])
+def test_what_stops_it_while_a_worker_starts(serve: Serve, tmp_path: Path, number: int) -> None:
+    """As Ctrl-C does, to both processes. A worker that missed it would be killed after the grace time."""
+    os.mkfifo(pipe := tmp_path / "yes.wav")
+    server = serve(ready="", samples=tmp_path, graceful_timeout=3)
+    pipe.write_bytes(wav("yes"))  # for the process that judges the model
+    server.until(lambda: server.messages("Booting worker"))
+    with pipe.open("wb"):  # when the worker waits for what nobody writes
+        for process in (*server.workers(), server.process.pid):
+            os.kill(process, number)
+        assert server.process.wait(60) == 0
+    assert "was sent" not in server.stderr()
 
 
 CONFINED = ["unshare", "--user", "--map-user=10001", "--map-group=10001", "--mount", "--keep-caps", "sh", "-ec"]

@@ -82,7 +82,7 @@ def test_failures_are_a_line_each_and_leave_no_old_answer(server: Server, clips:
         *(("http://a", ["--clips", f"{{tmp}}/{folder}"], "holds no clips") for folder in ("none", "empty")),
         ("http://a", ["--clips", "{tmp}/half"], "up holds no .wav file; `python -m model clips` writes some"),
         ("http://a", ["--requests", "0"], "--requests"),
-        ("http://a", ["--output", "{tmp}/file"], "--output: "),
+        ("http://a", ["--output", "{tmp}/file"], "file cannot be"),
         ("http://a", ["--colour", "red"], "--colour"),
     ],
 )
