@@ -1,7 +1,7 @@
 """The application as it is served: whole requests in, whole answers out, and no thread waits for a client.
 
 A body is collected first, within bounds; the answer is made in one go, in the event loop where that is short, else in
-the one thread beside it. After a refusal what still comes is read and dropped, so that it arrives.
+the one thread beside it.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import closing
 from typing import Any
 
 from flask import Flask
@@ -78,7 +78,6 @@ class Service:
         self._ahead, self._long = Counter[int](), ThreadPoolExecutor(1)
         self.streams = Streams(self.state, self._access, self._turn)
         self._waiting, self._held = {True: 0, False: 0}, 0  # uploads, pages; bytes
-        self.stopping = False
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         request = Request(scope)
@@ -93,11 +92,6 @@ class Service:
         finally:
             self._held -= request.held
         await self._send(request, answer, send)
-        if request.more:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._settings.request_timeout):
-                    while (await receive()).get("more_body", False):
-                        pass
 
     async def _answer(self, request: Request, receive: Any) -> Answer:
         """Raises Problem, AudioError, and what is unexpected."""
@@ -108,11 +102,7 @@ class Service:
             return 204, [], b""  # `_send` adds what CORS needs
         self._access.check(request.path, request.headers, request.client)
         self._bound_queue(request)
-        try:
-            async with asyncio.timeout(self._settings.request_timeout):
-                body = await self._body(request, receive)
-        except TimeoutError:
-            raise Problem("request-timeout", "The request's body did not arrive in time.") from None
+        body = await self._body(request, receive)
         self._bound_queue(request)
         self._waiting[request.is_upload] += 1
         metrics.in_flight += 1
@@ -153,8 +143,7 @@ class Service:
                 raise Problem("overloaded", "The bodies of other requests fill the memory.", ("Retry-After", "1"))
             message = await receive()
             if message["type"] != "http.request":
-                request.more = False
-                raise Problem("request-timeout", "The request's body did not arrive whole.")
+                raise Problem("request-timeout", "The request's body did not arrive whole in time.")
             pieces.append(message["body"])
             request.more = message["more_body"]
             request.held += len(pieces[-1])
@@ -202,7 +191,7 @@ class Service:
         head += _JSON_HEADERS if headers and b"json" in headers[0][1] else _PAGE_HEADERS
         if allowed := self._access.cors(request.method, request.headers):
             head += _encoded(allowed)
-        if self.stopping or request.more:
+        if request.more:
             head.append((b"connection", b"close"))
         if request.method == "HEAD" or status in (204, 304):
             body = b""

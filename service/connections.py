@@ -3,7 +3,6 @@
 Its classes are extended here, private methods too: they have no hooks for it. Written for gunicorn 27.0.
 """
 
-import asyncio
 from functools import partial
 from http import HTTPStatus
 from typing import Any
@@ -14,7 +13,7 @@ from gunicorn.workers import gasgi
 
 from service.problems import MEDIA_TYPE, of_status, render
 
-_LINGER_SECONDS = 2.0  # for a client to read its refusal; for all clients to hear that the connection will close
+_LINGER_SECONDS = 2.0  # for a client to read its refusal
 
 
 class Connection(ASGIProtocol):
@@ -26,8 +25,21 @@ class Connection(ASGIProtocol):
         if self.worker.nr_conns > self.worker.worker_connections:
             transport.abort()
         else:
-            seconds = self.worker.asgi.state.settings.request_timeout
-            self._keepalive_handle = self.worker.loop.call_later(seconds, self._keepalive_timeout)
+            self._seconds = self.worker.asgi.state.settings.request_timeout
+            self._keepalive_handle = self.worker.loop.call_later(self._seconds, self._keepalive_timeout)
+
+    def _serve_http_request(self, *given: Any) -> Any:
+        """Not in a task of its own, as gunicorn's: the application does nothing after its answer."""
+        return self._handle_http_request(*given)
+
+    def _cancel_keepalive_timer(self: Any) -> None:
+        """When a request's headers are there: its body has the request timeout anew."""
+        super()._cancel_keepalive_timer()
+        if self._is_sending() and not self._closed:
+            self._keepalive_handle = self.worker.loop.call_later(self._seconds, self._body_receiver.signal_disconnect)
+
+    def _is_sending(self: Any) -> bool:
+        return self._body_receiver is not None and not self._body_receiver._complete
 
     def eof_received(self: Any) -> bool:
         """Who has sent a whole request and closed its side waits for the answer, and for nothing after it."""
@@ -57,7 +69,8 @@ class Connection(ASGIProtocol):
         else:
             self._resume_reading()
             self.transport.write_eof()
-            self.worker.loop.call_later(_LINGER_SECONDS, self.transport.abort)
+            seconds = self._seconds if self._is_sending() else _LINGER_SECONDS
+            self.worker.loop.call_later(seconds, self.transport.abort)
 
 
 def _unmask(self: Any, payload: bytes, masking_key: bytes) -> bytes:  # noqa: ARG001
@@ -77,15 +90,8 @@ class Worker(gasgi.ASGIWorker):
         # Of a burst as many connections wait as gunicorn says; with uvloop's own 100 the kernel would drop the others.
         self.loop.create_server = partial(self.loop.create_server, backlog=self.cfg.backlog)
 
-    def handle_exit_signal(self) -> None:
-        self.stopping = self.loop.create_task(self._stop())
-
-    async def _stop(self) -> None:
-        """Say `Connection: close` for a while before the worker stops: gunicorn breaks kept connections."""
-        self.asgi.stopping = True
-        told = self.loop.create_task(self.asgi.streams.stop())
-        end = self.loop.time() + min(_LINGER_SECONDS, self.cfg.graceful_timeout / 2)
-        while self.nr_conns and self.loop.time() < end:
-            await asyncio.sleep(0.05)
-        super().handle_exit_signal()
-        await told
+    async def _shutdown(self) -> None:
+        """Tell streams; other connections hear `Connection: close` with their next answer, and are waited for."""
+        telling = self.loop.create_task(self.asgi.streams.stop())
+        await super()._shutdown()
+        telling.cancel()
