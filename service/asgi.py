@@ -11,7 +11,7 @@ import os
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import Any
@@ -64,7 +64,7 @@ class Request:
         self.more = self.length > 0 or b"transfer-encoding" in self.headers  # of the body is to come
         self.is_upload = self.more
         self.held, self.client, self.endpoint = 0, "", "none"
-        self.count: Callable[[], object] | None = None  # what else to count of its answer
+        self.facts: metrics.Facts | None = None  # what else to count
         self.raw_path = scope["raw_path"].decode("latin-1")
         self.kind = self.headers.get(b"content-type", b"").decode("latin-1")
 
@@ -77,7 +77,7 @@ class Service:
         self._access = Access(app, self._settings)
         self._ahead, self._long = Counter[int](), ThreadPoolExecutor(1)
         self.streams = Streams(self.state, self._access, self._turn)
-        self._waiting, self._held = {True: 0, False: 0}, 0  # uploads, pages; bytes
+        self._held = 0  # bytes of bodies
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         request = Request(scope)
@@ -104,8 +104,7 @@ class Service:
         self._bound_queue(request)
         body = await self._body(request, receive)
         self._bound_queue(request)
-        self._waiting[request.is_upload] += 1
-        metrics.in_flight += 1
+        metrics.in_flight[request.is_upload] += 1
         try:
             # Few bytes of WAV are few seconds of audio; of what is compressed nobody knows.
             if len(body) <= _SHORT and (not body or body.find(b"RIFF", 0, 1024) >= 0):
@@ -113,8 +112,7 @@ class Service:
                 return self._ask(request, body)
             return await asyncio.get_running_loop().run_in_executor(self._long, self._ask, request, body)
         finally:
-            self._waiting[request.is_upload] -= 1
-            metrics.in_flight -= 1
+            metrics.in_flight[request.is_upload] -= 1
 
     async def _turn(self, at_once: int = _AT_ONCE) -> None:
         """Wait in a line, of which `at_once` are answered between two looks at the sockets."""
@@ -127,7 +125,7 @@ class Service:
             self._ahead[at_once] -= 1
 
     def _bound_queue(self, request: Request) -> None:
-        if self._waiting[request.is_upload] > self._settings.queue:
+        if metrics.in_flight[request.is_upload] > self._settings.queue:
             raise Problem("overloaded", "As many requests wait as the queue takes.", ("Retry-After", "1"))
 
     async def _body(self, request: Request, receive: Any) -> bytes:
@@ -197,7 +195,7 @@ class Service:
             body = b""
         if not metrics.answered:
             asyncio.get_running_loop().call_later(0.02, metrics.flush)  # seconds
-        metrics.answered.append((request.endpoint, status, request.count))
+        metrics.answered.append((request.endpoint, status, request.facts))
         await send({"type": "http.response.start", "status": status, "headers": head})
         await send({"type": "http.response.body", "body": body})
         if self._settings.access_log:

@@ -42,13 +42,13 @@ def keywords() -> Response:
     found = [as_json(detection, "detect") for detection in detect(model, audio.waveform, threshold)]
     end = time.perf_counter()
     spent = {"decode": decoded - begin, "inference": end - decoded, "total": end - begin}
-    metrics.count("detect", audio.seconds, spent)
+    (asked := request.environ["kws.request"]).facts = ("detect", audio.seconds, spent, None)
     return jsonify(
         detections=found,
         threshold=threshold,
         latency_ms=round((end - decoded) * 1e3, 3),
         model_version=info.version,
-        request_id=request.environ["kws.request"].id,
+        request_id=asked.id,
         audio=described(audio),
     )
 

@@ -2,12 +2,11 @@
 
 import json
 import time
-from functools import partial
 from typing import Any
 
 from kws.audio import Audio, decode
 from kws.detection import Probabilities, classify
-from service import metrics, upload
+from service import upload
 from service.readiness import State
 
 
@@ -31,7 +30,7 @@ def answer(state: State, body: bytes, asked: Any) -> tuple[bytes, str]:
     text = json.dumps(found).encode() + b"\n"
     end = time.perf_counter()
     spent = {"decode": decoded - received, "inference": result.milliseconds / 1e3, "total": end - asked.begin}
-    asked.count = partial(metrics.count, "predict", audio.seconds, spent, result)
+    asked.facts = ("predict", audio.seconds, spent, result)
     spent = {"receive": received - asked.begin} | spent
     return text, ", ".join(f"{stage};dur={seconds * 1e3:.3f}" for stage, seconds in spent.items())
 
