@@ -98,3 +98,4 @@ def post_worker_init(worker: Any) -> None:
     worker.log.error_log.info("model loaded", extra={"fields": readiness.identity(info)})
     getattr(worker.log, state.level)("%s: %s", "ready" if state.passes else "not ready", state.summary)
     worker.log.keep_stderr()
+    gc.freeze()  # the model's libraries and the application, too
