@@ -85,8 +85,7 @@ def decode(data: bytes, sample_rate: int = SAMPLE_RATE, max_seconds: float = MAX
             last = len(block) < at_once
             frames += len(block)
             if frames > limit:
-                longest = f"at most {limit / rate:.6g} s are accepted"
-                raise AudioError("audio-too-long", f"With {channels} channels at {rate} Hz {longest}.")
+                raise AudioError("audio-too-long", f"{channels} channels at {rate} Hz may last {limit / rate:.6g} s.")
             if len(block) and not np.abs(block).max() <= MAX_AMPLITUDE:  # NaN compares false
                 raise AudioError("audio-samples", f"A sample is no number or over ±{MAX_AMPLITUDE:g} times full scale.")
             mixed, first = block.mean(axis=1, dtype=np.float32), np.ascontiguousarray(block[:, 0])
@@ -127,9 +126,11 @@ def _open(data: bytes) -> soundfile.SoundFile:
     """The file that the bytes are, given a header that libsndfile takes. Raises AudioError."""
     if not data:
         raise AudioError("audio-empty", "The file is empty.")
-    if data[:4] == b"BW64":  # ITU-R BS.2088: RF64 under another name
-        data = b"RF64" + data[4:]
-    data = data.replace(*_UNSTATED.get(data[:4], (data, data)), 1)
+    data = b"RF64" + data[4:] if data[:4] == b"BW64" else data  # ITU-R BS.2088: RF64 under another name
+    data = data.replace(*_UNSTATED.get(data[:4], (b"", b"")), 1)
+    size = len(data) - (start := data.find(b"data") + 12)
+    if data[:4] == b"caff" and size > 0 and not 0 < int.from_bytes(data[start - 8 : start]) <= size:
+        data = data[: start - 8] + size.to_bytes(8) + data[start:]
     try:
         file = soundfile.SoundFile(_Bytes(data))
     except (soundfile.LibsndfileError, ValueError, TypeError):

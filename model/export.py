@@ -148,8 +148,6 @@ def weights_sha256(network: nn.Module) -> str:
 
 def load_checkpoint(path: Path) -> tuple[TCResNet8, dict[str, Any]]:
     """The network of a ``best_model.pth``, and all that it holds. Raises UserError: it is none of this trainer's."""
-    if not path.is_file():
-        raise UserError(f"checkpoint '{path}' does not exist; give the best_model.pth of the model's training run")
     try:
         content = torch.load(path, weights_only=True, map_location="cpu")
         if others := differences(content["config"]["front_end"], features.FRONT_END):

@@ -180,6 +180,7 @@ def _write_files(members: Members, folder: Path, packed: int) -> dict[str, tarfi
     for number, (info, stream) in enumerate(members):
         path = PurePosixPath(info.name.replace("\\", "/"))
         is_media = path.suffix.lower() in MEDIA_SUFFIXES
+        places = (str(path), *(str(each) for each in path.parents if str(each) not in links))
         unpacked += 0 if is_media or not info.isfile() else info.size
         if unpacked > most or number >= MAX_MEMBERS:
             size = f"({packed / 1e6:,.1f} MB) is more than {most / 1e6:,.0f} MB or {MAX_MEMBERS:,} members unpacked"
@@ -188,10 +189,12 @@ def _write_files(members: Members, folder: Path, packed: int) -> dict[str, tarfi
             raise UserError("does not fit on the disk of the cache; free some, or set KWS_CACHE")
         if path.is_absolute() or ".." in path.parts:
             _refuse(info, "leads out of it")
+        elif former := next((names[each] for each in places if each in names), ""):
+            _refuse(info, f"would become the same file as '{former}'")
         elif info.isdir():
             (folder / path).mkdir(parents=True, exist_ok=True)
-        elif former := names.get(str(path)):
-            _refuse(info, f"would become the same file as '{former}'")
+        elif (folder / path).is_dir():
+            _refuse(info, "has the name of a folder")
         elif not (info.isfile() or info.issym() or info.islnk()):
             _refuse(info, "is a device")
         else:

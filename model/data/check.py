@@ -49,8 +49,9 @@ def check(dataset: DataSet, min_clips: int = 10) -> tuple[list[str], list[str]]:
     lines += [f"note: {note}" for note in dataset.notes]
     groups.sort(key=lambda group: group[0].word == group[-1].word)  # under two words first: one of them is wrong
     lines += [f"the same recording: {', '.join(clip.name for clip in group)}" for group in groups[:MOST]]
-    broken = [(name, found.broken) for audit in audits.values() for name, found in audit.items() if found.broken]
-    lines += [f"broken: {name} ({why})" for name, why in broken[:MOST]]
+    for kind in ("silent", "clipped", "broken"):
+        named = [(name, audit[name].broken) for audit in audits.values() for name in audit.named(kind)]
+        lines += [f"{kind}: {name} ({why or 'used all the same'})" for name, why in named[:MOST]]
     passed = f"No leak; every label has {min_clips} readable clips or more in every split."
     return [*lines, *(failures or [passed])], failures
 

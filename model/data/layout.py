@@ -111,6 +111,8 @@ def read_layout(root: Path, labels: tuple[str, ...], notes: list[str]) -> Layout
         notes.append(f"the keywords are all words of the data set: {', '.join(words)}; --labels keeps fewer")
         labels = tuple(words)
     texts = {Path(name).name.lower(): root / name for name in sorted(found["text"], key=lambda name: -name.count("/"))}
+    if unused := [name for name in found["text"] if root / name not in texts.values()]:
+        notes.append(f"not used, for there is another of the name: {some(unused, 5)}")
     return Layout(clips, tuple(noise), texts, labels or DEFAULT_LABELS)
 
 

@@ -106,4 +106,3 @@ def write_test_clips(folder: Path, dataset: DataSet, per_label: int) -> None:
         listed += written
     origin = {"source": dataset.name, "licence": dataset.licence, "attribution": dataset.attribution}
     files.write_json(folder / LIST, {**origin, "split": "testing", "clips": listed})
-    console.log.info("%d test clips of %s", len(listed), dataset.name)

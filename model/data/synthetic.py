@@ -91,8 +91,7 @@ def _in_processes(speak: Callable[[Any], None], each: Sequence[Any], what: str) 
     context = multiprocessing.get_context("spawn")  # a fork would share espeak's state, and torch's threads
     ignored = (signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends the work in order
     with ProcessPoolExecutor(processors(), context, signal.signal, ignored, max_tasks_per_child=1) as pool:
-        for _ in console.track(pool.map(speak, each), len(each), what):
-            pass
+        list(console.track(pool.map(speak, each), len(each), what))
 
 
 def _speak(folder: Path, size: int, seed: int, variants: dict[str, list[str]], word: str) -> None:

@@ -14,7 +14,7 @@ from scipy.ndimage import shift
 from scipy.signal import butter, sosfilt
 
 from kws.audio import SAMPLE_RATE, Waveform
-from kws.detection import Probabilities
+from kws.model_file import Model
 from model.calibration import Targets
 from model.data.recording import as_recorded
 from model.features import SPEEDS, change_speed
@@ -24,16 +24,15 @@ _NOISE_DRAWS = 3  # stretches of noise a clip and level: one draw says as much a
 _CHUNK = 128  # clips that are changed at once, for it may need much memory
 _TELEPHONE = butter(8, (300, 3400), "bandpass", fs=SAMPLE_RATE, output="sos")  # Hz, ITU-T G.712
 
-Run = Callable[[Waveform], Probabilities]
 Change = Callable[[Waveform], Waveform]
 
 
-def measure(run: Run, waveforms: Waveform, targets: Targets, noise: Sequence[Waveform]) -> dict[str, Any]:
+def measure(model: Model, waveforms: Waveform, targets: Targets, noise: Sequence[Waveform]) -> dict[str, Any]:
     """Accuracy over keyword clips in each case, and its ``difference`` to the clean clips (below 0 for a loss)."""
     parts = np.split(waveforms, range(_CHUNK, len(waveforms), _CHUNK))
 
     def accuracy(change: Change, draws: int) -> float:
-        found = [run(as_recorded(change(part))).argmax(axis=1) for _ in range(draws) for part in parts]
+        found = [model(as_recorded(change(part))).argmax(axis=1) for _ in range(draws) for part in parts]
         return float((np.concatenate(found) == np.tile(targets, draws)).mean())
 
     clean, rows = accuracy(lambda clips: clips, 1), []
@@ -69,5 +68,4 @@ def _add_noise(noise: Sequence[Waveform], snr_db: float, rng: np.random.Generato
 
 
 def _change_speed(up: int, down: int, clips: Waveform) -> Waveform:
-    changed: Waveform = change_speed(torch.from_numpy(clips), up, down).numpy()
-    return changed
+    return np.asarray(change_speed(torch.from_numpy(clips), up, down))

@@ -109,6 +109,9 @@ ROWS = {
     "lists in UTF-16": listed(f"{A}\n".encode("utf-16"), f"{B}\n".encode("utf-16")),
     "lists with other folders in front": listed(f"./{A}", f"/data/audio/{B}"),
     "lists with backslashes": Row(LISTED, NOTHING, texts={"Validation_LIST": A.replace("/", "\\"), "TESTING_list": B}),
+    "lists below others": listed(A, B)._replace(
+        note="not used, for there is another of the name: 'up/testing_list.txt'", left_out=["up/testing_list.txt"]
+    ),
     "lists of another format": listed(A.replace(".wav", ".flac"), B.removesuffix(".wav")),
     "lines that name no recording": Row(
         LISTED,

@@ -209,7 +209,6 @@ DATA: list[tuple[Given, str, str]] = [  # what there is, options of `check`, wha
     (b"version https://git-lfs.github.com/spec/v1\n", "", "is a Git LFS pointer in its place; .*lfs pull"),
     (recording("a"), "", "is of no kind that is read here; give a folder with a folder of recordings a word"),
     (gzip.compress(recording("a")), "", "is truncated or corrupt .no tar is in it.; fetch or pack it again"),
-    (b"Rar!" + b"x" * 600, "", "is a RAR archive"),
     (b"", "", "is an empty file; give a folder"),
     (tarfile.NUL * 10240, "", "has no words; it holds no recordings"),
     (partial(patched, at=8, value=1), "", r"is not read here \(.*encrypted.*\); unpack it"),
@@ -221,7 +220,8 @@ DATA: list[tuple[Given, str, str]] = [  # what there is, options of `check`, wha
     *((member(f"{out}up/evil.wav"), "", f"member '{out}up/evil.wav' leads out") for out in ("../", "/tmp/")),  # noqa: S108
     (member("..\\up\\evil.wav"), "", "leads out"),
     *((member(f"{dot}{A}"), "", f"'{dot}{A}' would become the same file as '{A}'") for dot in ("", "./")),
-    (member(A.replace("/", "\\")), "", f"would become the same file as '{A}'"),
+    *((member(name), "", f"would become the same file as '{A}'") for name in (A.replace("/", "\\"), f"{A}/1.wav")),
+    (lambda path: tar(path, files_of(["a.wav/1.wav"]), member("a.wav"), mode="w"), "", "'a.wav' has the name of a fo"),
     (with_first("../evil.wav"), "", "evil.wav' leads out"),
     (with_first("up/evil.wav", stat.S_IFLNK | 0o777), "", "evil.wav' leads out"),
     (with_first("up/evil.wav", stat.S_IFIFO), "", "evil.wav' is a device"),
