@@ -56,7 +56,7 @@ LYING = {
     "bw64": b"BW64" + encode(tone("up"), container="RF64")[4:],
     "bw64, sizes 0": patched(encode(tone("up"), container="RF64"), (0, b"BW64"), (20, bytes(16))),
     "w64, sizes unknown": patched(encode(tone("up"), container="W64"), *((at, UNKNOWN) for at in (16, 96))),
-    **{f"caf, {size[:1]!r}": patched(CAF, (4084, size)) for size in (bytes(8), b"\xff" * 8, b"\0\1" + bytes(6))},
+    **{f"caf, {size[:2]!r}": patched(CAF, (4084, size)) for size in (bytes(8), b"\xff" * 8, b"\0\1" + bytes(6))},
 }
 
 
