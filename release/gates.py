@@ -198,12 +198,12 @@ def _measured(figure: Figure, value: float | None, more: str, bounds: dict[str, 
     held = value is not None and (value >= bound if least else value <= bound)
     shown = ("not measured" if value is None else figure.text(value)) + (f" ({more})" if more else "")
     part = "published" if figure.file == PUBLISHED else figure.file.partition("/")[0]
-    limit = OFF if bound is False else f"{'≥' if least else '≤'} {figure.text(bound)}"
+    limit = OFF if bound is False else f"{figure.bound or ''} {'≥' if least else '≤'} {figure.text(bound)}".strip()
     verdict = OFF if bound is False else HELD if held else FAILED
     return {"name": figure.title, "bound": limit, "value": shown, "verdict": verdict, "part": part}
 
 
 def _same(name: str, part: str, value: Any, wanted: Any) -> dict[str, str]:
     shown, bound = (str(known or "not known") for known in (value, wanted))
-    verdict = HELD if wanted and value == wanted else FAILED
-    return {"name": name, "bound": bound, "value": shown, "verdict": verdict, "part": part}
+    same = HELD if wanted and value == wanted else FAILED
+    return {"name": name, "bound": bound, "value": shown, "verdict": same, "part": part}

@@ -4,7 +4,7 @@ from enum import Enum
 from typing import Annotated
 
 import dagger
-from dagger import Doc, check, dag, enum_type, function, object_type
+from dagger import Doc, check, dag, enum_type, object_type
 
 from . import checks, train
 from . import image as images
@@ -13,7 +13,7 @@ from . import sweep as sweeps
 from .containers import Toolbox
 from .publish import Releases
 from .settings import QUICK
-from .steps import UserError, stdout
+from .steps import UserError, function, stdout
 
 ModelFile = Annotated[dagger.File | None, Doc("model.onnx of an earlier training; without it a model is trained first")]
 Clips = Annotated[dagger.Directory | None, Doc("Labelled recordings (default: of the test split)")]
@@ -42,12 +42,8 @@ class Kws(Toolbox):
         """Train the model: best_model.pth, model.onnx, train.log, train_metrics.json, evaluation.json, report.md, …"""
         return (await train.train(self)).held()
 
-    # Private: what is decorated cannot be called from here, to mypy (dagger/dagger#3701).
     async def _image(self, model: dagger.File | None) -> images.Image:
         return await images.build(self, model or (await train.train(self)).held().file("model.onnx"))
-
-    async def _scan(self, sbom: dagger.File | None, model: dagger.File | None) -> checks.Verdict:
-        return await checks.scan(self, sbom or checks.described(self, await self._image(model)).file("sbom.cdx.json"))
 
     @function
     async def build(self, model: ModelFile = None) -> dagger.Container:
@@ -67,12 +63,12 @@ class Kws(Toolbox):
     @function
     async def scan(self, sbom: Sbom = None, model: ModelFile = None) -> checks.Verdict:
         """Ask for the known vulnerabilities of what is inside an image: an object with `passed`, `failed`, `file`."""
-        return await self._scan(sbom, model)
+        return await checks.scan(self, sbom or checks.described(self, await self._image(model)).file("sbom.cdx.json"))
 
     @function
     async def audit(self, sbom: Sbom = None, model: ModelFile = None) -> str:
         """Fail, with a line each, where an image holds a known vulnerability with a fix, or nobody could be asked."""
-        return (await self._scan(sbom, model)).held()
+        return (await self.scan(sbom, model)).held()
 
     @function
     async def test_predict(

@@ -5,11 +5,11 @@ import json
 from typing import Annotated, Any
 
 import dagger
-from dagger import Doc, ReturnType, dag, function, object_type
+from dagger import Doc, ReturnType, dag, object_type
 
 from .containers import Files, Toolbox, mounted
 from .image import ARCHIVE, Image
-from .steps import ProgramError, UserError, gather, stdout, uncached
+from .steps import ProgramError, UserError, function, gather, stdout, uncached
 
 # What a registry says of a package that is not there yet; GHCR does not tell it from one that is not to be seen.
 _ABSENT = ("not found", "denied", "unauthorized", "forbidden")
@@ -216,4 +216,4 @@ class Releases:
     @function
     async def rollback(self, reference: Reference) -> str:
         """Let `latest` name an earlier release again, if it verifies; prints its digest reference."""
-        return await self.promote(reference)  # type: ignore[attr-defined]  # dagger/dagger#3701
+        return await self.promote(reference)

@@ -3,6 +3,7 @@
 import asyncio
 import uuid
 from collections.abc import Awaitable
+from functools import partial
 from typing import Any
 
 import dagger
@@ -11,6 +12,8 @@ from dagger.mod._exceptions import FunctionError  # not public; the one kind tha
 from opentelemetry import trace
 
 BAD_INPUT, FAILED, SIGNAL = 2, 3, 128  # exit codes; above the last it was killed and could not say so
+# A function whose answer is kept for its session; without a word the engine keeps it for a week.
+function: Any = partial(dagger.function, cache="session")
 
 
 class UserError(FunctionError, ValueError):
