@@ -69,7 +69,7 @@ test-client: clips ## test a running service (URL=…, DATASET=… that its mode
 
 report: env ## artifacts/report.md and the verdict of the gates (BOUNDS='min_accuracy=0.95 …', RELEASE=gates.json of the last)
 	@$(BIN)/python -m release judge $(ARTIFACTS) --without image $(if $(RELEASE),--last '$(RELEASE)') $(GATES); \
-	  code=$$?; case $$code in 0|3) head -n 1 $(ARTIFACTS)/report.md;; esac; exit $$code
+	  code=$$?; case $$code in 0|3) head -n 1 $(ARTIFACTS)/report.md | tr -d '\\';; esac; exit $$code
 
 bench-service: env ## /predict beside FastAPI, LitServe, BentoML and plain Flask, with wrk (needs a trained model, Linux)
 	@$(BIN)/python -m tools.bench compare $(MODEL)

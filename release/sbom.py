@@ -8,9 +8,6 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from cyclonedx.schema import SchemaVersion
-from cyclonedx.validation.json import JsonStrictValidator
-
 from release.artifacts import EVALUATION, TEMPLATES, Artifacts, InputError, Output, ToolError, run_tool, write_json
 
 
@@ -19,6 +16,9 @@ def sbom(image: Path, output: Output, platform: str = "", artifacts: Path = Path
 
     PLATFORM is the image of an index that was tested (default: its first), ARTIFACTS the run's directory, for the card.
     """
+    from cyclonedx.schema import SchemaVersion  # takes longer to load than most commands to run
+    from cyclonedx.validation.json import JsonStrictValidator
+
     facts = describe(image, platform)
     write_json(output / "image.json", facts)
     # Files as components of their own are left out: they are in packages, or the layers' digests cover them.
