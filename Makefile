@@ -18,7 +18,7 @@ endif
 
 BIN   := .venv/bin
 MODEL := $(ARTIFACTS)/model/model.onnx
-CLIPS := .cache/clips
+CLIPS := $(ARTIFACTS)/.clips
 DATA  := --dataset '$(DATASET)' $(if $(LABELS),--labels '$(LABELS)')
 # A port that is free now, so that a run never meets another server.
 FREE_PORT = $$($(BIN)/python -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
@@ -112,5 +112,5 @@ engine-stop: ## stop what `make engine` started
 	@tools/dagger_engine stop
 
 clean: ## remove what was made, but the environment
-	rm -rf $(addprefix $(ARTIFACTS)/,model model.before* model.log model.resume image inference report.md gates.json service.log)
+	rm -rf $(addprefix $(ARTIFACTS)/,.clips model model.before* model.log model.resume image inference report.md gates.json service.log)
 	rm -rf .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis
