@@ -151,7 +151,7 @@ REFUSED: list[tuple[bytes, Headers, str, str]] = [
     (part("file", WAV), FORM, "nothing-uploaded", "cut off"),
     (part("file", WAV) + END, {TYPE: "multipart/form-data"}, "nothing-uploaded", ""),
     (b"".join(part(f"x{i}", b"1") for i in range(50)) + END, FORM, "too-large", "parts"),
-    (wav("up", 60.5), {}, "audio-too-long", "at most 60 s"),
+    (wav("up", 60.5), {}, "audio-too-long", "may last 60 s"),
     (wav("up", 130.0), {}, "too-large", "at most 4000000 bytes"),
     (encode(np.zeros((0, 1), np.int16)), {}, "audio-empty", "no samples"),
     (encode(np.where(np.arange(99) == 5, np.nan, 0.1), subtype="FLOAT"), {}, "audio-samples", "no number"),
