@@ -68,7 +68,7 @@ class Settings:
     dropout: float = _recipe(0.3, "Before the last layer.", 0, 0.95)
     mixup: float = _recipe(0.2, "Alpha of mixup's Beta distribution; 0: none.", 0, 10)
     ema_decay: float = _recipe(0.995, "Of the averaged weights, a step.", 0, 0.99999)
-    width: float = _recipe(1.5, "Multiplies the network's channels.", 0.25, 8)
+    width: float = _recipe(1.7, "Multiplies the network's channels.", 0.25, 8)
     noise_probability: float = _recipe(0.7, "Of background noise in a clip.", 0, 1)
     band_probability: float = _recipe(0.2, "Of a narrow channel, a telephone's say.", 0, 1)
     max_shift: int = _recipe(11, "Frames of 16 ms that a clip is moved at most.", 0, 30)
