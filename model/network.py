@@ -37,7 +37,7 @@ class TCResNet8(nn.Module):
     They are rounded to whole multiples of 16, the blocks in which a CPU's vector units work: others train slower.
     """
 
-    def __init__(self, classes: int, bands: int = 40, width: float = 1.5, dropout: float = 0.3) -> None:
+    def __init__(self, classes: int, width: float, dropout: float = 0.0, bands: int = 40) -> None:
         super().__init__()
         stem, *widths = (max(16, round(channels * width / 16) * 16) for channels in (16, 24, 32, 48))
         self.stem = _convolution(bands, stem, 3)
