@@ -69,18 +69,19 @@ class Corpus:
     def waveforms(self, split: str) -> Waveform:
         """The clips of a split in their order, those that no file holds included: ``float32[clips, CLIP_SAMPLES]``."""
         part = self.splits[split]
-        return np.concatenate([self.read(part.clips[: len(part.rows)]), part.made])
+        waveforms = self.read(part.clips[: len(part.rows)], len(part.made))
+        waveforms[len(part.rows) :] = part.made
+        return waveforms
 
     def classes(self, split: str) -> list[str]:
         """The class of each of these clips."""
         return [self.labels[target] for target in self.splits[split].targets.tolist()]
 
-    def read(self, clips: Sequence[Clip]) -> Waveform:
-        """Clips from their files: ``float32[clips, CLIP_SAMPLES]``. Raises UserError: one broke since it was read."""
-        waveforms, seen = features.read_clips(self.dataset.root, [clip.name for clip in clips])
-        for clip, found in zip(clips, seen, strict=True):
+    def read(self, clips: Sequence[Clip], more: int = 0) -> Waveform:
+        """``float32[clips + more, CLIP_SAMPLES]``: files, then zeros. Raises UserError: one broke since it was read."""
+        waveforms, seen = features.read_clips(self.dataset.root, [clip.name for clip in clips], more)
+        for path, found in zip((self.dataset.root / clip.name for clip in clips), seen, strict=True):
             if found.broken:
-                path = self.dataset.root / clip.name
                 raise UserError(f"'{path}' changed while it was in use ({found.broken}); run again")
         return waveforms.numpy()
 
@@ -119,8 +120,7 @@ def load(dataset: DataSet, settings: Settings) -> Corpus:
     silence = (SILENCE,) if pieces["training"] or SILENCE in trained else ()
     labels = (*keywords, *unknown, *silence)
     if len(labels) < 2:
-        remedy = "name more --labels, or add other words or noise"
-        raise UserError(f"the word '{labels[0]}' has nothing to be told from; {remedy}")
+        raise UserError(f"the word '{labels[0]}' has nothing to be told from; give more --labels, other words or noise")
     others = {name: tuple(clip for clip in clips if clip.word in other_words) for name, clips in readable.items()}
     digest = hashlib.sha256("".join(f"{name}\t{digests[name]}\n" for name in sorted(digests)).encode()).hexdigest()
     corpus = Corpus(dataset, labels, {}, speech, others, noise_power, pieces, noise_audit, digest)

@@ -59,7 +59,7 @@ class MelSpectrogram(torch.nn.Module):
 
     @torch.inference_mode()
     def forward(self, waveforms: Tensor) -> Tensor:
-        return self.mel_scale(self.spectrogram(waveforms)[:, ::BIN_STEP])
+        return torch.cat([self.mel_scale(self.spectrogram(part)[:, ::BIN_STEP]) for part in waveforms.split(128)])
 
 
 mel_power = MelSpectrogram()
@@ -179,9 +179,9 @@ def _running_power(waveform: Tensor, numerator: int, denominator: int) -> Tensor
     return torch.cat([torch.empty(0, N_MELS), *parts])
 
 
-def read_clips(root: Path, names: Sequence[str]) -> tuple[Tensor, list[Found]]:
-    """Clips from their files, ``float32[clips, CLIP_SAMPLES]``, and what was found in each; a broken one is zero."""
-    waveforms, found = torch.zeros(len(names), CLIP_SAMPLES), []
+def read_clips(root: Path, names: Sequence[str], more: int = 0) -> tuple[Tensor, list[Found]]:
+    """``float32[clips + more, CLIP_SAMPLES]``, from files, a broken one zero, then zeros; what was found in each."""
+    waveforms, found = torch.zeros(len(names) + more, CLIP_SAMPLES), []
     for row, name in enumerate(names):
         waveform, seen = read_clip((root / name).read_bytes())
         found.append(seen)

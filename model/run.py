@@ -111,8 +111,7 @@ def judge(model: Model, settings: Settings, folder: Path, checkpoint: Path | Non
     """Evaluate a model on a data set: ``evaluation.json``, ``report.md`` and plots into ``folder``."""
     network = export.load_checkpoint(checkpoint)[0] if checkpoint else None
     if network and export.weights_sha256(network) != model.info.metadata.get("weights_sha256"):
-        remedy = "put its own there, or none"
-        raise UserError(f"checkpoint '{checkpoint}' is not what the model was exported from; {remedy}")
+        raise UserError(f"checkpoint '{checkpoint}' is not what the model was made of; put its own there, or none")
     data = _read(settings, ("testing",))
     evaluation = evaluate(model, data, settings, network)
     files.write_json(folder / EVALUATION, evaluation)

@@ -34,8 +34,9 @@ def evaluate(model: Model, corpus: Corpus, settings: Settings, network: Module |
     labels, split, classes = model.info.labels, corpus.splits["testing"], corpus.classes("testing")
     rows = [row for row, label in enumerate(classes) if label in labels]
     targets = np.array([labels.index(classes[row]) for row in rows], np.int64)
-    names, waveforms = [split.clips[row].name for row in rows], corpus.waveforms("testing")[rows]
-    probabilities, said = model(waveforms), keyword_mask(labels)[targets]
+    names, waveforms = [split.clips[row].name for row in rows], corpus.waveforms("testing")
+    waveforms = waveforms if len(rows) == len(waveforms) else waveforms[rows]
+    probabilities, said = model(waveforms), np.flatnonzero(keyword_mask(labels)[targets])
     noise, running = corpus.noise_waveforms["testing"], running_audio.measure(model, corpus)
     temperature = float(model.info.metadata.get("temperature", "1"))
     calibration = {"ece": calibration_error(probabilities, targets), "temperature": temperature}
@@ -51,7 +52,7 @@ def evaluate(model: Model, corpus: Corpus, settings: Settings, network: Module |
         "model_version": model.info.version,
         "calibration": calibration | {"at_bound": at_bound(temperature)},
         "operating": clips.operating_point(model, corpus, probabilities, targets),
-        "robustness": robustness.measure(model, waveforms[said], targets[said], noise) | {"voices": voices},
+        "robustness": robustness.measure(model, waveforms, targets, said, noise) | {"voices": voices},
         "running_audio": running,
         "negatives": running_audio.alarms(model, corpus.speech.negatives),
         "parity": measure_parity(model, network, temperature, waveforms) if network else None,

@@ -27,20 +27,20 @@ _TELEPHONE = butter(8, (300, 3400), "bandpass", fs=SAMPLE_RATE, output="sos")  #
 Change = Callable[[Waveform], Waveform]
 
 
-def measure(model: Model, waveforms: Waveform, targets: Targets, noise: Sequence[Waveform]) -> dict[str, Any]:
-    """Accuracy over keyword clips in each case, and its ``difference`` to the clean clips (below 0 for a loss)."""
-    parts = np.split(waveforms, range(_CHUNK, len(waveforms), _CHUNK))
+def measure(model: Model, waveforms: Waveform, targets: Targets, keywords: Any, noise: Sequence[Waveform]) -> Any:
+    """Accuracy over clips ``int[keywords]`` in each case, and its ``difference`` to the clean ones, below 0 a loss."""
+    parts = np.split(keywords, range(_CHUNK, len(keywords), _CHUNK))
 
     def accuracy(change: Change, draws: int) -> float:
-        found = [model(as_recorded(change(part))).argmax(axis=1) for _ in range(draws) for part in parts]
-        return float((np.concatenate(found) == np.tile(targets, draws)).mean())
+        found = [model(as_recorded(change(waveforms[part]))).argmax(axis=1) for _ in range(draws) for part in parts]
+        return float((np.concatenate(found) == np.tile(targets[keywords], draws)).mean())
 
     clean, rows = accuracy(lambda clips: clips, 1), []
     for name, change in changes(noise).items():
         group = name.partition(" ")[0]
         found = accuracy(change, _NOISE_DRAWS if group == "noise" else 1)
         rows.append({"group": group, "name": name, "accuracy": found, "difference": found - clean})
-    return {"clips": len(targets), "clean": clean, "cases": rows}
+    return {"clips": len(keywords), "clean": clean, "cases": rows}
 
 
 def changes(noise: Sequence[Waveform]) -> dict[str, Change]:

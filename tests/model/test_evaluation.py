@@ -213,7 +213,7 @@ def peak(clip: Waveform) -> float:
 
 def test_a_disturbance_does_what_it_says() -> None:
     heard, changes, run = tone(500)[None], robustness.changes([NOISE]), Mock(return_value=np.zeros((1, 2)))
-    robustness.measure(run, heard / np.abs(heard).max(), np.zeros(1, int), [NOISE])
+    robustness.measure(run, heard / np.abs(heard).max(), np.zeros(1, int), np.arange(1), [NOISE])
     assert max(np.abs(call.args[0]).max() for call in run.call_args_list) == 1  # clipped at full scale
     clean = level(heard[0])
     assert level(changes["gain -20 dB"](heard)[0]) == pytest.approx(clean - 20, abs=0.1)
