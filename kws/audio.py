@@ -128,7 +128,7 @@ def _open(data: bytes) -> soundfile.SoundFile:
         raise AudioError("audio-empty", "The file is empty.")
     data = b"RF64" + data[4:] if data[:4] == b"BW64" else data  # ITU-R BS.2088: RF64 under another name
     data = data.replace(*_UNSTATED.get(data[:4], (b"", b"")), 1)
-    size = len(data) - (start := data.find(b"data") + 12)
+    size = len(data) - (start := data.find(b"data") + 12)  # of a CAF's samples, which libsndfile wants to be true
     if data[:4] == b"caff" and size > 0 and not 0 < int.from_bytes(data[start - 8 : start]) <= size:
         data = data[: start - 8] + size.to_bytes(8) + data[start:]
     try:

@@ -205,5 +205,5 @@ def _measured(figure: Figure, value: float | None, more: str, bounds: dict[str, 
 
 def _same(name: str, part: str, value: Any, wanted: Any) -> dict[str, str]:
     shown, bound = (str(known or "not known") for known in (value, wanted))
-    same = HELD if wanted and value == wanted else FAILED
-    return {"name": name, "bound": bound, "value": shown, "verdict": same, "part": part}
+    verdict = HELD if wanted and value == wanted else FAILED
+    return {"name": name, "bound": bound, "value": shown, "verdict": verdict, "part": part}
